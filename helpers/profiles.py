@@ -1,0 +1,193 @@
+"""The one switch of the course: a profile says which data, checkpoints, sizes and schedule.
+
+Every notebook cell reads these fields and none asks which profile it got: each source is a
+"Hub id or local path", which `load_dataset` and `from_pretrained` take alike.
+
+Environment variables, read each time `get_profile` is called:
+
+* `SEG_PROFILE`: the profile's name when none is given ("tiny" otherwise);
+* `SEG_DATA`: replaces the data by a Hub id or by a folder in ADEChallengeData2016 layout;
+* `SEG_OUTPUT`: where checkpoints and figures go (default: `outputs/` in the repository);
+* `SEG_MAX_STEPS`: caps the training steps, to try a profile out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TOY = REPOSITORY / "helpers" / "toy"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one run of the course uses; `from_pretrained` and `load_dataset` take the sources."""
+
+    name: str
+    description: str
+    dataset: str
+    """Hub id, local Parquet data set, or folder in ADEChallengeData2016 layout."""
+    max_pictures: int | None
+    """Take only the first so many training pictures and split those; None: all, as split."""
+    encoder: str
+    """A pretrained Mix Transformer (MiT), to fine-tune."""
+    semantic_model: str
+    """A finished semantic segmentation model, for notebook 01."""
+    finetuned_model: str
+    """A model with ADE20K's 150 labels, for notebook 06 where notebook 05 has not run."""
+    instance_model: str | None
+    panoptic_model: str | None
+    image_size: int
+    """Pictures are resized to image_size x image_size pixels for the model."""
+    max_steps: int
+    warmup_steps: int
+    batch_size: int
+    learning_rate: float
+    """Of the encoder; the decode head learns `head_learning_rate_factor` times as fast."""
+    head_learning_rate_factor: float
+    eval_steps: int
+    """Evaluate and save a checkpoint every so many steps."""
+    logging_steps: int
+    num_workers: int = 0
+    weight_decay: float = 0.01
+    test_fraction: float = 0.2
+    """Of `max_pictures`, where that is given."""
+    seed: int = 0
+    output_root: Path = REPOSITORY / "outputs"
+    run_name: str = ""
+    """Names the output folder: the profile, and the data where `SEG_DATA` replaced it."""
+
+    @property
+    def output_dir(self) -> Path:
+        """Where this run's checkpoints, scores and pictures go."""
+        return self.output_root / (self.run_name or self.name)
+
+    @property
+    def model_dir(self) -> Path:
+        """Where notebook 05 saves the best model, and notebook 06 looks for it."""
+        return self.output_dir / "model"
+
+
+_PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            name="tiny",
+            description="200 toy scenes and a small encoder, bundled: offline, two CPU cores",
+            dataset=str(TOY / "dataset"),
+            max_pictures=None,
+            encoder=str(TOY / "checkpoints" / "mit-toy"),
+            semantic_model=str(TOY / "checkpoints" / "segformer-toy"),
+            finetuned_model=str(TOY / "checkpoints" / "segformer-toy"),
+            instance_model=None,
+            panoptic_model=None,
+            image_size=128,
+            max_steps=240,
+            warmup_steps=20,
+            batch_size=8,
+            learning_rate=3e-4,
+            head_learning_rate_factor=10.0,
+            eval_steps=60,
+            logging_steps=10,
+        ),
+        Profile(
+            name="sample",
+            description="the first 50 pictures of SceneParse150 and MiT-B0: network, a free GPU",
+            dataset="merve/scene_parse_150",
+            max_pictures=50,
+            encoder="nvidia/mit-b0",
+            semantic_model="nvidia/segformer-b1-finetuned-cityscapes-1024-1024",
+            finetuned_model="nvidia/segformer-b0-finetuned-ade-512-512",
+            instance_model="facebook/mask2former-swin-large-cityscapes-instance",
+            panoptic_model="facebook/mask2former-swin-large-cityscapes-panoptic",
+            image_size=512,
+            max_steps=1000,
+            warmup_steps=50,
+            batch_size=4,
+            learning_rate=6e-5,
+            head_learning_rate_factor=10.0,
+            eval_steps=100,
+            logging_steps=10,
+            num_workers=2,
+        ),
+        Profile(
+            name="full",
+            description="all 20,210 + 2,000 pictures of SceneParse150 and MiT-B0: network, GPUs",
+            dataset="merve/scene_parse_150",
+            max_pictures=None,
+            encoder="nvidia/mit-b0",
+            semantic_model="nvidia/segformer-b1-finetuned-cityscapes-1024-1024",
+            finetuned_model="nvidia/segformer-b0-finetuned-ade-512-512",
+            instance_model="facebook/mask2former-swin-large-cityscapes-instance",
+            panoptic_model="facebook/mask2former-swin-large-cityscapes-panoptic",
+            image_size=512,
+            max_steps=160_000,
+            warmup_steps=1500,
+            batch_size=16,
+            learning_rate=6e-5,
+            head_learning_rate_factor=10.0,
+            eval_steps=4000,
+            logging_steps=50,
+            num_workers=4,
+        ),
+    )
+}
+
+
+def get_profile(name: str | None = None) -> Profile:
+    """Return the named profile, with the `SEG_...` variables applied.
+
+    Args:
+        name: "tiny", "sample" or "full"; None reads `SEG_PROFILE`, else "tiny".
+
+    Raises:
+        ValueError: unknown name, or a `SEG_MAX_STEPS` that is not a positive whole number.
+        FileNotFoundError: `SEG_DATA` looks like a path, and no such folder exists.
+    """
+    name = name or os.environ.get("SEG_PROFILE") or "tiny"
+    if name not in _PROFILES:
+        raise ValueError(
+            f"unknown profile {name!r}: expected one of {', '.join(_PROFILES)}. "
+            "Set PROFILE in the set-up cell, or the variable SEG_PROFILE, to one of them."
+        )
+    profile = replace(_PROFILES[name], run_name=name)
+    if data := os.environ.get("SEG_DATA"):
+        # Somebody's own data comes with its own size: no cap on it, unless it is the Hub's.
+        slug = re.sub(r"[^A-Za-z0-9]+", "-", Path(data).name or data).strip("-")
+        profile = replace(
+            profile,
+            dataset=_resolve_data(data),
+            description=f"{profile.description.split(':')[0]}, on the data of SEG_DATA",
+            run_name=f"{name}-{slug}",
+        )
+    if output := os.environ.get("SEG_OUTPUT"):
+        profile = replace(profile, output_root=_from_repository(output))
+    if steps := os.environ.get("SEG_MAX_STEPS"):
+        if not steps.isdecimal() or int(steps) == 0:
+            raise ValueError(f"SEG_MAX_STEPS is {steps!r}: expected a positive whole number")
+        cap = min(int(steps), profile.max_steps)
+        profile = replace(profile, max_steps=cap, eval_steps=min(profile.eval_steps, cap))
+    return profile
+
+
+def _from_repository(path: str) -> Path:
+    """A relative path counts from the repository, whichever folder a notebook runs in."""
+    return (REPOSITORY / Path(path).expanduser()).resolve()
+
+
+def _resolve_data(data: str) -> str:
+    """A folder's absolute path if there is such a folder, else `data` as a Hub id."""
+    candidates = [_from_repository(data), Path(data).expanduser().resolve()]
+    for folder in candidates:
+        if folder.is_dir():
+            return str(folder)
+    if re.fullmatch(r"[\w.-]*\w[\w.-]*/[\w.-]*\w[\w.-]*", data) and not data.startswith("."):
+        return data
+    raise FileNotFoundError(
+        f"SEG_DATA is {data!r}, and there is no folder {candidates[0]}. Expected a folder with "
+        "images/{training,validation} and annotations/{training,validation} inside (relative "
+        "paths count from the repository), or a Hub id such as merve/scene_parse_150."
+    )

@@ -1,0 +1,152 @@
+"""Make the bundled SegFormer checkpoints: train on further toy scenes, from random weights.
+
+    python -m helpers.toy.pretrain            # about an hour on two CPU cores
+
+writes two checkpoints beside the toy data set:
+
+* `checkpoints/segformer-toy`: the whole network, a finished model for toy scenes;
+* `checkpoints/mit-toy`: its encoder alone, which stands for `nvidia/mit-b0`: notebook 05 puts a
+  new decode head on it, as the guide does with the encoder pretrained on ImageNet.
+
+No scene of the bundled data set, and none of the held-out seeds, is trained on. An interrupted
+run goes on where it stopped when it is started again with the same arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+from transformers import (
+    SegformerConfig,
+    SegformerForSemanticSegmentation,
+    SegformerImageProcessor,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+from helpers.ade20k import ID2LABEL, LABEL2ID, NUM_LABELS
+from helpers.inference import evaluate_scenes
+from helpers.toy.scenes import HELD_OUT_SEEDS, PRETRAINING_SEEDS_START, draw_scene
+from helpers.training import SegmentationTrainer
+from helpers.transforms import augmentation, make_train_transform
+
+IMAGE_SIZE = 128
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+
+
+class DrawnScenes(Dataset):
+    """Toy scenes drawn in advance and augmented anew each time: tensors for SegFormer."""
+
+    def __init__(self, seeds: range, image_processor: SegformerImageProcessor) -> None:
+        self.scenes = [draw_scene(seed) for seed in tqdm(seeds, "Drawing scenes")]
+        self.transform = make_train_transform(image_processor, augmentation(IMAGE_SIZE))
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        scene = self.scenes[index]
+        batch = self.transform({"image": [scene.image], "annotation": [scene.annotation]})
+        return {name: values[0] for name, values in batch.items()}
+
+
+def build_network(seed: int) -> SegformerForSemanticSegmentation:
+    """A SegFormer of about a third of B0's size, with random weights."""
+    set_seed(seed)
+    return SegformerForSemanticSegmentation(
+        SegformerConfig(
+            hidden_sizes=[32, 64, 128, 192],
+            depths=[1, 1, 1, 1],
+            num_attention_heads=[1, 2, 4, 6],
+            decoder_hidden_size=128,
+            drop_path_rate=0.0,
+            num_labels=NUM_LABELS,
+            id2label=ID2LABEL,
+            label2id=LABEL2ID,
+        )
+    )
+
+
+def save_in_16_bits(
+    model: torch.nn.Module, image_processor: SegformerImageProcessor, folder: Path
+) -> None:
+    """Store half the bytes; `from_pretrained` gives 32-bit weights again, as the config says."""
+    shutil.rmtree(folder, ignore_errors=True)
+    model.half().save_pretrained(folder)
+    model.float()
+    image_processor.save_pretrained(folder)
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["dtype"] = "float32"  # 16-bit arithmetic is slow, or missing, on many CPUs
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def held_out_scenes(count: int = len(HELD_OUT_SEEDS)) -> list[dict[str, Image.Image]]:
+    """The first `count` held-out scenes, as rows with `image` and `annotation`."""
+    scenes = (draw_scene(seed) for seed in HELD_OUT_SEEDS[:count])
+    return [{"image": scene.image, "annotation": scene.annotation} for scene in scenes]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.toy.pretrain", description="Make the bundled checkpoints."
+    )
+    parser.add_argument("--scenes", type=int, default=4000, help="toy scenes to train on")
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work-dir", type=Path, default=Path("outputs/pretraining"))
+    parser.add_argument("--output", type=Path, default=CHECKPOINTS)
+    options = parser.parse_args(arguments)
+
+    size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+    image_processor = SegformerImageProcessor(do_reduce_labels=True, size=size)
+    seeds = range(PRETRAINING_SEEDS_START, PRETRAINING_SEEDS_START + options.scenes)
+    trainer = SegmentationTrainer(
+        model=build_network(options.seed),
+        args=TrainingArguments(
+            output_dir=str(options.work_dir),
+            max_steps=options.steps,
+            per_device_train_batch_size=options.batch_size,
+            learning_rate=options.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=min(200, options.steps // 10),
+            weight_decay=0.01,
+            save_steps=500,
+            save_total_limit=1,
+            logging_steps=100,
+            remove_unused_columns=False,
+            dataloader_pin_memory=torch.cuda.is_available(),
+            report_to="none",
+            seed=options.seed,
+        ),
+        train_dataset=DrawnScenes(seeds, image_processor),
+    )
+    started = options.work_dir.is_dir()
+    trainer.train(
+        resume_from_checkpoint=get_last_checkpoint(str(options.work_dir)) if started else None
+    )
+    model = trainer.model.cpu().eval()
+    save_in_16_bits(model.segformer, image_processor, options.output / "mit-toy")
+    save_in_16_bits(model, image_processor, options.output / "segformer-toy")
+    stored = SegformerForSemanticSegmentation.from_pretrained(options.output / "segformer-toy")
+    scores = evaluate_scenes(held_out_scenes(), stored.eval(), image_processor).compute()
+    present = int(np.isfinite(scores["per_category_iou"]).sum())
+    print(
+        f"{len(HELD_OUT_SEEDS)} held-out scenes at their own size: mIoU {scores['mean_iou']:.4f} "
+        f"over {present} classes, pixel accuracy {scores['overall_accuracy']:.4f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
