@@ -1,0 +1,90 @@
+# One command each; `make` alone lists them. The environment lives in .venv and is made when needed.
+
+PYTHON ?= python3
+VENV ?= .venv
+# The notebooks that `course` and `refresh` run, such as NOTEBOOKS="01 05"; empty means all.
+NOTEBOOKS ?=
+# UV=no installs with pip alone.
+UV ?= yes
+# More options for JupyterLab, such as LAB_FLAGS=--no-browser.
+LAB_FLAGS ?=
+
+PY = $(VENV)/bin/python
+# Settings of the caller's must not change what is tested; SEG_TEST_DATA is the tests' own.
+UNSET_SEG = unset $$(env | sed -n 's/^\(SEG_[A-Z_]*\)=.*/\1/p' | grep -v '^SEG_TEST_DATA$$')
+
+.DEFAULT_GOAL := help
+.PHONY: help course test unit notebooks lab refresh lint lock clean
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+course: $(VENV)/.course  ## run every notebook headless: pages, model and overlays under build/
+	@$(PY) -m helpers.course run $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+
+lab: $(VENV)/.course  ## open JupyterLab on the first notebook
+	@$(PY) -m jupyterlab $(LAB_FLAGS) notebooks/01_segmentation_types.ipynb
+
+test: $(VENV)/.dev  ## lint, unit tests, then every notebook against its stored outputs
+	@failed=0; summary=; \
+	for stage in lint unit notebooks; do \
+	  echo "== $$stage"; begin=$$(date +%s); \
+	  if $(MAKE) --no-print-directory $$stage; then result=passed; else result=FAILED; failed=1; fi; \
+	  summary="$$summary$$(printf '%-10s %s after %s s' $$stage $$result $$(($$(date +%s) - begin)))|"; \
+	done; \
+	echo "== result"; printf '%s' "$$summary" | tr '|' '\n'; exit $$failed
+
+unit: $(VENV)/.dev  ## the unit tests
+	@$(UNSET_SEG); $(PY) -m pytest tests -n 2 --dist loadscope
+
+notebooks: $(VENV)/.dev  ## every notebook, in order, against its stored outputs
+	@$(UNSET_SEG); rm -rf build/test-notebooks; mkdir -p build/test-notebooks; \
+	SEG_PROFILE=tiny SEG_OUTPUT="$(CURDIR)/build/test-notebooks" \
+	  $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 notebooks
+
+lint: $(VENV)/.dev  ## ruff over modules, tests and notebooks
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+refresh: $(VENV)/.course  ## run the notebooks and store their outputs in them
+	@$(PY) -m helpers.course refresh $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+
+lock: $(VENV)/.made  ## write constraints.txt anew from the newest releases
+	@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+	  --no-header --no-annotate --output-file build-constraints.tmp requirements-dev.txt
+	@{ echo "# The versions that CI runs with, for Python 3.11 to 3.13 on Linux, macOS and Windows."; \
+	  echo '# Made by `make lock`; do not edit by hand.'; cat build-constraints.tmp; } > constraints.txt
+	@rm -f build-constraints.tmp
+
+clean:  ## remove build/ and caches; .venv and outputs/ stay
+	rm -rf build .pytest_cache .ruff_cache .hypothesis notebooks/.ipynb_checkpoints
+	find helpers tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- the environment -------------------------------------------------------------------------------
+
+# Tries uv first, which is much quicker, and pip where uv is missing or fails.
+define install
+	@if [ "$(UV)" = yes ] && $(PY) -m uv --version >/dev/null 2>&1 \
+	  && $(PY) -m uv pip install --quiet --python $(PY) -r $(1) -c constraints.txt; then :; \
+	else echo "installing $(1) with pip, which takes some minutes"; \
+	  $(PY) -m pip install --quiet -r $(1) -c constraints.txt; fi
+	@touch $@
+endef
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null || { \
+	  echo "The course needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is" \
+	    "$$($(PYTHON) --version 2>/dev/null || echo missing): name another, as in" \
+	    "'make PYTHON=python3.12 $(or $(MAKECMDGOALS),course)'." >&2; exit 1; }
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@[ "$(UV)" != yes ] || $(PY) -m pip install --quiet --disable-pip-version-check uv \
+	  || echo "uv cannot be installed; pip does its work"
+	@touch $@
+
+$(VENV)/.course: $(VENV)/.made requirements.txt constraints.txt
+	@echo "installing the course's packages"
+	$(call install,requirements.txt)
+
+$(VENV)/.dev: $(VENV)/.course requirements-dev.txt
+	@echo "installing what the tests need"
+	$(call install,requirements-dev.txt)

@@ -1,0 +1,182 @@
+"""Run the notebooks without a browser, and refresh the outputs stored in them.
+
+`python -m helpers.course run` executes the course and writes pages, model and overlays;
+`python -m helpers.course refresh` stores the outputs of one clean run in the notebooks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from helpers.notebooks import NotebookError, execute, normalise, output_problems, write_page
+from helpers.profiles import REPOSITORY, Profile, get_profile
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+READS_OUTPUT_OF = {"06_inference_and_overlays": "05_training"}
+"""A notebook whose outputs depend on files that an earlier one wrote."""
+
+_QUIET = {
+    "DISABLE_TELEMETRY": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else each kernel warns about frozen modules
+    "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
+}
+# `evaluate` has a flag of its own and does not look at the Hub's.
+_OFFLINE = {"HF_DATASETS_OFFLINE": "1", "HF_EVALUATE_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def headless_environment(profile_name: str) -> dict[str, str]:
+    """Return the variables for a run that nobody watches: no progress bars and no telemetry.
+
+    The tiny profile is also kept off the network, so that a run proves that it needs none.
+    Set them before `datasets`, `evaluate` or `transformers` is imported: they read them once.
+    """
+    return {**_QUIET, **(_OFFLINE if profile_name == "tiny" else {})}
+
+
+def cell_timeout(profile_name: str) -> int:
+    """Return the seconds that a cell may take: minutes on toy scenes, else days of training."""
+    return 900 if profile_name == "tiny" else 14 * 24 * 3600
+
+
+def choose_notebooks(folder: Path, wanted: list[str] | None = None) -> list[Path]:
+    """Return the notebooks in `folder`, in order; `wanted` holds numbers or names ("05").
+
+    Raises:
+        ValueError: the folder holds no notebooks, or none begins with a wanted name.
+    """
+    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise ValueError(f"there is no notebook in {folder}")
+    if not wanted:
+        return found
+    stems = [Path(name).stem for name in wanted]
+    for stem in stems:
+        if not any(path.stem.startswith(stem) for path in found):
+            raise ValueError(f"no notebook {stem!r}; there are {', '.join(p.stem for p in found)}")
+    return [path for path in found if path.stem.startswith(tuple(stems))]
+
+
+def run(paths: list[Path], output: Path) -> None:
+    """Execute notebooks, write one HTML page each into `output`, and say what came out.
+
+    Raises:
+        NotebookError: a cell failed; the page of that notebook shows how far it came.
+    """
+    if not os.environ.get("SEG_OUTPUT"):
+        os.environ["SEG_OUTPUT"] = str(output)
+    profile = get_profile()
+    os.environ.update(headless_environment(profile.name))
+    output.mkdir(parents=True, exist_ok=True)
+    print(f"Profile {profile.name}: {profile.description}", flush=True)
+    begin = time.time()
+    for path in paths:
+        page = output / f"{path.stem}.html"
+        try:
+            write_page(_execute_and_tell(path, profile.name), page)
+        except NotebookError as error:
+            write_page(error.notebook, page)
+            raise
+    print(f"{'all':<34}{time.time() - begin:8.1f} s\n\nPages      {output}", flush=True)
+    _tell_results(profile, since=begin)
+
+
+def refresh(paths: list[Path]) -> None:
+    """Execute notebooks on the tiny profile and store the outputs in them.
+
+    Raises:
+        NotebookError: a cell failed, wrote to stderr or shows a path of this machine; that
+            notebook's file is left as it was.
+    """
+    import nbformat
+
+    chosen = {path.stem for path in paths}
+    needed = {READS_OUTPUT_OF[stem] for stem in chosen if stem in READS_OUTPUT_OF} - chosen
+    for name in [name for name in os.environ if name.startswith("SEG_")]:
+        del os.environ[name]  # the stored outputs are those of the defaults
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        os.environ.update(headless_environment("tiny"), HF_HOME=scratch, SEG_PROFILE="tiny")
+        os.environ["SEG_OUTPUT"] = str(Path(scratch) / "outputs")
+        for path in sorted([*paths, *(paths[0].with_stem(stem) for stem in needed)]):
+            notebook = _execute_and_tell(path, "tiny")
+            normalise(notebook)
+            if problems := output_problems(notebook):
+                raise NotebookError(f"{path.name}, not stored:\n  " + "\n  ".join(problems))
+            if path.stem in chosen:
+                nbformat.write(notebook, path)
+
+
+def _execute_and_tell(path: Path, profile_name: str) -> NotebookNode:
+    print(f"{path.stem:<34}", end="", flush=True)
+    try:
+        notebook, seconds, peak = execute(path, cell_timeout(profile_name))
+    except NotebookError:
+        print("  FAILED", flush=True)
+        raise
+    print(f"{seconds:8.1f} s {peak / 1e9:7.2f} GB", flush=True)
+    return notebook
+
+
+def _tell_results(profile: Profile, since: float) -> None:
+    """Print where model and overlays are and the test mIoU, each if this run wrote it."""
+    scores = profile.output_dir / "eval_results.json"
+    trained = scores.is_file() and scores.stat().st_mtime >= since
+    if trained:
+        print(f"Model      {profile.model_dir}")
+    pictures = profile.output_dir.glob("overlays/*.png")
+    if count := sum(picture.stat().st_mtime >= since for picture in pictures):
+        print(f"Overlays   {profile.output_dir / 'overlays'} ({count} pictures)")
+    if trained:
+        mean_iou = json.loads(scores.read_text(encoding="utf-8"))["eval_mean_iou"]
+        print(f"Test mIoU  {mean_iou:.4f}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.course", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run_parser = commands.add_parser("run", help="execute notebooks, write pages and results")
+    run_parser.add_argument(
+        "--output",
+        type=Path,
+        default=REPOSITORY / "build",
+        help="folder for pages, model and overlays; SEG_OUTPUT moves the last two (default: build)",
+    )
+    refresh_parser = commands.add_parser("refresh", help="store the outputs of one clean run")
+    for command in (run_parser, refresh_parser):
+        command.add_argument("--notebooks", nargs="+", metavar="NN", help="only these, as in 01 05")
+        command.add_argument(
+            "--folder",
+            type=Path,
+            default=REPOSITORY / "notebooks",
+            help="folder of the notebooks (default: notebooks)",
+        )
+    options = parser.parse_args(arguments)
+    os.environ.pop("MPLBACKEND", None)  # the kernel's inline backend puts figures into the cells
+    try:
+        paths = choose_notebooks(options.folder.resolve(), options.notebooks)
+        if options.command == "run":
+            run(paths, options.output.resolve())
+        else:
+            refresh(paths)
+    except (NotebookError, ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

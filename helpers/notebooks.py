@@ -1,0 +1,176 @@
+"""One notebook, headless: execute it, write it as a page, make its outputs fit to store."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from helpers.profiles import REPOSITORY
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+MACHINE_PATH = re.compile(
+    r"(?<![\w.~-])(?:/(?:home|root|tmp|Users|private|var/folders|work|mnt|opt)/"
+    r"|[A-Za-z]:\\{1,2}(?:Users|Temp|Windows)\b)"
+)
+"""The start of an absolute path that means something on one machine only."""
+
+# Nothing in a page waits for a network: figures are embedded, and MathJax may come or not.
+_PAGE_TEMPLATE = """{% extends 'lab/index.html.j2' %}
+{%- block html_head_js_requirejs -%}{%- endblock -%}
+{%- block html_head_js_mermaidjs -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}
+{{ super() | replace("<script src", "<script async src") }}
+{%- endblock -%}"""
+
+
+class NotebookError(RuntimeError):
+    """A notebook did not run, or left outputs that must not be stored."""
+
+    def __init__(self, message: str, notebook: NotebookNode | None = None) -> None:
+        super().__init__(message)
+        self.notebook = notebook
+
+
+def execute(path: Path, timeout: int) -> tuple[NotebookNode, float, int]:
+    """Execute a notebook in its own folder, in a fresh kernel.
+
+    Args:
+        path: the notebook; its file is not changed.
+        timeout: seconds that a cell may take (a client without a limit can hang for ever).
+
+    Returns:
+        The notebook with its outputs, the seconds it took, and the peak resident memory of its
+        kernel and the kernel's child processes in bytes (pages they share count for each).
+
+    Raises:
+        NotebookError: a cell failed; the message says which and why, and `notebook` holds the
+            outputs so far.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    notebook = nbformat.read(path, as_version=4)
+    started: list[int] = []
+    client = NotebookClient(
+        notebook,
+        timeout=timeout,
+        kernel_name="python3",
+        extra_arguments=["--log-level=40"],  # else each kernel remarks on its transport
+        resources={"metadata": {"path": str(path.parent)}},
+        record_timing=False,
+        store_widget_state=False,
+        coalesce_streams=True,
+        on_cell_execute=lambda cell, cell_index: started.append(cell_index),
+    )
+    begin = time.perf_counter()
+    try:
+        with _peak_memory(client) as peak:
+            client.execute()
+    except CellExecutionError as error:
+        lines = error.evalue.strip().splitlines() or [""]
+        reason = f"{error.ename}: {' … '.join(dict.fromkeys([lines[0], lines[-1]]))}"
+    except CellTimeoutError:
+        reason = f"it did not finish within {timeout} s"
+    except DeadKernelError:
+        reason = "its kernel died; the machine may have run out of memory"
+    else:
+        return notebook, time.perf_counter() - begin, peak[0]
+    raise NotebookError(f"{path.name}, code cell {len(started)}: {reason}", notebook)
+
+
+@contextmanager
+def _peak_memory(client: Any) -> Iterator[list[int]]:
+    """Yield a list whose one item is the most memory the client's kernel was seen to use."""
+    import psutil
+
+    peak, done = [0], threading.Event()
+
+    def poll() -> None:
+        while not done.wait(0.25):
+            pid = getattr(getattr(client.km, "provisioner", None), "pid", None)
+            try:
+                kernel = psutil.Process(pid) if pid else None
+                family = [kernel, *kernel.children(recursive=True)] if kernel else []
+                peak[0] = max(peak[0], sum(process.memory_info().rss for process in family))
+            except psutil.Error:
+                continue  # a process ended between being listed and being asked
+
+    thread = threading.Thread(target=poll, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
+
+
+def write_page(notebook: NotebookNode, path: Path) -> None:
+    """Write an executed notebook as one HTML file that needs no other file and no network."""
+    from jinja2 import DictLoader
+    from nbconvert import HTMLExporter
+
+    loader = DictLoader({"page.html.j2": _PAGE_TEMPLATE})
+    exporter = HTMLExporter(extra_loaders=[loader], template_file="page.html.j2", embed_images=True)
+    # A page has no kernel: show a widget's picture and not its (empty) live view.
+    live = ("application/vnd.jupyter.widget-view+json", "application/javascript")
+    shown = exporter.default_config["NbConvertBase"]["display_data_priority"]
+    exporter.config.NbConvertBase.display_data_priority = [m for m in shown if m not in live]
+    metadata = {"name": path.stem, "path": str(REPOSITORY / "notebooks")}
+    page, _ = exporter.from_notebook_node(notebook, resources={"metadata": metadata})
+    path.write_text(page, encoding="utf-8")
+
+
+def normalise(notebook: NotebookNode) -> None:
+    """Take out, in place, what differs between two machines though the run was the same."""
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata["kernelspec"] = {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    }
+    notebook.metadata["language_info"] = {"name": "python"}
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":  # a deliberate one; frames name this machine's files
+                output.traceback = [f"{output.ename}: {output.evalue}"]
+
+
+def output_problems(notebook: NotebookNode) -> list[str]:
+    """Return what makes stored outputs unfit to share: stderr, machine paths, widget state."""
+    problems = ["metadata: widget state is stored"] if "widgets" in notebook.metadata else []
+    code_cells = [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
+    for number, cell in enumerate(code_cells, start=1):
+        for output in cell.outputs:
+            if output.get("name") == "stderr":
+                problems.append(f"code cell {number} wrote to stderr: {output.text.strip()[:300]}")
+            # Pictures are left out: their base64 may spell anything.
+            shown = {k: v for k, v in output.get("data", {}).items() if not k.startswith("image/")}
+            text = "\n".join(_strings({**output, "data": shown}))
+            here = [
+                path for path in (str(REPOSITORY), tempfile.gettempdir()) if path + os.sep in text
+            ]
+            if match := MACHINE_PATH.search(text):
+                here.append(text[match.start() : match.start() + 60].splitlines()[0])
+            if here:
+                problems.append(f"code cell {number} shows a path of one machine: {here[-1]}")
+    return problems
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Yield each string inside nested lists and dictionaries."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)

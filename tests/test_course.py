@@ -1,0 +1,306 @@
+"""Running and refreshing the course, on throw-away notebooks; and the commands that CI runs."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from helpers import course
+from helpers.notebooks import NotebookError, execute, output_problems
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RED_DOT = "import matplotlib.pyplot as plt\nplt.plot([1], 'ro')\nplt.show()"
+
+
+def write(folder: Path, name: str, *sources: str) -> Path:
+    """Write a notebook of code cells after one heading; return its path."""
+    folder.mkdir(exist_ok=True)
+    cells = [new_markdown_cell("# Trial"), *map(new_code_cell, sources)]
+    path = folder / f"{name}.ipynb"
+    nbformat.write(new_notebook(cells=cells), path)
+    return path
+
+
+def command(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m helpers.course` as a user does, without the tests' own SEG_ settings."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SEG_")} | variables
+    return subprocess.run(
+        [sys.executable, "-m", "helpers.course", *map(str, arguments)],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+    )
+
+
+# --- run ------------------------------------------------------------------------------------------
+
+
+def test_run_reports_each_notebook_and_writes_pages_and_results(tmp_path: Path):
+    folder = tmp_path / "notebooks"
+    train = (
+        "import json, os, pathlib\n"
+        "folder = pathlib.Path(os.environ['SEG_OUTPUT']) / 'tiny'\n"
+        "(folder / 'overlays').mkdir(parents=True)\n"
+        "(folder / 'eval_results.json').write_text(json.dumps({'eval_mean_iou': 0.61234}))\n"
+        "(folder / 'overlays' / 'a.png').write_bytes(b'')\n"
+        "ballast = bytes(range(256)) * 1_200_000"
+    )
+    write(folder, "01_one", "import os\nprint(os.environ['TQDM_DISABLE'])", RED_DOT)
+    write(folder, "02_two", train, "import time\ntime.sleep(1)")
+    # A caller's MPLBACKEND would take the figures out of the cells.
+    done = command("run", "--folder", folder, "--output", tmp_path / "out", MPLBACKEND="Agg")
+    assert done.returncode == 0, done.stderr
+    lines = re.findall(r"^(\d\d_\w+) +([\d.]+) s +([\d.]+) GB$", done.stdout, flags=re.MULTILINE)
+    assert [name for name, _, _ in lines] == ["01_one", "02_two"]
+    assert float(lines[1][1]) > 1
+    assert 0.3 < float(lines[1][2]) < 2, "the second notebook holds 0.31 GB of ballast"
+    assert "Test mIoU  0.6123" in done.stdout
+    assert f"{tmp_path / 'out' / 'tiny' / 'model'}" in done.stdout
+    assert "(1 pictures)" in done.stdout
+    page = (tmp_path / "out" / "01_one.html").read_text(encoding="utf-8")
+    assert "data:image/png;base64," in page
+    # Each script from elsewhere is one that the page does not wait for.
+    assert all("async" in tag for tag in re.findall(r"<script[^>]*src=[^>]*>", page))
+    assert not (folder / "out").exists()
+
+
+def test_run_stops_at_a_failing_cell_and_names_it(tmp_path: Path):
+    folder = tmp_path / "notebooks"
+    write(folder, "01_one", "1", "", "raise ValueError('annotation 7.png holds 151')", "2")
+    write(folder, "02_two", "print('not reached')")
+    done = command("run", "--folder", folder, "--output", tmp_path)
+    assert done.returncode == 1
+    message = "error: 01_one.ipynb, code cell 2: ValueError: annotation 7.png holds 151"
+    assert done.stderr.splitlines()[-1] == message
+    assert "02_two" not in done.stdout
+    assert "annotation 7.png" in (tmp_path / "01_one.html").read_text(encoding="utf-8")
+
+
+def test_results_of_an_earlier_run_are_not_reported(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setenv("SEG_OUTPUT", str(tmp_path))
+    profile = course.get_profile("tiny")
+    profile.output_dir.mkdir()
+    scores = profile.output_dir / "eval_results.json"
+    scores.write_text(json.dumps({"eval_mean_iou": 0.9}), encoding="utf-8")
+    course._tell_results(profile, since=scores.stat().st_mtime)
+    assert "Test mIoU  0.9000" in capsys.readouterr().out
+    course._tell_results(profile, since=scores.stat().st_mtime + 1)
+    assert capsys.readouterr().out == ""
+
+
+def test_run_says_that_a_profile_is_unknown(tmp_path: Path):
+    write(tmp_path, "01_one", "1")
+    done = command("run", "--folder", tmp_path, SEG_PROFILE="huge")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: unknown profile 'huge'")
+
+
+def test_execute_names_the_cell_that_takes_too_long(tmp_path: Path):
+    path = write(tmp_path, "01_one", "1", "import time\ntime.sleep(60)")
+    with pytest.raises(NotebookError, match="code cell 2: it did not finish within 2 s"):
+        execute(path, timeout=2)
+
+
+def test_notebooks_are_chosen_by_number_or_name(tmp_path: Path):
+    for name in ("02_two", "01_one", "10_ten"):
+        write(tmp_path, name, "1")
+    chosen = [path.stem for path in course.choose_notebooks(tmp_path, ["10", "01_one.ipynb"])]
+    assert chosen == ["01_one", "10_ten"]
+    with pytest.raises(ValueError, match="no notebook '07'; there are 01_one, 02_two, 10_ten"):
+        course.choose_notebooks(tmp_path, ["07"])
+    with pytest.raises(ValueError, match="there is no notebook in"):
+        course.choose_notebooks(tmp_path / "empty")
+
+
+# --- refresh --------------------------------------------------------------------------------------
+
+
+def test_refresh_stores_one_clean_run(tmp_path: Path):
+    deliberate = "import json\njson.loads('{')"
+    path = write(
+        tmp_path, "01_one", "import os\nprint(os.environ['SEG_PROFILE'])", "", RED_DOT, deliberate
+    )
+    before = nbformat.read(path, as_version=4)
+    before.metadata = {"widgets": {}, "language_info": {"version": "3.9"}}
+    before.cells[1].metadata.execution = {"shell.execute_reply": "2026"}
+    before.cells[4].metadata.tags = ["raises-exception"]
+    nbformat.write(before, path)
+    done = command("refresh", "--folder", tmp_path, SEG_PROFILE="sample")
+    assert done.returncode == 0, done.stderr
+    after = nbformat.read(path, as_version=4)
+    assert [cell.id for cell in after.cells] == [cell.id for cell in before.cells]
+    assert [c.execution_count for c in after.cells[1:]] == [1, None, 2, 3]
+    assert after.cells[1].outputs[0].text == "tiny\n"
+    assert "image/png" in after.cells[3].outputs[-1].data
+    # The frames of a deliberate error name files of this machine; its last line does not.
+    (error,) = after.cells[4].outputs
+    assert error.traceback == [f"JSONDecodeError: {error.evalue}"]
+    assert after.metadata.language_info == {"name": "python"}
+    assert after.metadata.kernelspec.name == "python3"
+    assert "widgets" not in after.metadata
+    assert all("execution" not in cell.metadata for cell in after.cells)
+    assert path.read_text(encoding="utf-8").endswith("}\n")
+
+
+def test_refresh_refuses_unclean_outputs_and_leaves_the_file_alone(tmp_path: Path):
+    path = write(
+        tmp_path,
+        "01_one",
+        "1",
+        "import warnings\nwarnings.warn('old')",
+        "import os\nprint(os.getcwd() + os.sep)",
+        "os.environ['SEG_OUTPUT']",
+    )
+    before = path.read_bytes()
+    done = command("refresh", "--folder", tmp_path)
+    assert done.returncode == 1
+    assert "error: 01_one.ipynb, not stored:" in done.stderr
+    assert "code cell 2 wrote to stderr: " in done.stderr
+    assert "UserWarning: old" in done.stderr
+    assert "code cell 3 shows a path of one machine: " in done.stderr
+    assert "code cell 4 shows a path of one machine: " in done.stderr
+    assert path.read_bytes() == before
+
+
+def test_refresh_runs_what_a_notebook_reads_from_and_does_not_store_it(tmp_path: Path):
+    leave = "import os, pathlib\np = pathlib.Path(os.environ['SEG_OUTPUT'])\np.mkdir()"
+    first = write(tmp_path, "05_training", leave)
+    second = write(tmp_path, "06_inference_and_overlays", f"{leave[:-10]}\nprint(p.exists())")
+    before = first.read_bytes()
+    done = command("refresh", "--folder", tmp_path, "--notebooks", "06")
+    assert done.returncode == 0, done.stderr
+    assert first.read_bytes() == before
+    assert nbformat.read(second, as_version=4).cells[1].outputs[0].text == "True\n"
+
+
+def test_pictures_are_not_searched_for_paths():
+    notebook = new_notebook(cells=[new_code_cell("1")])
+    data = {"image/png": "iVBO/tmp/abc", "text/plain": "<Figure size 640x480>"}
+    notebook.cells[0].outputs = [nbformat.v4.new_output("display_data", data)]
+    assert output_problems(notebook) == []
+
+
+# --- the environment ------------------------------------------------------------------------------
+
+
+def test_headless_environment_silences_bars_and_keeps_tiny_offline():
+    assert course.headless_environment("tiny")["HF_EVALUATE_OFFLINE"] == "1"
+    assert not any("OFFLINE" in name for name in course.headless_environment("sample"))
+    script = (
+        "import datasets, evaluate, huggingface_hub.constants as hub, tqdm\n"
+        "print(datasets.config.HF_HUB_OFFLINE, evaluate.config.HF_EVALUATE_OFFLINE,"
+        " hub.HF_HUB_OFFLINE, hub.HF_HUB_DISABLE_TELEMETRY, tqdm.tqdm([]).disable,"
+        " datasets.are_progress_bars_disabled(), hub.HF_HUB_DISABLE_PROGRESS_BARS)"
+    )
+    environment = os.environ | course.headless_environment("tiny")
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True"] * 7
+
+
+def test_tests_run_in_the_headless_environment():
+    assert course.headless_environment("tiny").items() <= os.environ.items()
+
+
+def test_importing_helpers_is_quick_and_loads_nothing_heavy():
+    script = (
+        "import sys, time\nstart = time.perf_counter()\nimport helpers\n"
+        "print(time.perf_counter() - start, 'torch' in sys.modules, 'numpy' in sys.modules)"
+    )
+    answers = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for _ in range(3)
+    ]
+    # The smallest: the others tell how busy the machine was.
+    assert min(float(seconds) for seconds, _, _ in answers) < 0.5
+    assert answers[0][1:] == ["False", "False"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["refresh"]], ids=["all", "run", "refresh"])
+def test_help_is_there(arguments: list[str]):
+    done = command(*arguments, "--help")
+    assert done.returncode == 0
+    assert "usage: python -m helpers.course" in done.stdout
+
+
+# --- the commands that CI runs --------------------------------------------------------------------
+
+
+def test_workflow_parses_and_runs_make_test():
+    text = (REPOSITORY / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text)
+    jobs = workflow["jobs"]
+    assert jobs["linux"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    assert {"run": "make test"} in jobs["linux"]["steps"]
+    assert set(jobs["other-systems"]["strategy"]["matrix"]["os"]) == {
+        "macos-latest",
+        "windows-latest",
+    }
+    assert any("pytest tests" in step.get("run", "") for step in jobs["other-systems"]["steps"])
+    assert all(job["timeout-minutes"] <= 60 for job in jobs.values())
+    assert workflow["permissions"] == {"contents": "read"}
+
+
+def test_ci_script_calls_make_test():
+    script = REPOSITORY / ".ci" / "run"
+    assert "make test" in script.read_text(encoding="utf-8").splitlines()
+    if os.name == "posix":
+        assert os.access(script, os.X_OK)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the Makefile is for Linux and macOS")
+def test_make_test_lints_and_compares_outputs_strictly():
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    assert "for stage in lint unit notebooks" in makefile
+    plan = {
+        target: subprocess.run(
+            ["make", "--dry-run", "--always-make", target],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for target in ("lint", "unit", "notebooks", "course")
+    }
+    assert "ruff check ." in plan["lint"]
+    assert "ruff format --check ." in plan["lint"]
+    assert "pytest tests" in plan["unit"]
+    assert (
+        "pytest --nbval --nbval-current-env --nbval-cell-timeout=600 notebooks"
+        in (plan["notebooks"])
+    )
+    assert "SEG_PROFILE=tiny" in plan["notebooks"]
+    assert "nbval-lax" not in makefile
+    assert "-m helpers.course run" in plan["course"]
+
+
+def test_requirements_hold_the_course_and_constraints_pin_them():
+    names = {
+        re.split(r"[<>=~ ]", line)[0]
+        for line in (REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    }
+    wanted = "jupyterlab torch torchvision transformers datasets evaluate accelerate matplotlib"
+    assert {*wanted.split(), "ipywidgets", "nbval", "scipy"} <= names
+    pins = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8")
+    for name in names:
+        assert re.search(rf"^{name}==", pins, flags=re.MULTILINE), f"{name} is not pinned"
+    assert "://" not in pins
+    assert "/" not in re.sub(r"^#.*$", "", pins, flags=re.MULTILINE)
