@@ -169,7 +169,12 @@ def get_profile(name: str | None = None) -> Profile:
         if not steps.isdecimal() or int(steps) == 0:
             raise ValueError(f"SEG_MAX_STEPS is {steps!r}: expected a positive whole number")
         cap = min(int(steps), profile.max_steps)
-        profile = replace(profile, max_steps=cap, eval_steps=min(profile.eval_steps, cap))
+        profile = replace(
+            profile,
+            max_steps=cap,
+            eval_steps=min(profile.eval_steps, cap),
+            logging_steps=min(profile.logging_steps, cap),
+        )
     return profile
 
 

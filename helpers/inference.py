@@ -1,0 +1,105 @@
+"""From a picture to its label map at the picture's own size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from helpers.ade20k import IGNORE_INDEX, NUM_LABELS, reduce_labels
+from helpers.data import to_rgb
+from helpers.metrics import ConfusionMatrix
+from helpers.progress import progress
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import BaseImageProcessor, PreTrainedModel
+
+
+def load_model(
+    source: str | Path, num_labels: int = NUM_LABELS
+) -> tuple[PreTrainedModel, BaseImageProcessor]:
+    """Load a fine-tuned model, ready to predict, and its image processor.
+
+    Args:
+        source: folder written by `save_pretrained`, or a Hub id.
+        num_labels: how many classes the data has.
+
+    Raises:
+        ValueError: the model was trained for another number of classes.
+    """
+    from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+
+    model = AutoModelForSemanticSegmentation.from_pretrained(source)
+    if model.config.num_labels != num_labels:
+        raise ValueError(
+            f"the checkpoint {source} predicts {model.config.num_labels} labels, the data has "
+            f"{num_labels}: choose a checkpoint trained on these classes, or fine-tune this one"
+        )
+    return model.eval(), AutoImageProcessor.from_pretrained(source, do_reduce_labels=True)
+
+
+def load_picture(path: str | Path) -> Image.Image:
+    """Read a picture file as upright RGB.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no picture, or a damaged one.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no picture {path}")
+    try:
+        with Image.open(path) as image:
+            return to_rgb(image)
+    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a picture ({error}): the file is damaged or incomplete"
+        ) from error
+
+
+@torch.inference_mode()
+def segment(
+    image: Image.Image, model: PreTrainedModel, image_processor: BaseImageProcessor
+) -> np.ndarray:
+    """Predict the class of every pixel.
+
+    Args:
+        image: PIL picture of any size and mode.
+        model: semantic segmentation model, on any device.
+        image_processor: the one that the model was trained with.
+
+    Returns:
+        (height, width) label ids, at the size of the (upright) picture: uint8, or int64 where
+        the model has more than 256 labels.
+    """
+    image = to_rgb(image)
+    inputs = image_processor(image, return_tensors="pt").to(model.device)
+    training = model.training
+    outputs = model.eval()(**inputs)
+    model.train(training)
+    (label_map,) = image_processor.post_process_semantic_segmentation(
+        outputs, target_sizes=[image.size[::-1]]
+    )
+    small = model.config.num_labels <= 256
+    return label_map.cpu().numpy().astype(np.uint8 if small else np.int64)
+
+
+def evaluate_scenes(
+    scenes: Dataset, model: PreTrainedModel, image_processor: BaseImageProcessor
+) -> ConfusionMatrix:
+    """Count predictions against annotations at each picture's original size.
+
+    Args:
+        scenes: columns `image` and `annotation` (values 0-150), without a transform.
+
+    Returns:
+        The confusion matrix over all pictures; its `compute()` gives mean IoU.
+    """
+    matrix = ConfusionMatrix(model.config.num_labels, IGNORE_INDEX)
+    for scene in progress(scenes, "Evaluating"):
+        prediction = segment(scene["image"], model, image_processor)
+        matrix.update(prediction, reduce_labels(scene["annotation"]))
+    return matrix

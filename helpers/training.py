@@ -1,0 +1,302 @@
+"""Fine-tune SegFormer with `transformers.Trainer`, with its defects for this model mended.
+
+From a shell: `python -m helpers.training --help`; on several processes:
+`accelerate launch --num_processes 2 -m helpers.training --profile tiny --output-dir DIR`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoConfig, AutoModelForSemanticSegmentation, Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import get_last_checkpoint, set_seed
+from transformers.utils.notebook import NotebookProgressCallback
+
+from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, NUM_LABELS
+from helpers.data import load_scenes
+from helpers.metrics import StreamingMeanIoU, predicted_labels
+from helpers.profiles import Profile, get_profile
+from helpers.progress import bars_disabled
+from helpers.transforms import (
+    augmentation,
+    load_image_processor,
+    make_eval_transform,
+    make_train_transform,
+)
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+    from transformers import PreTrainedModel
+
+
+class SegmentationTrainer(Trainer):
+    """`Trainer` that reloads SegFormer checkpoints exactly and lets the decode head learn faster.
+
+    Three things differ from `Trainer`, each for a defect or a recipe:
+
+    * Checkpoints are read with `from_pretrained`. `Trainer` reads them with a plain, non-strict
+      `load_state_dict`; SegFormer's encoder is *saved* under older key names, so none of it
+      would be loaded, neither for the best model nor on resume (transformers #43701).
+    * `accepts_loss_kwargs` is switched off: SegFormer's `forward` swallows `**kwargs`, so
+      `Trainer` takes its loss for one that is scaled for gradient accumulation already, and
+      logs and applies N times the loss (transformers #47688).
+    * A batch in which every pixel is ignored has loss 0, not NaN (a mean over no pixels), which
+      would turn every weight into NaN.
+
+    Args:
+        head_learning_rate_factor: the decode head's learning rate over the encoder's.
+        Everything else as `transformers.Trainer`.
+    """
+
+    def __init__(
+        self, *args: Any, head_learning_rate_factor: float = 1.0, **kwargs: Any
+    ) -> None:
+        model = kwargs.get("model") or args[0]
+        model.accepts_loss_kwargs = False
+        super().__init__(*args, **kwargs)
+        self.head_learning_rate_factor = head_learning_rate_factor
+        # One bar that carries the last loss and score, instead of a growing table or JSON lines.
+        for callback in (NotebookProgressCallback, ProgressCallback, PrinterCallback):
+            self.remove_callback(callback)
+        if not bars_disabled():
+            self.add_callback(_ProgressBar)
+
+    def create_optimizer(self, model: PreTrainedModel | None = None) -> torch.optim.Optimizer:
+        """AdamW with a larger learning rate for the decode head, no decay for biases and norms."""
+        if self.optimizer is None:
+            model = self.model if model is None else model
+            decayed = set(self.get_decay_parameter_names(model))
+            groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+            for name, parameter in model.named_parameters():
+                if parameter.requires_grad:
+                    groups.setdefault(("decode_head." in name, name in decayed), []).append(parameter)
+            rate = self.args.learning_rate
+            self.optimizer = torch.optim.AdamW(
+                {
+                    "params": parameters,
+                    "lr": rate * (self.head_learning_rate_factor if in_head else 1.0),
+                    "weight_decay": self.args.weight_decay if decays else 0.0,
+                }
+                for (in_head, decays), parameters in groups.items()
+            )
+        return self.optimizer
+
+    def compute_loss(
+        self, model: PreTrainedModel, inputs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """As `Trainer.compute_loss`, but 0 where no pixel of the batch has a class."""
+        if (inputs["labels"] != IGNORE_INDEX).any():
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        outputs = model(pixel_values=inputs["pixel_values"])
+        loss = outputs.logits.sum() * 0.0  # keeps the graph: every parameter gets gradient 0
+        return (loss, {"loss": loss, "logits": outputs.logits}) if kwargs.get("return_outputs") else loss
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        _load_exactly(self.model if model is None else model, resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        _load_exactly(self.model, self.state.best_model_checkpoint)
+
+
+def build_model(profile: Profile, dropout: bool = True) -> PreTrainedModel:
+    """The profile's pretrained encoder under a new decode head for ADE20K's 150 classes.
+
+    Raises:
+        ValueError: the checkpoint is a segmentation model with another number of classes.
+    """
+    config = AutoConfig.from_pretrained(profile.encoder)
+    segments = any("Segmentation" in name for name in config.architectures or ())
+    if segments and config.num_labels != NUM_LABELS:
+        raise ValueError(
+            f"the checkpoint {profile.encoder} predicts {config.num_labels} labels, the data has "
+            f"{NUM_LABELS}: start from an encoder such as nvidia/mit-b0, or from a model with "
+            f"{NUM_LABELS} labels"
+        )
+    quiet = {} if dropout else dict.fromkeys(_DROPOUTS, 0.0)
+    return AutoModelForSemanticSegmentation.from_pretrained(
+        profile.encoder, num_labels=NUM_LABELS, id2label=ID2LABEL, label2id=LABEL2ID, **quiet
+    )
+
+
+def build_arguments(profile: Profile, output_dir: str | Path, **overrides: Any) -> TrainingArguments:
+    """The profile's schedule as `TrainingArguments`; notebook 05 explains them line by line.
+
+    The profile's `batch_size` is that of one optimiser step, over all processes and
+    accumulation steps, so that a recipe means the same on one GPU and on eight.
+
+    Args:
+        profile: see `helpers.profiles`.
+        output_dir: where checkpoints go.
+        overrides: any other field of `TrainingArguments`, which wins over the profile's.
+
+    Raises:
+        ValueError: the batch cannot be shared equally among processes and accumulation steps.
+    """
+    parts = int(os.environ.get("WORLD_SIZE", "1")) * overrides.get("gradient_accumulation_steps", 1)
+    if profile.batch_size % parts:
+        raise ValueError(
+            f"a batch of {profile.batch_size} pictures cannot be shared equally among {parts} "
+            "parts (processes x accumulation steps): choose a divisor of the batch size"
+        )
+    has_gpu = torch.cuda.is_available()
+    settings: dict[str, Any] = {
+        "output_dir": str(output_dir),
+        "max_steps": profile.max_steps,
+        "per_device_train_batch_size": profile.batch_size // parts,
+        "per_device_eval_batch_size": profile.batch_size // parts,
+        "learning_rate": profile.learning_rate,
+        "lr_scheduler_type": "polynomial",
+        "warmup_steps": profile.warmup_steps,
+        "weight_decay": profile.weight_decay,
+        "bf16": has_gpu and torch.cuda.is_bf16_supported(),
+        "eval_strategy": "steps",
+        "eval_steps": profile.eval_steps,
+        "eval_on_start": True,
+        "batch_eval_metrics": True,
+        "save_strategy": "steps",
+        "save_steps": profile.eval_steps,
+        "save_total_limit": 2,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "mean_iou",
+        "logging_steps": profile.logging_steps,
+        "remove_unused_columns": False,
+        "dataloader_num_workers": profile.num_workers,
+        "dataloader_pin_memory": has_gpu,
+        "report_to": "none",
+        "seed": profile.seed,
+    }
+    return TrainingArguments(**settings | overrides)
+
+
+def build_trainer(
+    profile: Profile,
+    scenes: DatasetDict | None = None,
+    output_dir: str | Path | None = None,
+    augment: bool = True,
+    dropout: bool = True,
+    **overrides: Any,
+) -> SegmentationTrainer:
+    """Everything that notebook 05 sets up step by step, ready for `.train()`.
+
+    Args:
+        profile: see `helpers.profiles`.
+        scenes: splits "train" and "test"; None loads the profile's.
+        output_dir: where checkpoints go; None: the profile's `output_dir`/checkpoints.
+        augment: crop, flip and jitter the training pictures.
+        dropout: False switches every dropout off, for exact comparisons.
+        overrides: further fields of `TrainingArguments`.
+    """
+    arguments = build_arguments(
+        profile, output_dir or profile.output_dir / "checkpoints", **overrides
+    )
+    scenes = load_scenes(profile) if scenes is None else scenes
+    image_processor = load_image_processor(profile)
+    set_seed(arguments.seed)  # the new decode head's weights are random
+    return SegmentationTrainer(
+        model=build_model(profile, dropout),
+        args=arguments,
+        train_dataset=scenes["train"].with_transform(
+            make_train_transform(
+                image_processor, augmentation(profile.image_size) if augment else None
+            )
+        ),
+        eval_dataset=scenes["test"].with_transform(make_eval_transform(image_processor)),
+        processing_class=image_processor,
+        compute_metrics=StreamingMeanIoU(NUM_LABELS, IGNORE_INDEX),
+        preprocess_logits_for_metrics=predicted_labels,
+        head_learning_rate_factor=profile.head_learning_rate_factor,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train from the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.training",
+        description="Fine-tune SegFormer on a profile's data. The best model lies in the output "
+        "directory at the end, checkpoints in its checkpoints/ folder.",
+    )
+    parser.add_argument("--profile", help="tiny, sample or full (default: SEG_PROFILE, else tiny)")
+    parser.add_argument("--output-dir", type=Path, required=True)
+    parser.add_argument("--max-steps", type=int, help="optimiser steps, instead of the profile's")
+    parser.add_argument("--save-steps", type=int, help="evaluate and save every so many steps")
+    parser.add_argument(
+        "--gradient-accumulation-steps",
+        type=int,
+        default=1,
+        metavar="N",
+        help="work through the profile's batch in N parts, to save memory",
+    )
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--no-augmentation", action="store_true")
+    parser.add_argument("--no-dropout", action="store_true")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the output directory's last checkpoint"
+    )
+    options = parser.parse_args(arguments)
+    for name in ("max_steps", "save_steps", "gradient_accumulation_steps"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            parser.error(f"--{name.replace('_', '-')} is {value}: expected at least 1")
+    overrides: dict[str, Any] = {
+        "gradient_accumulation_steps": options.gradient_accumulation_steps
+    }
+    if options.max_steps:
+        overrides["max_steps"] = options.max_steps
+    if options.save_steps:
+        overrides |= {"save_steps": options.save_steps, "eval_steps": options.save_steps}
+    if options.seed is not None:
+        overrides |= {"seed": options.seed}
+    checkpoints = options.output_dir / "checkpoints"
+    try:
+        trainer = build_trainer(
+            get_profile(options.profile),
+            output_dir=checkpoints,
+            augment=not options.no_augmentation,
+            dropout=not options.no_dropout,
+            **overrides,
+        )
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    trainer.train(resume_from_checkpoint=last if options.resume else None)
+    metrics = trainer.evaluate()
+    trainer.save_model(str(options.output_dir))
+    if trainer.is_world_process_zero():
+        print(f"test mIoU {metrics['eval_mean_iou']:.4f}; the model lies in {options.output_dir}")
+    return 0
+
+
+_DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "classifier_dropout_prob",
+    "drop_path_rate",
+)
+
+
+def _load_exactly(model: PreTrainedModel, checkpoint: str | None) -> None:
+    """Copy a checkpoint's weights into the model, or raise: nothing is skipped silently."""
+    saved = type(model).from_pretrained(checkpoint)
+    model.load_state_dict(saved.state_dict(), strict=True)
+
+
+class _ProgressBar(ProgressCallback):
+    """A progress bar that shows the newest loss and score beside it."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if self.training_bar is not None and logs:
+            known = {"loss": "loss", "eval_loss": "test loss", "eval_mean_iou": "test mIoU"}
+            self._shown = getattr(self, "_shown", {}) | {
+                name: f"{logs[key]:.3f}" for key, name in known.items() if key in logs
+            }
+            self.training_bar.set_postfix(self._shown)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Augmentation and preprocessing: scenes in, the tensors that SegFormer trains on out.
+
+Picture and annotation must go through every geometric step together; `torchvision.transforms.v2`
+does that for pairs, and resizes masks by nearest neighbour, because a class number halfway
+between "car" and "road" is a different class, not a mixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from helpers.data import to_rgb
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor
+
+    from helpers.profiles import Profile
+
+Batch = dict[str, list[Any]]
+
+
+def load_image_processor(profile: Profile) -> BaseImageProcessor:
+    """The encoder's own image processor, with ADE20K's label reduction and the profile's size."""
+    from transformers import AutoImageProcessor
+
+    side = profile.image_size
+    image_processor = AutoImageProcessor.from_pretrained(
+        profile.encoder, do_reduce_labels=True, size={"height": side, "width": side}
+    )
+    # Configurations written before transformers 4.4x spell it `reduce_labels`, which newer
+    # versions read as False without a word. Every class would then be its neighbour.
+    assert image_processor.do_reduce_labels, "label reduction must be on for ADE20K"
+    return image_processor
+
+
+def augmentation(image_size: int) -> v2.Compose:
+    """Random crop, flip and colour: called with (picture, mask), returns both transformed alike.
+
+    Args:
+        image_size: side of the square result, pixels.
+    """
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(image_size, scale=(0.4, 1.0), ratio=(0.75, 1.6), antialias=True),
+            v2.RandomHorizontalFlip(),
+            # On the picture only: v2 leaves masks alone here.
+            v2.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.25, hue=0.1),
+        ]
+    )
+
+
+def make_train_transform(
+    image_processor: BaseImageProcessor, augment: v2.Transform | None = None
+) -> Callable[[Batch], dict[str, torch.Tensor]]:
+    """A function for `dataset.set_transform`: a batch of columns to a batch of tensors.
+
+    Args:
+        image_processor: resizes, normalises and reduces the labels.
+        augment: applied to each (picture, mask) pair first; None: no augmentation.
+
+    Returns:
+        A function from {"image": [PIL], "annotation": [PIL, values 0-150]} to
+        {"pixel_values": (batch, 3, height, width) float32, "labels": (batch, height, width)
+        int64, values 0-149 or 255}.
+    """
+
+    def transform(batch: Batch) -> dict[str, torch.Tensor]:
+        images = [to_rgb(image) for image in batch["image"]]
+        masks = [annotation_tensor(annotation) for annotation in batch["annotation"]]
+        if augment is not None:
+            pairs = [augment(image, mask) for image, mask in zip(images, masks, strict=True)]
+            images, masks = [image for image, _ in pairs], [mask for _, mask in pairs]
+        return dict(image_processor(images, segmentation_maps=masks, return_tensors="pt"))
+
+    return transform
+
+
+def make_eval_transform(
+    image_processor: BaseImageProcessor,
+) -> Callable[[Batch], dict[str, torch.Tensor]]:
+    """Like `make_train_transform` without augmentation: the same picture, the same tensors."""
+    return make_train_transform(image_processor, augment=None)
+
+
+def annotation_tensor(annotation: Any) -> tv_tensors.Mask:
+    """An annotation (PIL mode L or P, or an array) as a (height, width) uint8 `Mask`."""
+    return tv_tensors.Mask(torch.from_numpy(np.array(annotation, dtype=np.uint8)))
