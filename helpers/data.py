@@ -199,7 +199,9 @@ def _pair_files(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
     masks = {file.stem: file for file in annotations.iterdir() if file.suffix.lower() == ".png"}
     if lonely := sorted(pictures.keys() ^ masks.keys()):
         stem = lonely[0]
-        there, missing = (pictures[stem], annotations) if stem in pictures else (masks[stem], images)
+        there, missing = (
+            (pictures[stem], annotations) if stem in pictures else (masks[stem], images)
+        )
         raise FileNotFoundError(
             f"{there} has no partner named {stem} in {missing} ({len(lonely)} such files): "
             "pictures and annotations are paired by name"

@@ -20,6 +20,4 @@ def progress(
     items: Iterable[Item], description: str, total: int | None = None, delay: float = 0
 ) -> Iterable[Item]:
     """Iterate with a bar that disappears at the end; `delay`: only after so many seconds."""
-    return tqdm(
-        items, description, total=total, delay=delay, leave=False, disable=bars_disabled()
-    )
+    return tqdm(items, description, total=total, delay=delay, leave=False, disable=bars_disabled())

@@ -54,9 +54,7 @@ class SegmentationTrainer(Trainer):
         Everything else as `transformers.Trainer`.
     """
 
-    def __init__(
-        self, *args: Any, head_learning_rate_factor: float = 1.0, **kwargs: Any
-    ) -> None:
+    def __init__(self, *args: Any, head_learning_rate_factor: float = 1.0, **kwargs: Any) -> None:
         model = kwargs.get("model") or args[0]
         model.accepts_loss_kwargs = False
         super().__init__(*args, **kwargs)
@@ -75,7 +73,9 @@ class SegmentationTrainer(Trainer):
             groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
-                    groups.setdefault(("decode_head." in name, name in decayed), []).append(parameter)
+                    groups.setdefault(("decode_head." in name, name in decayed), []).append(
+                        parameter
+                    )
             rate = self.args.learning_rate
             self.optimizer = torch.optim.AdamW(
                 {
@@ -95,7 +95,9 @@ class SegmentationTrainer(Trainer):
             return super().compute_loss(model, inputs, *args, **kwargs)
         outputs = model(pixel_values=inputs["pixel_values"])
         loss = outputs.logits.sum() * 0.0  # keeps the graph: every parameter gets gradient 0
-        return (loss, {"loss": loss, "logits": outputs.logits}) if kwargs.get("return_outputs") else loss
+        if kwargs.get("return_outputs"):
+            return loss, {"loss": loss, "logits": outputs.logits}
+        return loss
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         _load_exactly(self.model if model is None else model, resume_from_checkpoint)
@@ -124,7 +126,9 @@ def build_model(profile: Profile, dropout: bool = True) -> PreTrainedModel:
     )
 
 
-def build_arguments(profile: Profile, output_dir: str | Path, **overrides: Any) -> TrainingArguments:
+def build_arguments(
+    profile: Profile, output_dir: str | Path, **overrides: Any
+) -> TrainingArguments:
     """The profile's schedule as `TrainingArguments`; notebook 05 explains them line by line.
 
     The profile's `batch_size` is that of one optimiser step, over all processes and
@@ -236,15 +240,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-augmentation", action="store_true")
     parser.add_argument("--no-dropout", action="store_true")
     parser.add_argument(
-        "--resume", action="store_true", help="go on from the output directory's last checkpoint"
+        "--resume",
+        action="store_true",
+        help="go on from the output directory's last checkpoint, if any",
     )
     options = parser.parse_args(arguments)
     for name in ("max_steps", "save_steps", "gradient_accumulation_steps"):
         if (value := getattr(options, name)) is not None and value < 1:
             parser.error(f"--{name.replace('_', '-')} is {value}: expected at least 1")
-    overrides: dict[str, Any] = {
-        "gradient_accumulation_steps": options.gradient_accumulation_steps
-    }
+    overrides: dict[str, Any] = {"gradient_accumulation_steps": options.gradient_accumulation_steps}
     if options.max_steps:
         overrides["max_steps"] = options.max_steps
     if options.save_steps:
@@ -252,6 +256,11 @@ def main(arguments: list[str] | None = None) -> int:
     if options.seed is not None:
         overrides |= {"seed": options.seed}
     checkpoints = options.output_dir / "checkpoints"
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    if last and not options.resume:
+        parser.error(
+            f"{last} is there already: go on with --resume, or choose another --output-dir"
+        )
     try:
         trainer = build_trainer(
             get_profile(options.profile),
@@ -263,8 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
-    trainer.train(resume_from_checkpoint=last if options.resume else None)
+    trainer.train(resume_from_checkpoint=last)
     metrics = trainer.evaluate()
     trainer.save_model(str(options.output_dir))
     if trainer.is_world_process_zero():

@@ -47,7 +47,7 @@ def augmentation(image_size: int) -> v2.Compose:
     """
     return v2.Compose(
         [
-            v2.RandomResizedCrop(image_size, scale=(0.4, 1.0), ratio=(0.75, 1.6), antialias=True),
+            _RandomResizedCrop(image_size, scale=(0.4, 1.0), ratio=(0.75, 1.6), antialias=True),
             v2.RandomHorizontalFlip(),
             # On the picture only: v2 leaves masks alone here.
             v2.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.25, hue=0.1),
@@ -91,3 +91,20 @@ def make_eval_transform(
 def annotation_tensor(annotation: Any) -> tv_tensors.Mask:
     """An annotation (PIL mode L or P, or an array) as a (height, width) uint8 `Mask`."""
     return tv_tensors.Mask(torch.from_numpy(np.array(annotation, dtype=np.uint8)))
+
+
+class _RandomResizedCrop(v2.RandomResizedCrop):
+    """`RandomResizedCrop` with masks under their pictures to the pixel.
+
+    torchvision resizes masks by "nearest", which takes the upper left one of the pixels that
+    become one, and so moves them by up to half a pixel against the picture, always the same
+    way. "Nearest exact" takes the middle one, as the image processor does.
+    """
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if not isinstance(inpt, tv_tensors.Mask):
+            return super().transform(inpt, params)
+        cropped = v2.functional.crop(inpt, **params).as_subclass(torch.Tensor)
+        exact = v2.InterpolationMode.NEAREST_EXACT
+        resized = v2.functional.resize_image(cropped[None], list(self.size), interpolation=exact)
+        return tv_tensors.Mask(resized[0])

@@ -127,8 +127,9 @@ def show_pictures(
 
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
-    aspects = [np.asarray(picture).shape[0] / np.asarray(picture).shape[1]
-               for picture in pictures.values()]
+    aspects = [
+        np.asarray(picture).shape[0] / np.asarray(picture).shape[1] for picture in pictures.values()
+    ]
     height = rows * (width / columns * max(aspects) + 0.35)
     legend_columns = min(8, max(len(labels), 1))
     legend_height = 0.3 * -(-len(labels) // legend_columns)
