@@ -61,9 +61,7 @@ class MeanIoU(evaluate.Metric):
             description=_DESCRIPTION,
             citation=_CITATION,
             inputs_description=_KWARGS_DESCRIPTION,
-            features=datasets.Features(
-                predictions=datasets.Image(), references=datasets.Image()
-            ),
+            features=datasets.Features(predictions=datasets.Image(), references=datasets.Image()),
         )
 
     def _compute(
@@ -81,6 +79,11 @@ class MeanIoU(evaluate.Metric):
         matrix = ConfusionMatrix(num_labels + 1, ignore_index=None)
         for prediction, reference in zip(predictions, references, strict=True):
             prediction, reference = np.asarray(prediction), np.array(reference)
+            if prediction.shape != reference.shape:
+                raise ValueError(
+                    f"a prediction has shape {prediction.shape}, its reference "
+                    f"{reference.shape}: expected equal shapes"
+                )
             for old, new in (label_map or {}).items():
                 reference[reference == old] = new
             if reduce_labels:

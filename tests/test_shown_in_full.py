@@ -1,0 +1,86 @@
+"""What a notebook writes out in full does the same as the helper that stands for it ever after."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import tv_tensors
+
+from helpers.ade20k import IGNORE_INDEX, NUM_LABELS, reduce_labels
+from helpers.metrics import ConfusionMatrix
+from helpers.profiles import get_profile
+from helpers.transforms import (
+    augmentation,
+    load_image_processor,
+    make_eval_transform,
+    make_train_transform,
+)
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+
+
+def shown(notebook: str, name: str, **namespace: Any) -> Any:
+    """The function or value `name` as the notebook's own code defines it, and nothing else run."""
+    for cell in nbformat.read(NOTEBOOKS / notebook, as_version=4).cells:
+        if cell.cell_type != "code":
+            continue
+        for statement in ast.parse(cell.source).body:
+            targets = [getattr(target, "id", None) for target in getattr(statement, "targets", [])]
+            if getattr(statement, "name", None) == name or name in targets:
+                module = ast.Module(body=[statement], type_ignores=[])
+                exec(compile(module, f"{notebook}: {name}", "exec"), namespace)
+                return namespace[name]
+    pytest.fail(f"{notebook} does not define {name}")
+
+
+def test_reduce_by_hand() -> None:
+    by_hand = shown("02_dataset_and_labels.ipynb", "reduce_by_hand", np=np)
+    annotation = np.random.default_rng(0).integers(0, 151, (64, 48)).astype(np.uint8)
+    np.testing.assert_array_equal(by_hand(annotation), reduce_labels(annotation))
+    np.testing.assert_array_equal(by_hand(np.arange(151)), reduce_labels(np.arange(151)))
+
+
+def test_confusion_matrix() -> None:
+    by_hand = shown("04_mean_iou.ipynb", "confusion_matrix", np=np, IGNORE_INDEX=IGNORE_INDEX)
+    iou_of = shown("04_mean_iou.ipynb", "iou_of")
+    random = np.random.default_rng(0)
+    prediction, reference = random.integers(0, NUM_LABELS, (2, 96, 96)).astype(np.uint8)
+    reference[random.random(reference.shape) < 0.1] = IGNORE_INDEX
+    matrix = ConfusionMatrix(NUM_LABELS)
+    matrix.update(prediction, reference)
+    counts = by_hand(prediction, reference, NUM_LABELS)
+    np.testing.assert_array_equal(counts, matrix.counts)
+    np.testing.assert_allclose(iou_of(counts), matrix.compute()["per_category_iou"], atol=1e-12)
+
+
+def test_transforms() -> None:
+    profile = get_profile("tiny")
+    notebook = "03_preprocessing_and_augmentation.ipynb"
+    image_processor = load_image_processor(profile)
+    augment = augmentation(profile.image_size)
+    names = {"np": np, "torch": torch, "tv_tensors": tv_tensors}
+    random = np.random.default_rng(0)
+    batch = {
+        "image": [Image.fromarray(random.integers(0, 256, (96, 120, 3)).astype(np.uint8))] * 3,
+        "annotation": [Image.fromarray(random.integers(0, 151, (96, 120)).astype(np.uint8))] * 3,
+    }
+    for name, ours in (
+        (
+            "train_transform",
+            make_train_transform(image_processor, augmentation(profile.image_size)),
+        ),
+        ("eval_transform", make_eval_transform(image_processor)),
+    ):
+        by_hand = shown(notebook, name, augment=augment, image_processor=image_processor, **names)
+        torch.manual_seed(3)
+        expected = by_hand(batch)
+        torch.manual_seed(3)
+        got = ours(batch)
+        assert expected.keys() == got.keys()
+        for key in expected:
+            assert torch.equal(expected[key], got[key]), (name, key)
