@@ -197,8 +197,8 @@ def reduce_labels(annotation: np.ndarray) -> np.ndarray:
         uint8 array of the same shape, values 0-149 or 255.
 
     Raises:
-        ValueError: a value lies outside 0-150. Reduced labels hold 255, so reducing twice,
-            which would shift every class once more, ends here.
+        ValueError: a value lies outside 0-150. Reducing twice, which would shift every class
+            once more, ends here where the reduced labels hold a 255, as most do.
     """
     annotation = np.asarray(annotation)
     if annotation.size and (annotation.min() < 0 or annotation.max() > NUM_LABELS):

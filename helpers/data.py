@@ -10,17 +10,15 @@ Whatever the source, `load_scenes` gives splits "train" and "test" with the colu
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from helpers.ade20k import NUM_LABELS
+from helpers.network import explained
 from helpers.profiles import Profile
 from helpers.progress import progress
 
@@ -137,7 +135,7 @@ def _decode(cell: dict[str, Any], name: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"])
         image.load()
-    except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{name} cannot be read ({error}). The file is damaged or incomplete: fetch it "
             "again, or remove it together with its partner."
@@ -221,7 +219,7 @@ def _load_all(profile: Profile) -> DatasetDict:
     from datasets import DatasetDict, load_dataset
 
     source = profile.dataset
-    with _explained(profile):
+    with explained(profile.dataset):
         scenes = load_dataset(source)
     missing = {"train", "validation"} - set(scenes)
     if missing:
@@ -238,7 +236,7 @@ def _load_first(profile: Profile) -> DatasetDict:
     from datasets import Dataset, load_dataset
     from datasets import Image as ImageFeature
 
-    with _explained(profile):
+    with explained(profile.dataset):
         stream = load_dataset(profile.dataset, split="train", streaming=True)
         features = stream.features
         for column in ("image", "annotation"):  # keep the files' bytes, do not encode anew
@@ -257,36 +255,3 @@ def _only_our_columns(split: Dataset, source: str) -> Dataset:
             "with dataset.rename_column"
         )
     return split.select_columns(COLUMNS)
-
-
-@contextmanager
-def _explained(profile: Profile) -> Iterator[None]:
-    """Turn the libraries' many network errors into one sentence that names the way out."""
-    source = profile.dataset
-    try:
-        yield
-    except Exception as error:
-        if Path(source).is_dir():
-            raise ValueError(
-                f"{source} cannot be loaded as a data set ({error}). {_LAYOUTS}"
-            ) from error
-        if not _is_network(error):
-            raise
-        # Profile tiny itself only gets here where SEG_DATA gave it data from the Hub.
-        unset = "unset SEG_DATA and " if os.environ.get("SEG_DATA") else ""
-        raise ConnectionError(
-            f'profile "{profile.name}" loads {source} from the Hugging Face Hub, which cannot be '
-            f'reached: connect to a network, or {unset}use profile "tiny", which works offline.'
-        ) from error
-
-
-def _is_network(error: BaseException | None) -> bool:
-    """Whether this error, or one that caused it, is about the connection (by the class names
-    of requests, httpx, aiohttp and huggingface_hub, so that none has to be imported)."""
-    known = {"ConnectionError", "ConnectError", "OfflineModeIsEnabled", "Timeout", "TimeoutError"}
-    known |= {"TransportError", "ClientConnectionError", "LocalEntryNotFoundError"}
-    while error is not None:
-        if known & {kind.__name__ for kind in type(error).__mro__}:
-            return True
-        error = error.__cause__ or error.__context__
-    return False

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from helpers.ade20k import IGNORE_INDEX, NUM_LABELS, reduce_labels
 from helpers.data import to_rgb
 from helpers.metrics import ConfusionMatrix
+from helpers.network import explained
 from helpers.progress import progress
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def load_model(
     """
     from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
-    model = AutoModelForSemanticSegmentation.from_pretrained(source)
+    with explained(source):
+        model = AutoModelForSemanticSegmentation.from_pretrained(source)
     if model.config.num_labels != num_labels:
         raise ValueError(
             f"the checkpoint {source} predicts {model.config.num_labels} labels, the data has "
@@ -54,7 +56,7 @@ def load_picture(path: str | Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             return to_rgb(image)
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{path} cannot be read as a picture ({error}): the file is damaged or incomplete"
         ) from error

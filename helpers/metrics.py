@@ -223,7 +223,8 @@ def _count_pairs_uint8(predictions: Maps, references: Maps) -> np.ndarray | None
 
         if not (_fits_uint8(predictions) and _fits_uint8(references)):
             return None
-        keys = references.to(predictions.device).int() * 256 + predictions.int()
+        references = torch.as_tensor(references, device=predictions.device)
+        keys = references.int() * 256 + predictions.int()
         return torch.bincount(keys.flatten(), minlength=65536).reshape(256, 256).cpu().numpy()
     predictions, references = _to_numpy(predictions), _to_numpy(references)
     if not (_fits_uint8(predictions) and _fits_uint8(references)):

@@ -120,7 +120,9 @@ def write_page(notebook: NotebookNode, path: Path) -> None:
     from nbconvert import HTMLExporter
 
     loader = DictLoader({"page.html.j2": _PAGE_TEMPLATE})
-    exporter = HTMLExporter(extra_loaders=[loader], template_file="page.html.j2", embed_images=True)
+    # Without `embed_images`, which would close each <details> before its answer; figures are
+    # embedded all the same, as the outputs that they are.
+    exporter = HTMLExporter(extra_loaders=[loader], template_file="page.html.j2")
     # A page has no kernel: show a widget's picture and not its (empty) live view.
     live = ("application/vnd.jupyter.widget-view+json", "application/javascript")
     shown = exporter.default_config["NbConvertBase"]["display_data_priority"]

@@ -21,6 +21,7 @@ from transformers.utils.notebook import NotebookProgressCallback
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, NUM_LABELS
 from helpers.data import load_scenes
 from helpers.metrics import StreamingMeanIoU, predicted_labels
+from helpers.network import explained
 from helpers.profiles import Profile, get_profile
 from helpers.progress import bars_disabled
 from helpers.transforms import (
@@ -114,7 +115,8 @@ def build_model(profile: Profile, dropout: bool = True) -> PreTrainedModel:
     Raises:
         ValueError: the checkpoint is a segmentation model with another number of classes.
     """
-    config = AutoConfig.from_pretrained(profile.encoder)
+    with explained(profile.encoder):
+        config = AutoConfig.from_pretrained(profile.encoder)
     segments = any("Segmentation" in name for name in config.architectures or ())
     if segments and config.num_labels != NUM_LABELS:
         raise ValueError(
@@ -293,6 +295,11 @@ _DROPOUTS = (
 def _load_exactly(model: PreTrainedModel, checkpoint: str | None) -> None:
     """Copy a checkpoint's weights into the model, or raise: nothing is skipped silently."""
     saved = type(model).from_pretrained(checkpoint)
+    if saved.config.num_labels != model.config.num_labels:
+        raise ValueError(
+            f"the checkpoint {checkpoint} predicts {saved.config.num_labels} labels, the model "
+            f"{model.config.num_labels}: resume from a checkpoint of the same run"
+        )
     model.load_state_dict(saved.state_dict(), strict=True)
 
 

@@ -16,6 +16,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from helpers.data import to_rgb
+from helpers.network import explained
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor
@@ -30,9 +31,10 @@ def load_image_processor(profile: Profile) -> BaseImageProcessor:
     from transformers import AutoImageProcessor
 
     side = profile.image_size
-    image_processor = AutoImageProcessor.from_pretrained(
-        profile.encoder, do_reduce_labels=True, size={"height": side, "width": side}
-    )
+    with explained(profile.encoder):
+        image_processor = AutoImageProcessor.from_pretrained(
+            profile.encoder, do_reduce_labels=True, size={"height": side, "width": side}
+        )
     # Configurations written before transformers 4.4x spell it `reduce_labels`, which newer
     # versions read as False without a word. Every class would then be its neighbour.
     assert image_processor.do_reduce_labels, "label reduction must be on for ADE20K"

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, PALETTE
+from helpers.data import to_rgb
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,17 +52,17 @@ def overlay(
     """Blend a label map's colours over its picture; ignored pixels stay as they are.
 
     Args:
-        image: the picture, (width, height) as the label map.
+        image: the picture; upright, as its EXIF orientation says, it has the label map's size.
         label_map: (height, width) label ids or 255.
         alpha: 0 shows the picture alone, 1 the colours alone.
 
     Returns:
-        PIL picture, RGB, of the same size.
+        PIL picture, RGB, upright, of the label map's size.
 
     Raises:
         ValueError: the sizes differ, or alpha is outside 0 ... 1.
     """
-    label_map = np.asarray(label_map)
+    label_map, image = np.asarray(label_map), to_rgb(image)
     if label_map.shape != image.size[::-1]:
         raise ValueError(
             f"the label map is {label_map.shape[1]} x {label_map.shape[0]} pixels, the picture "
@@ -70,7 +71,6 @@ def overlay(
         )
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha is {alpha}: expected 0 (picture) to 1 (colours)")
-    image = image.convert("RGB")
     blended = Image.blend(image, Image.fromarray(colorize(label_map, palette)), alpha)
     if (ignored := label_map == IGNORE_INDEX).any():
         blended.paste(image, mask=Image.fromarray(ignored))

@@ -13,7 +13,7 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers import course
-from helpers.notebooks import NotebookError, execute, output_problems
+from helpers.notebooks import NotebookError, execute, output_problems, write_page
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RED_DOT = "import matplotlib.pyplot as plt\nplt.plot([1], 'ro')\nplt.show()"
@@ -304,3 +304,11 @@ def test_requirements_hold_the_course_and_constraints_pin_them():
         assert re.search(rf"^{name}==", pins, flags=re.MULTILINE), f"{name} is not pinned"
     assert "://" not in pins
     assert "/" not in re.sub(r"^#.*$", "", pins, flags=re.MULTILINE)
+
+
+def test_pages_keep_answers_folded(tmp_path: Path) -> None:
+    quiz = "<details><summary>Why?</summary>\n\nBecause **so**.\n\n</details>"
+    page = tmp_path / "quiz.html"
+    write_page(new_notebook(cells=[new_markdown_cell(quiz)]), page)
+    details = re.search(r"<details>.*?</details>", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert "<strong>so</strong>" in details.group()
