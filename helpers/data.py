@@ -219,8 +219,16 @@ def _load_all(profile: Profile) -> DatasetDict:
     from datasets import DatasetDict, load_dataset
 
     source = profile.dataset
-    with explained(profile.dataset):
-        scenes = load_dataset(source)
+    try:
+        with explained(source):
+            scenes = load_dataset(source)
+    except Exception as error:
+        if not Path(source).is_dir():
+            raise
+        # Of an empty folder or an empty split, `datasets` does not say what would be right.
+        raise ValueError(
+            f"{source} cannot be loaded as a data set ({error}). {_LAYOUTS}"
+        ) from error
     missing = {"train", "validation"} - set(scenes)
     if missing:
         raise ValueError(

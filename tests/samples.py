@@ -1,0 +1,97 @@
+"""Small inputs that several test files need: folders of scenes, encoders and profiles for them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import (
+    SegformerConfig,
+    SegformerForSemanticSegmentation,
+    SegformerImageProcessor,
+    SegformerModel,
+)
+
+from helpers.ade20k import ID2LABEL, LABEL2ID, NUM_LABELS
+from helpers.profiles import Profile, get_profile
+
+SIDE = 32  # of the pictures that the small models see, pixels
+
+
+def draw_blocks(seed: int, size: tuple[int, int] = (48, 36)) -> tuple[Image.Image, Image.Image]:
+    """A picture of four plain blocks and its annotation: RGB, and L with values of 0-150."""
+    rng = np.random.default_rng(seed)
+    width, height = size
+    annotation = np.zeros((height, width), dtype=np.uint8)
+    for rows in (slice(0, height // 2), slice(height // 2, height)):
+        for columns in (slice(0, width // 2), slice(width // 2, width)):
+            annotation[rows, columns] = rng.choice([0, 1, 4, 7, 21, 150])
+    colours = np.random.default_rng(0).integers(0, 256, (NUM_LABELS + 1, 3), dtype=np.uint8)
+    return Image.fromarray(colours[annotation]), Image.fromarray(annotation)
+
+
+def write_ade_folder(folder: Path, train: int = 4, test: int = 2) -> Path:
+    """A folder in ADEChallengeData2016 layout, landscape and portrait pictures by turns."""
+    for part, count, start in (("training", train, 0), ("validation", test, 1000)):
+        for kind in ("images", "annotations"):
+            (folder / kind / part).mkdir(parents=True, exist_ok=True)
+        for seed in range(start, start + count):
+            image, annotation = draw_blocks(seed, (48, 36) if seed % 2 else (36, 48))
+            image.save(folder / "images" / part / f"scene_{seed:04}.jpg", quality=95)
+            annotation.save(folder / "annotations" / part / f"scene_{seed:04}.png")
+    return folder
+
+
+def small_config(num_labels: int = NUM_LABELS, **settings: Any) -> SegformerConfig:
+    """A SegFormer of some 40,000 parameters; with ADE20K's names where it has 150 labels."""
+    if num_labels == NUM_LABELS:
+        settings |= {"id2label": ID2LABEL, "label2id": LABEL2ID}
+    return SegformerConfig(
+        num_labels=num_labels,
+        hidden_sizes=[8, 16, 24, 32],
+        depths=[1, 1, 1, 1],
+        num_attention_heads=[1, 2, 3, 4],
+        mlp_ratios=[2, 2, 2, 2],
+        decoder_hidden_size=16,
+        **settings,
+    )
+
+
+def small_processor(side: int = SIDE) -> SegformerImageProcessor:
+    """SegFormer's own image processor, at a small size."""
+    return SegformerImageProcessor(do_reduce_labels=True, size={"height": side, "width": side})
+
+
+def small_model(num_labels: int = NUM_LABELS, **settings: Any) -> SegformerForSemanticSegmentation:
+    """A small semantic segmentation model with random weights, the same each time."""
+    torch.manual_seed(0)
+    return SegformerForSemanticSegmentation(small_config(num_labels, **settings))
+
+
+def save_encoder(folder: Path) -> Path:
+    """A small encoder with random weights and its image processor, as `nvidia/mit-b0` has them."""
+    torch.manual_seed(0)
+    SegformerModel(small_config(num_labels=2)).save_pretrained(folder)
+    small_processor().save_pretrained(folder)
+    return folder
+
+
+def small_profile(encoder: Path, dataset: Path, **settings: Any) -> Profile:
+    """Profile tiny, on a small encoder and few steps."""
+    schedule = {
+        "image_size": SIDE,
+        "max_steps": 4,
+        "warmup_steps": 0,
+        "batch_size": 4,
+        "learning_rate": 1e-3,
+        "head_learning_rate_factor": 10.0,
+        "eval_steps": 2,
+        "logging_steps": 1,
+    }
+    return replace(
+        get_profile("tiny"), encoder=str(encoder), dataset=str(dataset), **schedule | settings
+    )

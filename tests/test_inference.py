@@ -1,0 +1,159 @@
+"""From a picture to its label map at the picture's own size."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from samples import draw_blocks, small_model, small_processor, write_ade_folder
+from transformers import SegformerForSemanticSegmentation
+
+from helpers.ade20k import reduce_labels
+from helpers.data import load_scenes, to_rgb
+from helpers.inference import evaluate_scenes, load_model, load_picture, segment
+from helpers.metrics import ConfusionMatrix
+from helpers.profiles import get_profile
+
+
+@pytest.fixture(scope="module")
+def model() -> SegformerForSemanticSegmentation:
+    return small_model().eval()
+
+
+@pytest.mark.parametrize("size", [(60, 40), (40, 60), (33, 33), (1, 1), (200, 3)])
+def test_segment_is_processor_logits_upsampling_argmax(
+    model: SegformerForSemanticSegmentation, size: tuple[int, int]
+) -> None:
+    image = draw_blocks(1, size)[0] if min(size) > 1 else Image.new("RGB", size, (10, 200, 30))
+    processor = small_processor()
+    label_map = segment(image, model, processor)
+    assert label_map.shape == (size[1], size[0])
+    assert label_map.dtype == np.uint8
+    pixel_values = processor(image, return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        logits = model(pixel_values=pixel_values).logits
+    upsampled = torch.nn.functional.interpolate(
+        logits, size=(size[1], size[0]), mode="bilinear", align_corners=False
+    )
+    assert (label_map == upsampled.argmax(dim=1)[0].numpy()).all()
+
+
+def test_segment_takes_pictures_of_any_mode(model: SegformerForSemanticSegmentation) -> None:
+    image, _ = draw_blocks(1)
+    processor = small_processor()
+    for mode in ("L", "P", "RGBA", "CMYK", "1", "LA"):
+        odd = image.convert(mode)
+        same = segment(odd, model, processor) == segment(to_rgb(odd), model, processor)
+        assert same.all(), mode
+
+
+def test_segment_returns_the_upright_size(
+    model: SegformerForSemanticSegmentation, tmp_path: Path
+) -> None:
+    upright, _ = draw_blocks(1, (48, 36))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = tmp_path / "turned.png"
+    upright.transpose(Image.Transpose.ROTATE_90).save(file, exif=exif)
+    expected = segment(upright, model, small_processor())
+    assert expected.shape == (36, 48)
+    with Image.open(file) as stored:
+        assert (segment(stored, model, small_processor()) == expected).all()
+    assert (segment(load_picture(file), model, small_processor()) == expected).all()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_segment_predicts_without_dropout_and_leaves_the_mode(training: bool) -> None:
+    model = small_model().train(training)
+    image, _ = draw_blocks(1)
+    one, other = (segment(image, model, small_processor()) for _ in range(2))
+    assert (one == other).all()
+    assert model.training is training
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_more_than_256_labels_need_more_than_bytes() -> None:
+    label_map = segment(draw_blocks(1)[0], small_model(num_labels=300).eval(), small_processor())
+    assert label_map.dtype == np.int64
+
+
+def test_a_saved_model_is_loaded_ready_to_predict(tmp_path: Path) -> None:
+    saved = small_model()
+    saved.save_pretrained(tmp_path)
+    small_processor().save_pretrained(tmp_path)
+    model, processor = load_model(tmp_path)
+    assert not model.training
+    assert processor.do_reduce_labels is True
+    image, _ = draw_blocks(1)
+    expected = segment(image, saved.eval(), small_processor())
+    assert (segment(image, model, processor) == expected).all()
+
+
+def test_a_model_of_other_labels_is_refused(tmp_path: Path) -> None:
+    small_model(num_labels=19).save_pretrained(tmp_path)
+    small_processor().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="predicts 19 labels, the data has 150") as error:
+        load_model(tmp_path)
+    assert str(tmp_path) in str(error.value)
+    assert load_model(tmp_path, num_labels=19)[0].config.num_labels == 19
+
+
+def test_the_bundled_model_predicts_toy_scenes() -> None:
+    """Far better than chance on pictures that it was not trained on."""
+    profile = get_profile("tiny")
+    model, processor = load_model(profile.finetuned_model)
+    scenes = load_scenes(profile, check=False)["test"].select(range(4))
+    assert evaluate_scenes(scenes, model, processor).compute()["overall_accuracy"] > 0.7
+
+
+def test_evaluation_equals_a_plain_loop(
+    model: SegformerForSemanticSegmentation, tmp_path: Path
+) -> None:
+    folder = write_ade_folder(tmp_path, train=1, test=5)
+    scenes = load_scenes(replace(get_profile("tiny"), dataset=str(folder)))["test"]
+    processor = small_processor()
+    matrix = evaluate_scenes(scenes, model, processor)
+    expected = ConfusionMatrix(150)
+    for index in range(5):
+        name = f"scene_{1000 + index}"
+        image = Image.open(folder / "images" / "validation" / f"{name}.jpg")
+        annotation = Image.open(folder / "annotations" / "validation" / f"{name}.png")
+        expected.update(segment(image, model, processor), reduce_labels(np.asarray(annotation)))
+    assert expected.counts.sum() > 0
+    assert (matrix.counts == expected.counts).all()
+
+
+def test_a_picture_is_read_upright_and_in_colour(tmp_path: Path) -> None:
+    image, _ = draw_blocks(1)
+    image.convert("L").save(tmp_path / "grey.png")
+    grey = load_picture(tmp_path / "grey.png")
+    assert (grey.mode, grey.size) == ("RGB", image.size)
+    assert (np.asarray(grey)[..., 0] == np.asarray(image.convert("L"))).all()
+    # The file is closed: on Windows it could not be removed else.
+    (tmp_path / "grey.png").unlink()
+    assert grey.getpixel((0, 0)) == (grey.getpixel((0, 0))[0],) * 3
+
+
+def test_a_missing_picture_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no picture") as error:
+        load_picture(tmp_path / "nowhere.jpg")
+    assert "nowhere.jpg" in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["truncated", "text", "empty", "huge"])
+def test_a_damaged_picture_is_named(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "broken.jpg"
+    draw_blocks(1, (300, 200))[0].save(file)
+    if kind == "truncated":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    elif kind == "huge":
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow refuses twice as many
+    else:
+        file.write_bytes({"text": b"no picture at all", "empty": b""}[kind])
+    with pytest.raises(ValueError, match="cannot be read as a picture") as error:
+        load_picture(file)
+    assert str(file) in str(error.value)

@@ -1,0 +1,204 @@
+"""Our `mean_iou` module, through `evaluate.load`, against the published one's definition."""
+
+from typing import Any
+
+import datasets
+import evaluate
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from reference import mean_iou as reference_mean_iou
+
+from helpers.metrics import ConfusionMatrix
+from helpers.profiles import REPOSITORY
+
+KEYS = [
+    "mean_iou",
+    "mean_accuracy",
+    "overall_accuracy",
+    "per_category_iou",
+    "per_category_accuracy",
+]
+
+
+@pytest.fixture(scope="module")
+def metric(tmp_path_factory: pytest.TempPathFactory) -> evaluate.Metric:
+    """`evaluate.load("mean_iou")` from the notebooks' folder, offline, with caches of its own."""
+    cache = tmp_path_factory.mktemp("evaluate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(REPOSITORY / "notebooks")
+        # The variables HF_EVALUATE_OFFLINE and HF_MODULES_CACHE are read at import; these
+        # are what they set.
+        patch.setattr(evaluate.config, "HF_EVALUATE_OFFLINE", True)
+        patch.setattr(evaluate.config, "HF_MODULES_CACHE", str(cache / "modules"))
+        return evaluate.load("mean_iou", cache_dir=str(cache))
+
+
+def assert_equal_scores(scores: dict[str, Any], expected: dict[str, Any]) -> None:
+    """All scores to 1e-12, NaN where NaN is expected."""
+    assert list(scores) == KEYS
+    for key in KEYS:
+        np.testing.assert_allclose(scores[key], expected[key], rtol=0, atol=1e-12, err_msg=key)
+
+
+def published_example() -> dict[str, Any]:
+    """The published module's docstring example."""
+    predictions = [
+        [[1, 2], [3, 4], [5, 255]],
+        [[2, 7], [9, 2], [3, 6]],
+        [[2, 2, 3], [8, 2, 4], [3, 255, 2]],
+    ]
+    references = [
+        [[0, 3], [5, 4], [6, 255]],
+        [[1, 7], [9, 2], [3, 6]],
+        [[1, 2, 2], [8, 2, 1], [3, 255, 1]],
+    ]
+    return {
+        "predictions": [np.array(one) for one in predictions],
+        "references": [np.array(one) for one in references],
+        "num_labels": 10,
+        "ignore_index": 255,
+        "reduce_labels": False,
+    }
+
+
+def test_the_published_docstring_example(metric: evaluate.Metric) -> None:
+    scores = metric.compute(**published_example())
+    assert list(scores) == KEYS
+    assert scores["mean_iou"] == pytest.approx(0.4775, abs=1e-12)
+    assert scores["mean_accuracy"] == pytest.approx(0.5916666666666667, abs=1e-12)
+    assert scores["overall_accuracy"] == pytest.approx(0.5263157894736842, abs=1e-12)
+    expected_iou = [0, 0, 0.375, 0.4, 0.5, 0, 0.5, 1, 1, 1]
+    expected_accuracy = [0, 0, 0.75, 2 / 3, 1, 0, 0.5, 1, 1, 1]
+    np.testing.assert_allclose(scores["per_category_iou"], expected_iou, atol=1e-12)
+    np.testing.assert_allclose(scores["per_category_accuracy"], expected_accuracy, atol=1e-12)
+
+
+def test_it_is_ours_and_takes_pictures_of_labels(metric: evaluate.Metric) -> None:
+    assert isinstance(metric.features["predictions"], datasets.Image)
+    assert isinstance(metric.features["references"], datasets.Image)
+    for argument in ("num_labels", "ignore_index", "nan_to_num", "label_map", "reduce_labels"):
+        assert argument in metric.inputs_description
+    assert type(metric).__module__.startswith("evaluate_modules.")
+
+
+def test_the_confusion_matrix_agrees_on_the_published_example() -> None:
+    example = published_example()
+    matrix = ConfusionMatrix(10)
+    for prediction, reference in zip(example["predictions"], example["references"], strict=True):
+        matrix.update(prediction, reference)
+    assert matrix.compute()["mean_iou"] == pytest.approx(0.4775, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64])
+def test_maps_pass_through_the_metric_s_files_unchanged(
+    metric: evaluate.Metric, dtype: type
+) -> None:
+    rng = np.random.default_rng(0)
+    arguments = {
+        "predictions": [rng.integers(0, 10, (5, 7)).astype(dtype) for _ in range(3)],
+        "references": [rng.integers(0, 12, (5, 7)).astype(dtype) for _ in range(3)],
+        "num_labels": 12,
+        "ignore_index": 11,
+    }
+    assert_equal_scores(metric.compute(**arguments), reference_mean_iou(**arguments))
+
+
+def test_batches_added_one_by_one_count_together(metric: evaluate.Metric) -> None:
+    example = published_example()
+    for prediction, reference in zip(example["predictions"], example["references"], strict=True):
+        metric.add_batch(predictions=[prediction], references=[reference])
+    scores = metric.compute(num_labels=10, ignore_index=255, reduce_labels=False)
+    assert scores["mean_iou"] == pytest.approx(0.4775, abs=1e-12)
+
+
+@st.composite
+def arguments(draw: st.DrawFn) -> dict[str, Any]:
+    """Small maps with values beyond the labels, and any of the optional arguments."""
+    num_labels = draw(st.one_of(st.integers(1, 8), st.sampled_from([150, 255, 256, 300])))
+    ignore_index = draw(st.sampled_from([255, None, 0, -1]))
+    values = [0, 1, 2, num_labels - 1, num_labels, num_labels + 3, 255, 254]
+    dtype = draw(st.sampled_from([np.int32, np.int64]))
+    shape = draw(hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=5))
+    maps = hnp.arrays(dtype, shape, elements=st.sampled_from(values))
+    count = draw(st.integers(1, 3))
+    return {
+        "predictions": [draw(maps) for _ in range(count)],
+        "references": [draw(maps) for _ in range(count)],
+        "num_labels": num_labels,
+        "ignore_index": ignore_index,
+        "nan_to_num": draw(st.sampled_from([None, 0, -1])),
+        "label_map": draw(st.sampled_from([None, {1: 2}, {1: 2, 2: 0}, {0: 255}])),
+        "reduce_labels": draw(st.booleans()),
+    }
+
+
+@settings(max_examples=150, deadline=None)
+@given(arguments())
+def test_scores_equal_the_reference(metric: evaluate.Metric, case: dict[str, Any]) -> None:
+    """`_compute` alone: `compute` would write every map to a file first."""
+    assert_equal_scores(metric._compute(**case), reference_mean_iou(**case))
+
+
+def test_values_that_are_no_label_are_dropped_as_the_published_module_does(
+    metric: evaluate.Metric,
+) -> None:
+    scores = metric.compute(
+        predictions=[np.array([[0, 1, 7, 0]])],
+        references=[np.array([[0, 1, 1, 9]])],
+        num_labels=2,
+        ignore_index=255,
+    )
+    # The 7 is no predicted area of any class; the pixel labelled 9 still counts as predicted 0.
+    np.testing.assert_allclose(scores["per_category_iou"], [1 / 2, 1 / 2])
+    np.testing.assert_allclose(scores["per_category_accuracy"], [1, 1 / 2])
+    assert scores["overall_accuracy"] == pytest.approx(2 / 3)
+
+
+def test_reducing_labels_twice_scores_zero(metric: evaluate.Metric) -> None:
+    """The trap that notebook 04 shows: the processor reduced them, then the metric does again."""
+    reduced = np.array([[2, 2, 5], [7, 7, 255]])
+    once = metric.compute(
+        predictions=[reduced], references=[reduced], num_labels=10, ignore_index=255
+    )
+    twice = metric.compute(
+        predictions=[reduced],
+        references=[reduced],
+        num_labels=10,
+        ignore_index=255,
+        reduce_labels=True,
+    )
+    assert once["mean_iou"] == 1
+    assert twice["mean_iou"] == 0
+
+
+def test_nan_is_replaced_on_request(metric: evaluate.Metric) -> None:
+    maps = {"predictions": [np.array([[0, 0]])], "references": [np.array([[0, 0]])]}
+    settings_ = {"num_labels": 3, "ignore_index": 255}
+    np.testing.assert_equal(
+        metric.compute(**maps, **settings_)["per_category_iou"], [1, np.nan, np.nan]
+    )
+    replaced = metric.compute(**maps, **settings_, nan_to_num=-1)
+    np.testing.assert_equal(replaced["per_category_iou"], [1, -1, -1])
+    assert replaced["mean_iou"] == 1
+
+
+def test_inputs_stay_as_they_are(metric: evaluate.Metric) -> None:
+    reference = np.array([[0, 1, 2]])
+    metric._compute([reference], [reference], 3, 255, label_map={1: 2}, reduce_labels=True)
+    assert reference.tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (4, 2), (2, 3, 3)])
+def test_maps_of_unlike_shape_are_refused(metric: evaluate.Metric, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="expected equal shapes") as error:
+        metric.compute(
+            predictions=[np.zeros(shape, dtype=np.uint8)],
+            references=[np.zeros((2, 3), dtype=np.uint8)],
+            num_labels=3,
+            ignore_index=255,
+        )
+    assert str(shape) in str(error.value)
+    assert "(2, 3)" in str(error.value)

@@ -1,0 +1,294 @@
+"""The confusion matrix against a plain reference, `torchmetrics`, and wrong input."""
+
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+from reference import mean_iou
+from torchmetrics.classification import MulticlassJaccardIndex
+from transformers import EvalPrediction
+
+from helpers.metrics import ConfusionMatrix, StreamingMeanIoU, predicted_labels
+
+KEYS = [
+    "mean_iou",
+    "mean_accuracy",
+    "overall_accuracy",
+    "per_category_iou",
+    "per_category_accuracy",
+]
+DTYPES = [np.uint8, np.int16, np.int32, np.int64]
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def assert_equal_scores(scores: dict[str, Any], expected: dict[str, Any]) -> None:
+    """All scores to 1e-12, NaN where NaN is expected."""
+    assert list(scores) == KEYS
+    for key in KEYS:
+        np.testing.assert_allclose(scores[key], expected[key], rtol=0, atol=1e-12, err_msg=key)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[int, int | None, list[Pair]]:
+    """num_labels, ignore_index and some pairs of maps: few labels occur, some are ignored."""
+    num_labels = draw(st.one_of(st.integers(1, 12), st.sampled_from([150, 255, 256, 257, 300])))
+    ignore_index = draw(st.sampled_from([255, None, -1, -100, 0]))
+    labels = draw(st.lists(st.integers(0, num_labels - 1), min_size=1, max_size=6, unique=True))
+    marked = labels if ignore_index is None else [*labels, ignore_index]
+    pairs = []
+    for _ in range(draw(st.integers(1, 3))):
+        shape = draw(hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=6))
+        pair = []
+        for values in (labels, marked):
+            kinds = [
+                d
+                for d in DTYPES
+                if np.iinfo(d).min <= min(values) <= max(values) <= np.iinfo(d).max
+            ]
+            dtype = draw(st.sampled_from(kinds))
+            pair.append(draw(hnp.arrays(dtype, shape, elements=st.sampled_from(values))))
+        pairs.append(tuple(pair))
+    return num_labels, ignore_index, pairs
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases(), st.booleans())
+def test_scores_and_counts_equal_the_reference(
+    case: tuple[int, int | None, list[Pair]], as_torch: bool
+) -> None:
+    num_labels, ignore_index, pairs = case
+    matrix = ConfusionMatrix(num_labels, ignore_index)
+    counts = np.zeros((num_labels, num_labels), dtype=np.int64)
+    for prediction, reference in pairs:
+        if as_torch:
+            matrix.update(torch.from_numpy(prediction), torch.from_numpy(reference))
+        else:
+            matrix.update(prediction, reference)
+        for predicted, labelled in zip(prediction.flat, reference.flat, strict=True):
+            if labelled != ignore_index:
+                counts[labelled, predicted] += 1
+    assert matrix.counts.dtype == np.int64
+    assert (matrix.counts == counts).all()
+    predictions, references = zip(*pairs, strict=True)
+    assert_equal_scores(
+        matrix.compute(), mean_iou(predictions, references, num_labels, ignore_index)
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases(), st.randoms(use_true_random=False))
+def test_order_and_parts_do_not_matter(
+    case: tuple[int, int | None, list[Pair]], random: Any
+) -> None:
+    num_labels, ignore_index, pairs = case
+    whole = ConfusionMatrix(num_labels, ignore_index)
+    for pair in pairs:
+        whole.update(*pair)
+    random.shuffle(pairs)
+    parts = [ConfusionMatrix(num_labels, ignore_index) for _ in pairs]
+    for part, pair in zip(parts, pairs, strict=True):
+        part.update(*pair)
+    merged = ConfusionMatrix(num_labels, ignore_index)
+    for part in parts:
+        assert merged.merge(part) is merged
+    assert (merged.counts == whole.counts).all()
+
+
+def test_rows_are_references_and_columns_predictions() -> None:
+    matrix = ConfusionMatrix(3)
+    matrix.update(predictions=[[0, 1, 1]], references=[[0, 0, 2]])
+    assert matrix.counts.tolist() == [[1, 1, 0], [0, 0, 0], [0, 1, 0]]
+
+
+def test_a_batch_counts_as_its_maps_do() -> None:
+    rng = np.random.default_rng(0)
+    predictions, references = rng.integers(0, 9, (2, 4, 5, 6))
+    batched, single = ConfusionMatrix(9), ConfusionMatrix(9)
+    batched.update(predictions, references)
+    for prediction, reference in zip(predictions, references, strict=True):
+        single.update(prediction, reference)
+    assert (batched.counts == single.counts).all()
+
+
+@pytest.mark.parametrize("predictions_as", ["list", "pil", "torch", "numpy", "uint16", "strided"])
+@pytest.mark.parametrize("references_as", ["list", "pil", "torch", "numpy", "uint16", "strided"])
+def test_array_likes_of_any_kind_may_meet(predictions_as: str, references_as: str) -> None:
+    maps = np.random.default_rng(0).integers(0, 5, (2, 8, 9)).astype(np.uint8)
+    kinds = {
+        "list": lambda x: x.tolist(),
+        "pil": Image.fromarray,
+        "torch": torch.from_numpy,
+        "numpy": lambda x: x,
+        "uint16": lambda x: x.astype(np.uint16),
+        "strided": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+    }
+    matrix, expected = ConfusionMatrix(5), ConfusionMatrix(5)
+    matrix.update(kinds[predictions_as](maps[0]), kinds[references_as](maps[1]))
+    expected.update(*maps)
+    assert (matrix.counts == expected.counts).all()
+
+
+def test_inputs_stay_as_they_are() -> None:
+    predictions = np.array([[1, 2], [0, 2]], dtype=np.uint8)
+    references = np.array([[1, 255], [0, 0]], dtype=np.uint8)
+    before = predictions.copy(), references.copy()
+    ConfusionMatrix(3).update(predictions, references)
+    assert (predictions == before[0]).all()
+    assert (references == before[1]).all()
+
+
+@pytest.mark.parametrize("num_labels", [5, 300])
+@pytest.mark.parametrize(
+    "empty", [[], np.zeros((0, 4), dtype=np.uint8), torch.zeros((0, 3), dtype=torch.int64)]
+)
+def test_nothing_counted_scores_nan_without_a_warning(num_labels: int, empty: Any) -> None:
+    matrix = ConfusionMatrix(num_labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        matrix.update(empty, empty)
+        scores = matrix.compute()
+    assert list(scores) == KEYS
+    assert all(np.isnan(scores[key]).all() for key in KEYS)
+    assert scores["per_category_iou"].shape == (num_labels,)
+
+
+def test_absent_classes_are_nan_and_wrongly_predicted_ones_zero() -> None:
+    matrix = ConfusionMatrix(4)
+    matrix.update([[0, 0, 1, 1]], [[0, 0, 0, 255]])
+    scores = matrix.compute()
+    np.testing.assert_equal(scores["per_category_iou"], [2 / 3, 0, np.nan, np.nan])
+    np.testing.assert_equal(scores["per_category_accuracy"], [2 / 3, np.nan, np.nan, np.nan])
+    assert scores["mean_iou"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("num_labels", [5, 300])
+@pytest.mark.parametrize(
+    ("prediction", "reference", "told"),
+    [
+        (999, 1, "prediction 999 and reference 1"),
+        (-1, 1, "prediction -1 and reference 1"),
+        (1, 999, "prediction 1 and reference 999"),
+        (1, -7, "prediction 1 and reference -7"),
+        (301, 2, "prediction 301 and reference 2"),
+    ],
+)
+def test_a_value_that_is_no_label_is_named_and_nothing_counted(
+    num_labels: int, prediction: int, reference: int, told: str
+) -> None:
+    matrix = ConfusionMatrix(num_labels)
+    matrix.update([[1, 2]], [[1, 1]])
+    before = matrix.counts.copy()
+    with pytest.raises(ValueError, match=told) as error:
+        matrix.update([[0, prediction]], [[0, reference]])
+    assert f"expected label ids 0-{num_labels - 1}" in str(error.value)
+    assert (matrix.counts == before).all()
+
+
+def test_a_value_under_an_ignored_pixel_may_be_anything() -> None:
+    for num_labels in (5, 300):
+        matrix = ConfusionMatrix(num_labels)
+        matrix.update([[200, 1, -4, 1000]], [[255, 1, 255, 255]])
+        assert matrix.counts.sum() == matrix.counts[1, 1] == 1
+
+
+@pytest.mark.parametrize("as_torch", [False, True])
+def test_shapes_that_differ_are_named_and_nothing_counted(as_torch: bool) -> None:
+    make = torch.zeros if as_torch else np.zeros
+    kind = torch.uint8 if as_torch else np.uint8
+    matrix = ConfusionMatrix(5)
+    with pytest.raises(ValueError, match=r"\(1, 128, 128\), references \(1, 512, 512\)") as error:
+        matrix.update(make((1, 128, 128), dtype=kind), make((1, 512, 512), dtype=kind))
+    assert "Upsample the logits" in str(error.value)
+    with pytest.raises(ValueError, match="expected equal shapes"):  # NumPy would broadcast these
+        matrix.update(make((1, 4), dtype=kind), make((4, 4), dtype=kind))
+    assert matrix.counts.sum() == 0
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((2, 2)), torch.zeros(2, 2), [[0.5, 1.0]]])
+def test_numbers_that_are_not_whole_are_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"whole numbers, got .*float.*argmax"):
+        ConfusionMatrix(5).update(wrong, np.zeros((2, 2), dtype=int))
+
+
+def test_matrices_of_unlike_settings_do_not_merge() -> None:
+    with pytest.raises(ValueError, match=r"\(5, 255\) and \(6, 255\)"):
+        ConfusionMatrix(5).merge(ConfusionMatrix(6))
+    with pytest.raises(ValueError, match=r"\(5, 255\) and \(5, None\)"):
+        ConfusionMatrix(5).merge(ConfusionMatrix(5, None))
+
+
+def test_a_matrix_needs_a_label() -> None:
+    with pytest.raises(ValueError, match="num_labels is 0: expected at least 1"):
+        ConfusionMatrix(0)
+
+
+def random_maps(count: int, side: int, num_labels: int = 150) -> tuple[torch.Tensor, torch.Tensor]:
+    """Predictions and references, int64 (count, side, side): one pixel in ten is ignored."""
+    rng = np.random.default_rng(0)
+    references = rng.integers(0, num_labels, (count, side, side))
+    predictions = np.where(rng.random(references.shape) < 0.7, references, references // 2)
+    references[rng.random(references.shape) < 0.1] = 255
+    return torch.from_numpy(predictions), torch.from_numpy(references)
+
+
+def test_agreement_with_torchmetrics() -> None:
+    predictions, references = random_maps(3, 80)
+    matrix = ConfusionMatrix(150)
+    matrix.update(predictions, references)
+    jaccard = MulticlassJaccardIndex(150, average="none", ignore_index=255)(predictions, references)
+    np.testing.assert_allclose(matrix.compute()["per_category_iou"], jaccard, rtol=1e-6)
+
+
+def test_it_is_much_faster_than_torchmetrics() -> None:
+    """With much room for a busy machine; `tests/benchmarks/bench_mean_iou.py` measures it."""
+    predictions, references = random_maps(2, 512)
+    jaccard = MulticlassJaccardIndex(150, ignore_index=255, validate_args=False)
+    matrix = ConfusionMatrix(150)
+
+    def best_of(function: Any, times: int) -> float:
+        seconds = []
+        for _ in range(times):
+            begin = time.perf_counter()
+            for prediction, reference in zip(*arguments, strict=True):
+                function(prediction, reference)
+            seconds.append(time.perf_counter() - begin)
+        return min(seconds)
+
+    arguments = (predictions, references)
+    theirs = best_of(jaccard.update, 5)
+    # Label maps as `segment` and `reduce_labels` give them: bytes.
+    arguments = (predictions.byte().numpy(), references.byte().numpy())
+    ours = best_of(matrix.update, 10)
+    assert theirs > 5 * ours, f"torchmetrics took {theirs:.4f} s, ConfusionMatrix {ours:.4f} s"
+
+
+def test_streaming_gives_the_score_of_all_batches_and_starts_anew() -> None:
+    predictions, references = random_maps(6, 16, 20)
+    whole = ConfusionMatrix(20)
+    whole.update(predictions, references)
+    streaming = StreamingMeanIoU(20)
+    for _ in range(2):  # two evaluations: nothing of the first is left in the second
+        for start in (0, 2, 4):
+            batch = EvalPrediction(predictions[start : start + 2], references[start : start + 2])
+            result = streaming(batch, compute_result=start == 4)
+            if start < 4:
+                assert result == {}
+        assert result == {key: whole.compute()[key] for key in KEYS[:3]}
+        assert (streaming.matrix.counts == whole.counts).all()
+
+
+def test_logits_become_label_maps_at_the_labels_size() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(3, 150, 4, 6), torch.zeros(3, 16, 24, dtype=torch.int64)
+    predicted = predicted_labels(logits, labels)
+    assert predicted.dtype == torch.uint8
+    at_once = torch.nn.functional.interpolate(logits, size=(16, 24), mode="bilinear")
+    assert torch.equal(predicted.long(), at_once.argmax(dim=1))
+    assert predicted_labels(torch.randn(1, 300, 2, 2), labels[:1]).dtype == torch.int64

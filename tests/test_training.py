@@ -1,0 +1,618 @@
+"""Training: exact reload and resume, the scale of the loss, memory, and the command line.
+
+Where `transformers.Trainer` has a defect that we mend, a test pins the defect as well: when a
+newer release mends it, that test fails and says which of our lines can go.
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import DatasetDict
+from PIL import Image
+from samples import SIDE, save_encoder, small_model, small_profile, write_ade_folder
+from transformers import (
+    AutoModelForSemanticSegmentation,
+    EvalPrediction,
+    SegformerModel,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+
+from helpers import profiles
+from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID
+from helpers.data import load_scenes
+from helpers.metrics import StreamingMeanIoU
+from helpers.profiles import REPOSITORY, Profile
+from helpers.training import SegmentationTrainer, build_arguments, build_model, build_trainer, main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight training and four test pictures in ADE20K's layout."""
+    return write_ade_folder(tmp_path_factory.mktemp("scenes"), train=8, test=4)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="module")
+def profile(encoder: Path, folder: Path) -> Profile:
+    return small_profile(encoder, folder)
+
+
+@pytest.fixture(scope="module")
+def scenes(profile: Profile) -> DatasetDict:
+    return load_scenes(profile)
+
+
+def make_trainer(
+    kind: type[Trainer], profile: Profile, scenes: DatasetDict, output: Path, **overrides: Any
+) -> Trainer:
+    """`build_trainer` with our trainer, or the same parts in a plain `transformers.Trainer`."""
+    options = {"augment": False, "dropout": False, **overrides}
+    ours = build_trainer(profile, scenes, output, **options)
+    if kind is SegmentationTrainer:
+        return ours
+    set_seed(ours.args.seed)
+    return kind(
+        model=build_model(profile, dropout=options["dropout"]),
+        args=ours.args,
+        train_dataset=ours.train_dataset,
+        eval_dataset=ours.eval_dataset,
+        processing_class=ours.processing_class,
+        compute_metrics=StreamingMeanIoU(150),
+        preprocess_logits_for_metrics=ours.preprocess_logits_for_metrics,
+    )
+
+
+def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    assert one.keys() == other.keys()
+    return max((one[name].double() - other[name].double()).abs().max().item() for name in one)
+
+
+def losses(trainer: Trainer) -> dict[int, float]:
+    return {entry["step"]: entry["loss"] for entry in trainer.state.log_history if "loss" in entry}
+
+
+# --- the best checkpoint ------------------------------------------------------------------------
+
+
+class WorseEachTime(StreamingMeanIoU):
+    """The real counts under a score that falls, so that the first checkpoint is the best one."""
+
+    calls = 0
+
+    def __call__(self, prediction: EvalPrediction, compute_result: bool) -> dict[str, float]:
+        scores = super().__call__(prediction, compute_result)
+        if scores:
+            self.calls += 1
+            scores["mean_iou"] = 1.0 / self.calls
+        return scores
+
+
+def train_past_the_best(
+    kind: type[Trainer], profile: Profile, scenes: DatasetDict, output: Path
+) -> tuple[Trainer, float]:
+    """Train on after the best checkpoint; how far the weights then lie from that checkpoint's."""
+    trainer = make_trainer(kind, profile, scenes, output, eval_on_start=False)
+    trainer.compute_metrics = WorseEachTime(150)
+    trainer.train()
+    assert trainer.state.global_step == 4
+    assert trainer.state.best_model_checkpoint.endswith("checkpoint-2")
+    best = AutoModelForSemanticSegmentation.from_pretrained(trainer.state.best_model_checkpoint)
+    last = AutoModelForSemanticSegmentation.from_pretrained(output / "checkpoint-4")
+    assert largest_difference(weights(best), weights(last)) > 1e-4  # else nothing is shown
+    return trainer, largest_difference(weights(trainer.model), weights(best))
+
+
+def test_the_best_checkpoint_is_reloaded_exactly(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path
+) -> None:
+    _, difference = train_past_the_best(SegmentationTrainer, profile, scenes, tmp_path)
+    assert difference == 0
+
+
+def test_upstream_reloads_the_best_checkpoint_wrongly(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path
+) -> None:
+    _, difference = train_past_the_best(Trainer, profile, scenes, tmp_path)
+    assert difference > 0, "mended upstream: SegmentationTrainer._load_best_model can go"
+
+
+# --- resume -------------------------------------------------------------------------------------
+
+
+def resume_and_compare(
+    kind: type[Trainer], profile: Profile, scenes: DatasetDict, folder: Path
+) -> tuple[float, bool]:
+    """Four steps at a stretch against two and two: difference of weights, and of logged losses."""
+    settings = {"load_best_model_at_end": False, "augment": True, "dropout": True}
+    whole = make_trainer(kind, profile, scenes, folder / "whole", **settings)
+    whole.train()
+    resumed = make_trainer(kind, profile, scenes, folder / "resumed", **settings)
+    resumed.train(resume_from_checkpoint=str(folder / "whole" / "checkpoint-2"))
+    assert resumed.state.global_step == whole.state.global_step == 4
+    assert list(losses(whole)) == list(losses(resumed)) == [1, 2, 3, 4]
+    return (
+        largest_difference(weights(whole.model), weights(resumed.model)),
+        losses(whole) == losses(resumed),
+    )
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path
+) -> None:
+    """Bit for bit on the CPU, augmentation and dropout included."""
+    difference, same_losses = resume_and_compare(SegmentationTrainer, profile, scenes, tmp_path)
+    assert difference == 0
+    assert same_losses
+
+
+def test_upstream_resumes_wrongly(profile: Profile, scenes: DatasetDict, tmp_path: Path) -> None:
+    difference, same_losses = resume_and_compare(Trainer, profile, scenes, tmp_path)
+    message = "mended upstream: SegmentationTrainer._load_from_checkpoint can go"
+    assert difference > 0, message
+    assert not same_losses, message
+
+
+# --- the scale of the loss ----------------------------------------------------------------------
+
+
+def first_loss(
+    kind: type[Trainer], profile: Profile, scenes: DatasetDict, output: Path, accumulation: int
+) -> float:
+    """The loss logged for the first step of a batch of 4 in so many parts."""
+    trainer = make_trainer(
+        kind,
+        profile,
+        scenes,
+        output,
+        gradient_accumulation_steps=accumulation,
+        max_steps=1,
+        eval_strategy="no",
+        save_strategy="no",
+        eval_on_start=False,
+        load_best_model_at_end=False,
+    )
+    trainer.model.decode_head.batch_norm.eval()  # its statistics depend on how a batch is cut
+    trainer.model.decode_head.batch_norm.train = lambda mode=True: None  # and it stays so
+    trainer.train()
+    return losses(trainer)[1]
+
+
+@pytest.fixture(scope="module")
+def labelled_alike(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures with equally many labelled pixels, so that a mean of means is the whole mean."""
+    folder = write_ade_folder(tmp_path_factory.mktemp("alike"), train=8, test=1)
+    for file in folder.glob("annotations/*/*.png"):
+        values = np.asarray(Image.open(file)).copy()
+        values[values == 0] = 2
+        Image.fromarray(values).save(file)
+    return folder
+
+
+def test_the_loss_does_not_grow_with_accumulation(
+    encoder: Path, labelled_alike: Path, tmp_path: Path
+) -> None:
+    profile = small_profile(encoder, labelled_alike)
+    scenes = load_scenes(profile)
+    one, four = (
+        first_loss(SegmentationTrainer, profile, scenes, tmp_path, parts) for parts in (1, 4)
+    )
+    assert one == pytest.approx(math.log(150), rel=0.3)  # what an untrained model has
+    assert four == pytest.approx(one, rel=1e-3)
+
+
+def test_upstream_scales_the_loss_wrongly(
+    encoder: Path, labelled_alike: Path, tmp_path: Path
+) -> None:
+    profile = small_profile(encoder, labelled_alike)
+    scenes = load_scenes(profile)
+    one, four = (first_loss(Trainer, profile, scenes, tmp_path, parts) for parts in (1, 4))
+    message = "mended upstream: accepts_loss_kwargs in SegmentationTrainer can go"
+    assert four == pytest.approx(4 * one, rel=1e-2), message
+
+
+# --- a batch without labels ---------------------------------------------------------------------
+
+
+def ignored_batch() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return {
+        "pixel_values": torch.randn(2, 3, SIDE, SIDE),
+        "labels": torch.full((2, SIDE, SIDE), IGNORE_INDEX),
+    }
+
+
+def test_upstream_has_no_loss_for_a_batch_without_labels() -> None:
+    loss = small_model()(**ignored_batch()).loss
+    assert loss.isnan(), "mended upstream: SegmentationTrainer.compute_loss can go"
+
+
+def test_a_batch_without_labels_leaves_the_weights_finite(tmp_path: Path) -> None:
+    batch = ignored_batch()
+    rows = [{name: values[index] for name, values in batch.items()} for index in (0, 1)]
+    model = small_model()
+    before = weights(model)
+    trainer = SegmentationTrainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(tmp_path),
+            max_steps=3,
+            per_device_train_batch_size=2,
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            remove_unused_columns=False,
+            weight_decay=0.0,
+        ),
+        train_dataset=rows,
+        eval_dataset=rows,
+    )
+    trainer.train()
+    assert list(losses(trainer).values()) == [0, 0, 0]
+    assert trainer.evaluate()["eval_loss"] == 0
+    after = weights(trainer.model)
+    assert all(value.isfinite().all() for value in after.values())
+    for name, parameter in trainer.model.named_parameters():
+        assert torch.equal(parameter, before[name]), name
+
+
+# --- evaluation ---------------------------------------------------------------------------------
+
+
+class Recorder(StreamingMeanIoU):
+    """What reaches `compute_metrics`: shapes and types of each call."""
+
+    def __init__(self) -> None:
+        super().__init__(150)
+        self.seen: list[tuple[tuple[int, ...], torch.dtype, bool]] = []
+
+    def __call__(self, prediction: EvalPrediction, compute_result: bool) -> dict[str, float]:
+        predictions = torch.as_tensor(prediction.predictions)
+        self.seen.append((tuple(predictions.shape), predictions.dtype, compute_result))
+        return super().__call__(prediction, compute_result)
+
+
+def test_evaluation_sees_one_batch_of_label_maps_at_a_time(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path
+) -> None:
+    """However many pictures there are: bytes, not logits, and no more than a batch of them."""
+    trainer = make_trainer(SegmentationTrainer, profile, scenes, tmp_path)
+    for count in (4, 14):
+        recorder = trainer.compute_metrics = Recorder()
+        split = scenes["test"].select([index % 4 for index in range(count)])
+        split = split.with_transform(trainer.eval_dataset.format["format_kwargs"]["transform"])
+        metrics = trainer.evaluate(split)
+        assert {kind for _, kind, _ in recorder.seen} == {torch.uint8}
+        sizes = [shape[0] for shape, _, _ in recorder.seen]
+        assert max(sizes) <= profile.batch_size
+        assert sum(sizes) == count
+        assert {shape[1:] for shape, _, _ in recorder.seen} == {(SIDE, SIDE)}
+        assert [last for _, _, last in recorder.seen] == [False] * (len(sizes) - 1) + [True]
+        labelled = sum(int((row["labels"] != IGNORE_INDEX).sum()) for row in split)
+        assert recorder.matrix.counts.sum() == labelled
+        assert metrics["eval_mean_iou"] == recorder.matrix.compute()["mean_iou"]
+
+
+def test_the_trainer_s_scores_are_those_of_a_plain_loop(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path
+) -> None:
+    trainer = make_trainer(SegmentationTrainer, profile, scenes, tmp_path)
+    metrics = trainer.evaluate()
+    model, counts = trainer.model.eval(), np.zeros((150, 150), dtype=np.int64)
+    for row in trainer.eval_dataset:
+        with torch.no_grad():
+            logits = model(pixel_values=row["pixel_values"][None].to(model.device)).logits.cpu()
+        size = row["labels"].shape
+        maps = torch.nn.functional.interpolate(logits, size, mode="bilinear").argmax(1)[0]
+        kept = row["labels"] != IGNORE_INDEX
+        np.add.at(counts, (row["labels"][kept], maps[kept]), 1)
+    assert (trainer.compute_metrics.matrix.counts == counts).all()
+    assert metrics["eval_overall_accuracy"] == counts.trace() / counts.sum()
+
+
+def test_the_trainer_s_state_is_valid_json(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path
+) -> None:
+    trainer = make_trainer(SegmentationTrainer, profile, scenes, tmp_path)
+    trainer.train()
+    files = list(tmp_path.glob("checkpoint-*/trainer_state.json"))
+    assert len(files) == 2
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    for file in files:
+        state = json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
+        scores = [entry for entry in state["log_history"] if "eval_mean_iou" in entry]
+        assert scores
+        assert all(0 <= entry["eval_mean_iou"] <= 1 for entry in scores)
+
+
+# --- model, optimiser, arguments ----------------------------------------------------------------
+
+
+def test_the_model_knows_ade20k_s_names_and_keeps_the_encoder(
+    profile: Profile, encoder: Path
+) -> None:
+    model = build_model(profile)
+    assert model.config.id2label == ID2LABEL
+    assert model.config.label2id == LABEL2ID
+    pretrained = SegformerModel.from_pretrained(encoder)
+    assert largest_difference(weights(model.segformer), weights(pretrained)) == 0
+
+
+@pytest.mark.parametrize("dropout", [True, False])
+def test_dropout_can_be_switched_off(profile: Profile, dropout: bool) -> None:
+    model = build_model(profile, dropout=dropout).train()
+    model.decode_head.batch_norm.eval()
+    pixel_values = ignored_batch()["pixel_values"]
+    with torch.no_grad():
+        one, other = (model(pixel_values=pixel_values).logits for _ in range(2))
+    assert torch.equal(one, other) != dropout
+
+
+def test_the_decode_head_learns_faster_and_norms_and_biases_do_not_decay(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path
+) -> None:
+    profile = small_profile(
+        Path(profile.encoder),
+        Path(profile.dataset),
+        head_learning_rate_factor=7.0,
+        weight_decay=0.05,
+    )
+    trainer = make_trainer(SegmentationTrainer, profile, scenes, tmp_path)
+    optimizer = trainer.create_optimizer()
+    assert isinstance(optimizer, torch.optim.AdamW)
+    group_of = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    modules = dict(trainer.model.named_modules())
+    norms = (torch.nn.LayerNorm, torch.nn.BatchNorm2d)
+    seen = {"head": 0, "encoder": 0, "norm": 0}
+    for name, parameter in trainer.model.named_parameters():
+        group, owner = group_of.pop(id(parameter)), modules[name.rpartition(".")[0]]
+        in_head = name.startswith("decode_head.")
+        assert group["lr"] == pytest.approx(1e-3 * (7 if in_head else 1)), name
+        spared = isinstance(owner, norms) or name.endswith(".bias")
+        assert group["weight_decay"] == (0 if spared else 0.05), name
+        seen["head" if in_head else "encoder"] += 1
+        seen["norm"] += isinstance(owner, norms)
+    assert not group_of  # every parameter once
+    assert min(seen.values()) > 0
+
+
+def test_both_learning_rates_follow_the_schedule(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path
+) -> None:
+    trainer = make_trainer(SegmentationTrainer, profile, scenes, tmp_path)
+    trainer.create_optimizer_and_scheduler(num_training_steps=10)
+    rates = []
+    for _ in range(10):
+        rates.append(sorted({group["lr"] for group in trainer.optimizer.param_groups}))
+        trainer.optimizer.step()
+        trainer.lr_scheduler.step()
+    expected = [[1e-3 * (1 - step / 10), 1e-2 * (1 - step / 10)] for step in range(10)]
+    np.testing.assert_allclose(rates, expected, rtol=2e-3)
+
+
+def test_a_checkpoint_with_other_labels_is_refused(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path
+) -> None:
+    small_model(num_labels=19).save_pretrained(tmp_path)
+    trainer_profile = small_profile(tmp_path, Path(profile.dataset))
+    with pytest.raises(ValueError, match="predicts 19 labels, the data has 150") as error:
+        build_model(trainer_profile)
+    assert str(tmp_path) in str(error.value)
+
+
+def test_resuming_from_a_checkpoint_with_other_labels_is_refused(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "checkpoint-2"
+    make_trainer(SegmentationTrainer, profile, scenes, tmp_path, max_steps=2).train()
+    small_model(num_labels=19).save_pretrained(checkpoint)
+    trainer = make_trainer(SegmentationTrainer, profile, scenes, tmp_path)
+    with pytest.raises(ValueError, match="predicts 19 labels, the model 150") as error:
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+    assert str(checkpoint) in str(error.value)
+
+
+def test_a_finished_model_is_a_start_too(profile: Profile, tmp_path: Path) -> None:
+    model = small_model()
+    model.save_pretrained(tmp_path)
+    again = build_model(small_profile(tmp_path, Path(profile.dataset)))
+    assert largest_difference(weights(again), weights(model)) == 0
+
+
+def test_a_batch_is_shared_among_its_parts(profile: Profile, tmp_path: Path) -> None:
+    arguments = build_arguments(profile, tmp_path, gradient_accumulation_steps=2)
+    assert arguments.per_device_train_batch_size == 2
+    with pytest.raises(ValueError, match=r"batch of 4 pictures .* 3 parts .* choose a divisor"):
+        build_arguments(profile, tmp_path, gradient_accumulation_steps=3)
+
+
+def test_processes_share_the_batch_too(
+    profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(ValueError, match="among 3 parts"):
+        build_arguments(profile, tmp_path)
+
+
+def test_the_same_seed_trains_the_same_model(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path
+) -> None:
+    results = []
+    for seed in (0, 0, 1):
+        trainer = make_trainer(
+            SegmentationTrainer,
+            profile,
+            scenes,
+            tmp_path,
+            augment=True,
+            dropout=True,
+            seed=seed,
+            max_steps=2,
+            save_strategy="no",
+            load_best_model_at_end=False,
+        )
+        trainer.train()
+        results.append(weights(trainer.model))
+    assert largest_difference(results[0], results[1]) == 0
+    assert largest_difference(results[0], results[2]) > 0
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_tiny(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Profile tiny with the small encoder, on the data of SEG_DATA, as a variable gives it."""
+    monkeypatch.setitem(
+        profiles._PROFILES,
+        "tiny",
+        replace(profile, dataset=profiles._PROFILES["tiny"].dataset, run_name=""),
+    )
+    monkeypatch.setenv("SEG_DATA", profile.dataset)
+    monkeypatch.delenv("SEG_MAX_STEPS", raising=False)
+
+
+def run_main(output: Path, *arguments: str) -> int:
+    return main(["--profile", "tiny", "--output-dir", str(output), *arguments])
+
+
+@pytest.mark.usefixtures("small_tiny")
+def test_a_run_from_the_command_line_and_its_resumption(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fixed = ("--max-steps", "4", "--save-steps", "2", "--seed", "3")
+    assert run_main(tmp_path / "whole", *fixed) == 0
+    assert "test mIoU 0." in capsys.readouterr().out
+    whole = AutoModelForSemanticSegmentation.from_pretrained(tmp_path / "whole")
+    assert (tmp_path / "whole" / "preprocessor_config.json").is_file()
+    assert sorted(p.name for p in (tmp_path / "whole" / "checkpoints").iterdir()) == [
+        "checkpoint-2",
+        "checkpoint-4",
+    ]
+    # As after a crash between the two checkpoints.
+    (tmp_path / "cut" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "whole" / "checkpoints" / "checkpoint-2").rename(
+        tmp_path / "cut" / "checkpoints" / "checkpoint-2"
+    )
+    assert run_main(tmp_path / "cut", *fixed, "--resume") == 0
+    resumed = AutoModelForSemanticSegmentation.from_pretrained(
+        tmp_path / "cut" / "checkpoints" / "checkpoint-4"
+    )
+    last = AutoModelForSemanticSegmentation.from_pretrained(
+        tmp_path / "whole" / "checkpoints" / "checkpoint-4"
+    )
+    assert largest_difference(weights(resumed), weights(last)) == 0
+    assert whole.config.id2label == ID2LABEL
+
+
+@pytest.mark.usefixtures("small_tiny")
+def test_a_run_without_chance_in_parts_equals_one_in_whole(tmp_path: Path) -> None:
+    """`--no-augmentation --no-dropout --gradient-accumulation-steps 2` are understood."""
+    fixed = ("--max-steps", "2", "--save-steps", "2", "--no-augmentation", "--no-dropout")
+    assert run_main(tmp_path / "one", *fixed) == 0
+    assert run_main(tmp_path / "two", *fixed, "--gradient-accumulation-steps", "2") == 0
+    logged = []
+    for name in ("one", "two"):
+        file = tmp_path / name / "checkpoints" / "checkpoint-2" / "trainer_state.json"
+        history = json.loads(file.read_text(encoding="utf-8"))["log_history"]
+        logged.append([entry["loss"] for entry in history if "loss" in entry])
+    np.testing.assert_allclose(logged[1], logged[0], rtol=0.1)  # batch norm sees smaller batches
+
+
+@pytest.mark.usefixtures("small_tiny")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--profile", "huge"], "unknown profile 'huge': expected one of tiny, sample, full"),
+        (["--gradient-accumulation-steps", "3"], "batch of 4 pictures cannot be shared equally"),
+        (["--seed", "-1"], "Seed must be between"),
+    ],
+)
+def test_wrong_settings_end_in_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    assert main(["--output-dir", str(tmp_path / "out"), *arguments]) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert told in line
+
+
+@pytest.mark.usefixtures("small_tiny")
+@pytest.mark.parametrize(
+    "arguments", [["--max-steps", "0"], ["--save-steps", "-2"], ["--max-steps", "many"], ["--huge"]]
+)
+def test_wrong_arguments_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run_main(tmp_path / "out", *arguments)
+    assert stop.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("small_tiny")
+def test_bad_data_ends_the_command_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_ade_folder(tmp_path / "scenes")
+    picture = folder / "images" / "training" / "scene_0001.jpg"
+    picture.write_bytes(picture.read_bytes()[:300])
+    monkeypatch.setenv("SEG_DATA", str(folder))
+    assert run_main(tmp_path / "out") == 1
+    assert str(picture) in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setenv("SEG_DATA", str(tmp_path / "nowhere"))
+    assert run_main(tmp_path / "out") == 1
+    assert "SEG_DATA" in capsys.readouterr().err
+
+
+def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    told = capsys.readouterr().out
+    assert "python -m helpers.training" in told
+    for option in ("--profile", "--output-dir", "--max-steps", "--resume", "--no-dropout"):
+        assert option in told
+
+
+def test_the_command_line_in_a_process_of_its_own(folder: Path, tmp_path: Path) -> None:
+    """With the bundled encoder: what a reader types."""
+    done = subprocess.run(
+        [sys.executable, "-m", "helpers.training", "--output-dir", str(tmp_path / "out")],
+        cwd=REPOSITORY,
+        env=os.environ | {"SEG_DATA": str(folder), "SEG_MAX_STEPS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"the model lies in {tmp_path / 'out'}" in done.stdout
+    model = AutoModelForSemanticSegmentation.from_pretrained(tmp_path / "out")
+    assert model.config.num_labels == 150
+
+
+def test_bfloat16_is_used_where_there_is_a_gpu_for_it(profile: Profile, tmp_path: Path) -> None:
+    arguments = build_arguments(profile, tmp_path)
+    assert arguments.bf16 == (torch.cuda.is_available() and torch.cuda.is_bf16_supported())
+    assert not arguments.remove_unused_columns  # or `set_transform` would lose its columns

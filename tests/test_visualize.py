@@ -1,0 +1,141 @@
+"""Label maps as pictures."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+from samples import draw_blocks
+
+from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, PALETTE
+from helpers.visualize import colorize, largest_labels, legend_handles, overlay, show_pictures
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    return draw_blocks(1, (6, 4))[0]
+
+
+@pytest.fixture
+def label_map() -> np.ndarray:
+    labels = np.array([[0, 2, 255], [149, 6, 0]]).repeat(2, axis=0).repeat(2, axis=1)
+    return labels.astype(np.uint8)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64])
+def test_every_label_gets_its_own_colour_and_255_black(dtype: type) -> None:
+    labels = np.array([*range(150), 255], dtype=dtype).reshape(1, -1)
+    colours = colorize(labels)
+    assert colours.shape == (1, 151, 3)
+    assert colours.dtype == np.uint8
+    assert (colours[0, :150] == PALETTE).all()
+    assert colours[0, 150].tolist() == [0, 0, 0]
+    assert colours[0, LABEL2ID["wall"]].tolist() == [120, 120, 120]  # not black, not building's
+
+
+def test_another_palette_may_be_given() -> None:
+    palette = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8)
+    assert colorize(np.array([[1, 0, 255]]), palette).tolist() == [
+        [[4, 5, 6], [1, 2, 3], [0, 0, 0]]
+    ]
+
+
+@pytest.mark.parametrize("label", [150, 254, 256, 1000, -1])
+def test_a_label_without_colour_is_named(label: int) -> None:
+    with pytest.raises(
+        ValueError, match=rf"label id {label} has no colour: expected 0-149, or 255"
+    ):
+        colorize(np.array([[3, label]]))
+
+
+def test_an_overlay_without_colours_is_the_picture(
+    picture: Image.Image, label_map: np.ndarray
+) -> None:
+    shown = overlay(picture, label_map, alpha=0)
+    assert (shown.mode, shown.size) == ("RGB", picture.size)
+    assert (np.asarray(shown) == np.asarray(picture)).all()
+
+
+def test_an_overlay_of_colours_alone_keeps_ignored_pixels(
+    picture: Image.Image, label_map: np.ndarray
+) -> None:
+    shown = np.asarray(overlay(picture, label_map, alpha=1))
+    ignored = label_map == IGNORE_INDEX
+    assert (shown[~ignored] == colorize(label_map)[~ignored]).all()
+    assert (shown[ignored] == np.asarray(picture)[ignored]).all()
+
+
+def test_an_overlay_blends(picture: Image.Image, label_map: np.ndarray) -> None:
+    before = np.asarray(picture).copy()
+    shown = np.asarray(overlay(picture, label_map, alpha=0.25)).astype(float)
+    blended = 0.75 * before + 0.25 * colorize(label_map)
+    expected = np.where((label_map == IGNORE_INDEX)[..., None], before, blended)
+    assert np.abs(shown - expected).max() <= 1
+    assert (np.asarray(picture) == before).all()
+
+
+def test_an_overlay_of_a_grey_picture_has_colours(label_map: np.ndarray) -> None:
+    grey = Image.new("L", (6, 4), 100)
+    shown = np.asarray(overlay(grey, label_map, alpha=1))
+    assert shown[0, 2].tolist() == PALETTE[2].tolist()
+    assert shown[0, 4].tolist() == [100, 100, 100]
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_an_overlay_turns_a_picture_upright_as_segment_does(
+    picture: Image.Image, label_map: np.ndarray, orientation: int, tmp_path: Path
+) -> None:
+    turns = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture.transpose(turns[orientation]).save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as stored:
+        shown = overlay(stored, label_map)
+    assert (np.asarray(shown) == np.asarray(overlay(picture, label_map))).all()
+
+
+def test_a_label_map_of_another_size_is_refused(picture: Image.Image) -> None:
+    with pytest.raises(ValueError, match="label map is 4 x 6 pixels, the picture 6 x 4"):
+        overlay(picture, np.zeros((6, 4), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
+def test_a_share_of_colour_outside_0_to_1_is_refused(
+    picture: Image.Image, label_map: np.ndarray, alpha: float
+) -> None:
+    with pytest.raises(ValueError, match=r"expected 0 .* to 1"):
+        overlay(picture, label_map, alpha=alpha)
+
+
+def test_the_largest_labels_come_first(label_map: np.ndarray) -> None:
+    assert largest_labels(label_map) == [0, 2, 6, 149]
+    assert largest_labels(label_map, np.full((9, 9), 149), most=2) == [149, 0]
+
+
+def test_legend_entries_have_name_and_colour() -> None:
+    handles = legend_handles([2, 0, IGNORE_INDEX])
+    assert [handle.get_label() for handle in handles] == ["sky", "wall", "ignored"]
+    colours = [np.round(np.array(handle.get_facecolor()[:3]) * 255).tolist() for handle in handles]
+    assert colours == [PALETTE[2].tolist(), PALETTE[0].tolist(), [0, 0, 0]]
+
+
+def test_a_figure_shows_all_titles_pictures_and_entries(
+    picture: Image.Image, label_map: np.ndarray
+) -> None:
+    pictures = {f"picture {index}": picture for index in range(4)}
+    pictures["labels"] = colorize(label_map)
+    before = plt.get_fignums()
+    figure = show_pictures(pictures, labels=[0, 2, 149], columns=3)
+    assert plt.get_fignums() == before  # closed: a notebook shows it once
+    shown = [axes for axes in figure.axes if axes.get_images()]
+    assert [axes.get_title() for axes in shown] == list(pictures)
+    assert (shown[-1].get_images()[0].get_array() == colorize(label_map)).all()
+    assert not any(axes.axison for axes in figure.axes)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [ID2LABEL[i] for i in (0, 2, 149)]
+    figure.canvas.draw()  # it can be drawn
+
+
+def test_a_figure_without_labels_has_no_legend(picture: Image.Image) -> None:
+    assert not show_pictures({"one": picture}).legends
