@@ -249,7 +249,7 @@ def test_agreement_with_torchmetrics() -> None:
 def test_it_is_much_faster_than_torchmetrics() -> None:
     """With much room for a busy machine; `tests/benchmarks/bench_mean_iou.py` measures it."""
     predictions, references = random_maps(2, 512)
-    jaccard = MulticlassJaccardIndex(150, ignore_index=255, validate_args=False)
+    jaccard = MulticlassJaccardIndex(150, ignore_index=255)
     matrix = ConfusionMatrix(150)
 
     def best_of(function: Any, times: int) -> float:

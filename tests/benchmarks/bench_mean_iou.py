@@ -69,9 +69,7 @@ def main() -> int:
         return matrix.compute()["per_category_iou"]
 
     def torchmetrics_jaccard() -> np.ndarray:
-        jaccard = MulticlassJaccardIndex(
-            num_labels, average="none", ignore_index=IGNORE_INDEX, validate_args=False
-        )
+        jaccard = MulticlassJaccardIndex(num_labels, average="none", ignore_index=IGNORE_INDEX)
         for pair in zip(*tensors, strict=True):
             jaccard.update(*pair)
         return jaccard.compute().numpy()
