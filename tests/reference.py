@@ -9,6 +9,15 @@ from typing import Any
 
 import numpy as np
 
+KEYS = [
+    "mean_iou",
+    "mean_accuracy",
+    "overall_accuracy",
+    "per_category_iou",
+    "per_category_accuracy",
+]
+"""What the published metric returns, in its order."""
+
 
 def mean_iou(
     predictions: Sequence[Any],

@@ -9,18 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from reference import KEYS
 from reference import mean_iou as reference_mean_iou
 
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import REPOSITORY
-
-KEYS = [
-    "mean_iou",
-    "mean_accuracy",
-    "overall_accuracy",
-    "per_category_iou",
-    "per_category_accuracy",
-]
 
 
 @pytest.fixture(scope="module")

@@ -11,19 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
-from reference import mean_iou
+from reference import KEYS, mean_iou
 from torchmetrics.classification import MulticlassJaccardIndex
 from transformers import EvalPrediction
 
 from helpers.metrics import ConfusionMatrix, StreamingMeanIoU, predicted_labels
 
-KEYS = [
-    "mean_iou",
-    "mean_accuracy",
-    "overall_accuracy",
-    "per_category_iou",
-    "per_category_accuracy",
-]
 DTYPES = [np.uint8, np.int16, np.int32, np.int64]
 Pair = tuple[np.ndarray, np.ndarray]
 
