@@ -183,7 +183,7 @@ def predicted_labels(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
             interpolate(one[None], size=labels.shape[-2:], mode="bilinear", align_corners=False)
             .argmax(dim=1)
             .to(dtype)
-            for one in logits
+            for one in logits.contiguous()  # channels-last maps would be slower to reduce
         ]
     )
 

@@ -20,6 +20,7 @@ from transformers.utils.notebook import NotebookProgressCallback
 
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, NUM_LABELS
 from helpers.data import load_scenes
+from helpers.losses import labelled_pixels, pixel_cross_entropy
 from helpers.metrics import StreamingMeanIoU, predicted_labels
 from helpers.network import explained
 from helpers.profiles import Profile, get_profile
@@ -36,19 +37,37 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class SegmentationTrainer(Trainer):
-    """`Trainer` that reloads SegFormer checkpoints exactly and lets the decode head learn faster.
+class ExactTrainer(Trainer):
+    """`Trainer` that reads checkpoints with `from_pretrained`, and shows one progress bar.
 
-    Three things differ from `Trainer`, each for a defect or a recipe:
+    `Trainer` reads them with a plain, non-strict `load_state_dict`. SegFormer's encoder is
+    *saved* under older key names, so none of it would be loaded, neither for the best model nor
+    on resume (transformers #43701).
+    """
 
-    * Checkpoints are read with `from_pretrained`. `Trainer` reads them with a plain, non-strict
-      `load_state_dict`; SegFormer's encoder is *saved* under older key names, so none of it
-      would be loaded, neither for the best model nor on resume (transformers #43701).
-    * `accepts_loss_kwargs` is switched off: SegFormer's `forward` swallows `**kwargs`, so
-      `Trainer` takes its loss for one that is scaled for gradient accumulation already, and
-      logs and applies N times the loss (transformers #47688).
-    * A batch in which every pixel is ignored has loss 0, not NaN (a mean over no pixels), which
-      would turn every weight into NaN.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # One bar that carries the last loss and score, instead of a growing table or JSON lines.
+        for callback in (NotebookProgressCallback, ProgressCallback, PrinterCallback):
+            self.remove_callback(callback)
+        if not bars_disabled():
+            self.add_callback(_ProgressBar)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        _load_exactly(self.model if model is None else model, resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        _load_exactly(self.model, self.state.best_model_checkpoint)
+
+
+class SegmentationTrainer(ExactTrainer):
+    """The trainer for SegFormer: exact checkpoints, an exact loss, and a faster decode head.
+
+    The loss is `pixel_cross_entropy`, divided by the labelled pixels of the whole batch over all
+    accumulation steps and processes. SegFormer's own is a mean over one part; `Trainer` takes it
+    for a share of the whole, because `forward` swallows any keyword argument, and logs and
+    applies N times the loss (transformers #47688). It is also NaN where every pixel is ignored,
+    and then every weight becomes NaN.
 
     Args:
         head_learning_rate_factor: the decode head's learning rate over the encoder's.
@@ -57,14 +76,9 @@ class SegmentationTrainer(Trainer):
 
     def __init__(self, *args: Any, head_learning_rate_factor: float = 1.0, **kwargs: Any) -> None:
         model = kwargs.get("model") or args[0]
-        model.accepts_loss_kwargs = False
-        super().__init__(*args, **kwargs)
+        model.accepts_loss_kwargs = False  # or `forward` would be told the number of pixels
+        super().__init__(*args, **({"compute_loss_func": pixel_cross_entropy} | kwargs))
         self.head_learning_rate_factor = head_learning_rate_factor
-        # One bar that carries the last loss and score, instead of a growing table or JSON lines.
-        for callback in (NotebookProgressCallback, ProgressCallback, PrinterCallback):
-            self.remove_callback(callback)
-        if not bars_disabled():
-            self.add_callback(_ProgressBar)
 
     def create_optimizer(self, model: PreTrainedModel | None = None) -> torch.optim.Optimizer:
         """AdamW with a larger learning rate for the decode head, no decay for biases and norms."""
@@ -90,23 +104,12 @@ class SegmentationTrainer(Trainer):
             self.optimizer = torch.optim.AdamW(parameter_groups, fused=True)
         return self.optimizer
 
-    def compute_loss(
-        self, model: PreTrainedModel, inputs: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> Any:
-        """As `Trainer.compute_loss`, but 0 where no pixel of the batch has a class."""
-        if (inputs["labels"] != IGNORE_INDEX).any():
-            return super().compute_loss(model, inputs, *args, **kwargs)
-        outputs = model(pixel_values=inputs["pixel_values"])
-        loss = outputs.logits.sum() * 0.0  # keeps the graph: every parameter gets gradient 0
-        if kwargs.get("return_outputs"):
-            return loss, {"loss": loss, "logits": outputs.logits}
-        return loss
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        _load_exactly(self.model if model is None else model, resume_from_checkpoint)
-
-    def _load_best_model(self) -> None:
-        _load_exactly(self.model, self.state.best_model_checkpoint)
+    def _get_num_items_in_batch(
+        self, batch_samples: list[dict[str, torch.Tensor]], device: torch.device
+    ) -> torch.Tensor:
+        """Labelled pixels of all parts of a batch; `Trainer` counts labels other than -100."""
+        count = sum(labelled_pixels(batch["labels"]) for batch in batch_samples)
+        return self.accelerator.reduce(torch.as_tensor(count).to(device), "sum")
 
 
 def build_model(profile: Profile, dropout: bool = True) -> PreTrainedModel:

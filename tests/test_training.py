@@ -132,7 +132,7 @@ def test_upstream_reloads_the_best_checkpoint_wrongly(
     profile: Profile, scenes: DatasetDict, tmp_path: Path
 ) -> None:
     _, difference = train_past_the_best(Trainer, profile, scenes, tmp_path)
-    assert difference > 0, "mended upstream: SegmentationTrainer._load_best_model can go"
+    assert difference > 0, "mended upstream: ExactTrainer._load_best_model can go"
 
 
 # --- resume -------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
 def test_upstream_resumes_wrongly(profile: Profile, scenes: DatasetDict, tmp_path: Path) -> None:
     difference, same_losses = resume_and_compare(Trainer, profile, scenes, tmp_path)
-    message = "mended upstream: SegmentationTrainer._load_from_checkpoint can go"
+    message = "mended upstream: ExactTrainer._load_from_checkpoint can go"
     assert difference > 0, message
     assert not same_losses, message
 
@@ -197,36 +197,38 @@ def first_loss(
 
 
 @pytest.fixture(scope="module")
-def labelled_alike(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures with equally many labelled pixels, so that a mean of means is the whole mean."""
-    folder = write_ade_folder(tmp_path_factory.mktemp("alike"), train=8, test=1)
-    for file in folder.glob("annotations/*/*.png"):
+def labelled_unequally(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of which every other one is labelled in its uppermost rows only."""
+    folder = write_ade_folder(tmp_path_factory.mktemp("unequal"), train=8, test=1)
+    for index, file in enumerate(sorted(folder.glob("annotations/*/*.png"))):
         values = np.asarray(Image.open(file)).copy()
         values[values == 0] = 2
+        if index % 2:
+            values[6:] = 0
         Image.fromarray(values).save(file)
     return folder
 
 
-def test_the_loss_does_not_grow_with_accumulation(
-    encoder: Path, labelled_alike: Path, tmp_path: Path
+def test_the_loss_is_the_same_however_the_batch_is_cut(
+    encoder: Path, labelled_unequally: Path, tmp_path: Path
 ) -> None:
-    profile = small_profile(encoder, labelled_alike)
+    profile = small_profile(encoder, labelled_unequally)
     scenes = load_scenes(profile)
     one, four = (
         first_loss(SegmentationTrainer, profile, scenes, tmp_path, parts) for parts in (1, 4)
     )
     assert one == pytest.approx(math.log(150), rel=0.3)  # what an untrained model has
-    assert four == pytest.approx(one, rel=1e-3)
+    assert four == pytest.approx(one, rel=1e-6)
 
 
 def test_upstream_scales_the_loss_wrongly(
-    encoder: Path, labelled_alike: Path, tmp_path: Path
+    encoder: Path, labelled_unequally: Path, tmp_path: Path
 ) -> None:
-    profile = small_profile(encoder, labelled_alike)
+    profile = small_profile(encoder, labelled_unequally)
     scenes = load_scenes(profile)
     one, four = (first_loss(Trainer, profile, scenes, tmp_path, parts) for parts in (1, 4))
     message = "mended upstream: accepts_loss_kwargs in SegmentationTrainer can go"
-    assert four == pytest.approx(4 * one, rel=1e-2), message
+    assert four == pytest.approx(4 * one, rel=3e-2), message
 
 
 # --- a batch without labels ---------------------------------------------------------------------
@@ -242,7 +244,7 @@ def ignored_batch() -> dict[str, torch.Tensor]:
 
 def test_upstream_has_no_loss_for_a_batch_without_labels() -> None:
     loss = small_model()(**ignored_batch()).loss
-    assert loss.isnan(), "mended upstream: SegmentationTrainer.compute_loss can go"
+    assert loss.isnan(), "mended upstream: the 0 of pixel_cross_entropy need not be ours"
 
 
 def test_a_batch_without_labels_leaves_the_weights_finite(tmp_path: Path) -> None:
