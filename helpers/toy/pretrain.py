@@ -18,6 +18,7 @@ import argparse
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -40,7 +41,13 @@ from helpers.toy.scenes import CLASS_VALUES, HELD_OUT_SEEDS, PRETRAINING_SEEDS_S
 from helpers.training import SegmentationTrainer
 from helpers.transforms import augmentation, make_train_transform
 
+if TYPE_CHECKING:
+    from transformers.modeling_outputs import SemanticSegmenterOutput
+
 IMAGE_SIZE = 128
+INFERENCE_SIZE = 192
+"""Of the finished model: crops have shown it things enlarged, so that it gains from finer maps."""
+
 TOY_LABELS = [value - 1 for value in sorted(CLASS_VALUES)]
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
@@ -67,21 +74,29 @@ class DrawnScenes(Dataset):
         return {name: values[0] for name, values in batch.items()}
 
 
-class ToyTrainer(SegmentationTrainer):
+class ToyCrossEntropy:
     """Cross-entropy over the classes that toy scenes hold, the rarer ones weighted up.
 
     With all 150 classes at full size the loss alone would be half the work of a step, so it is
     taken at half the size. Without weights, small things (a lamp, a plant) come last by far.
     """
 
-    def compute_loss(self, model: torch.nn.Module, inputs: dict, *args, **kwargs) -> torch.Tensor:
-        labels = inputs["labels"][:, ::2, ::2]
-        positions = torch.full((256,), IGNORE_INDEX, device=labels.device)
-        positions[TOY_LABELS] = torch.arange(len(TOY_LABELS), device=labels.device)
-        logits = model(pixel_values=inputs["pixel_values"]).logits[:, TOY_LABELS]
+    def __init__(self, class_weights: torch.Tensor) -> None:
+        self.class_weights = class_weights
+        self.positions = torch.full((256,), IGNORE_INDEX)
+        self.positions[TOY_LABELS] = torch.arange(len(TOY_LABELS))
+
+    def __call__(
+        self,
+        outputs: SemanticSegmenterOutput,
+        labels: torch.Tensor,
+        num_items_in_batch: torch.Tensor,
+    ) -> torch.Tensor:
+        labels = self.positions.to(labels.device)[labels[:, ::2, ::2]]
+        logits = outputs.logits[:, TOY_LABELS]
         logits = interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
-        weight = self.train_dataset.class_weights.to(labels.device)
-        return cross_entropy(logits, positions[labels], weight, ignore_index=IGNORE_INDEX)
+        weight = self.class_weights.to(labels.device)
+        return cross_entropy(logits, labels, weight, ignore_index=IGNORE_INDEX)
 
 
 def build_network(seed: int) -> SegformerForSemanticSegmentation:
@@ -142,13 +157,14 @@ tags:
 
 Trained from random weights on {scenes:,} toy scenes (drawn by `helpers/toy/scenes.py`; none of the
 bundled data set's and none of the held-out ones) for {steps:,} steps of {batch_size} pictures at
-{size} × {size} pixels, with crops, flips and colour jitter, by
+{size} × {size} pixels, with crops, flips and colour jitter (so that it knows things enlarged), by
 
 ```sh
 python -m helpers.toy.pretrain
 ```
 
-On the {held_out} held-out scenes, at their own size, the whole network scores:
+On the {held_out} held-out scenes, at their own size, the whole network scores, with pictures resized
+to {inference} × {inference} pixels for it:
 
 | mean IoU ({present} classes) | pixel accuracy |
 | ---: | ---: |
@@ -191,7 +207,8 @@ def main(arguments: list[str] | None = None) -> None:
     size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     image_processor = SegformerImageProcessor(do_reduce_labels=True, size=size)
     seeds = range(PRETRAINING_SEEDS_START, PRETRAINING_SEEDS_START + options.scenes)
-    trainer = ToyTrainer(
+    scenes = DrawnScenes(seeds, image_processor)
+    trainer = SegmentationTrainer(
         model=build_network(options.seed),
         args=TrainingArguments(
             output_dir=str(options.work_dir),
@@ -209,7 +226,8 @@ def main(arguments: list[str] | None = None) -> None:
             report_to="none",
             seed=options.seed,
         ),
-        train_dataset=DrawnScenes(seeds, image_processor),
+        train_dataset=scenes,
+        compute_loss_func=ToyCrossEntropy(scenes.class_weights),
     )
     started = options.work_dir.is_dir()
     trainer.train(
@@ -218,17 +236,23 @@ def main(arguments: list[str] | None = None) -> None:
     model = trainer.model.cpu().eval()
     silence_unseen_classes(model)
     networks = {"mit-toy": model.segformer, "segformer-toy": model}
+    finer = {"height": INFERENCE_SIZE, "width": INFERENCE_SIZE}
+    processors = {
+        "mit-toy": image_processor,
+        "segformer-toy": SegformerImageProcessor(do_reduce_labels=True, size=finer),
+    }
     for name, network in networks.items():
-        save_in_16_bits(network, image_processor, options.output / name)
+        save_in_16_bits(network, processors[name], options.output / name)
     stored = SegformerForSemanticSegmentation.from_pretrained(options.output / "segformer-toy")
     scores = evaluate_scenes(
-        held_out_scenes(options.evaluate_on), stored.eval(), image_processor
+        held_out_scenes(options.evaluate_on), stored.eval(), processors["segformer-toy"]
     ).compute()
     facts = {
         "scenes": options.scenes,
         "steps": options.steps,
         "batch_size": options.batch_size,
         "size": IMAGE_SIZE,
+        "inference": INFERENCE_SIZE,
         "held_out": options.evaluate_on,
         "present": int(np.isfinite(scores["per_category_iou"]).sum()),
         "mean_iou": scores["mean_iou"],
