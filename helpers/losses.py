@@ -44,8 +44,8 @@ def pixel_cross_entropy(
     # 16-bit arithmetic under autocast would round the enlarged logits to three digits.
     with torch.autocast(labels.device.type, enabled=False):
         logits = outputs.logits.float().contiguous()
-        rows = _enlarging_matrix(logits.shape[-2], height).to(logits.device)
-        columns = _enlarging_matrix(logits.shape[-1], width).to(logits.device)
+        rows = enlarging_matrix(logits.shape[-2], height).to(logits.device)
+        columns = enlarging_matrix(logits.shape[-1], width).to(logits.device)
         total = sum(
             cross_entropy(
                 (rows @ picture @ columns.T)[None],
@@ -63,7 +63,7 @@ def labelled_pixels(labels: torch.Tensor) -> torch.Tensor:
     return (labels != IGNORE_INDEX).sum()
 
 
-def _enlarging_matrix(size: int, enlarged: int) -> torch.Tensor:
+def enlarging_matrix(size: int, enlarged: int) -> torch.Tensor:
     """(enlarged, size) weights that resize a column as `interpolate(mode="bilinear")` does.
 
     Bilinear resizing is linear and works on rows and columns apart, so it is a matrix product

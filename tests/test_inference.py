@@ -9,10 +9,17 @@ import torch
 from PIL import Image
 from samples import draw_blocks, small_model, small_processor, write_ade_folder
 from transformers import SegformerForSemanticSegmentation
+from transformers.modeling_outputs import SemanticSegmenterOutput
 
 from helpers.ade20k import reduce_labels
 from helpers.data import load_scenes, to_rgb
-from helpers.inference import evaluate_scenes, load_model, load_picture, segment
+from helpers.inference import (
+    enlarged_argmax,
+    evaluate_scenes,
+    load_model,
+    load_picture,
+    segment,
+)
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import get_profile
 
@@ -38,6 +45,14 @@ def test_segment_is_processor_logits_upsampling_argmax(
         logits, size=(size[1], size[0]), mode="bilinear", align_corners=False
     )
     assert (label_map == upsampled.argmax(dim=1)[0].numpy()).all()
+
+
+@pytest.mark.parametrize("most_values", [1, 20_000, 10**9])
+def test_some_rows_at_a_time_give_the_same_labels(most_values: int) -> None:
+    logits = torch.randn(150, 8, 12, generator=torch.Generator().manual_seed(0))
+    outputs = SemanticSegmenterOutput(logits=logits[None])
+    (expected,) = small_processor().post_process_semantic_segmentation(outputs, [(33, 50)])
+    assert torch.equal(enlarged_argmax(logits, (33, 50), most_values), expected)
 
 
 def test_segment_takes_pictures_of_any_mode(model: SegformerForSemanticSegmentation) -> None:

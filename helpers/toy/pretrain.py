@@ -163,8 +163,8 @@ bundled data set's and none of the held-out ones) for {steps:,} steps of {batch_
 python -m helpers.toy.pretrain
 ```
 
-On the {held_out} held-out scenes, at their own size, the whole network scores, with pictures resized
-to {inference} × {inference} pixels for it:
+On the {held_out} held-out scenes, at their own size, the whole network scores, with pictures
+resized to {inference} × {inference} pixels for it:
 
 | mean IoU ({present} classes) | pixel accuracy |
 | ---: | ---: |
