@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, DatasetDict, load_dataset
 from datasets import Image as ImageFeature
+from PIL import Image
 
 from helpers.ade20k import ID2LABEL
 from helpers.toy import classes
-from helpers.toy.build_dataset import DATASET_DIRECTORY, SPLIT_SEEDS
+from helpers.toy.build_dataset import DATASET_DIRECTORY, SPLIT_SEEDS, STREET_PICTURE
 from helpers.toy.canvas import SMALLEST_INSTANCE
 from helpers.toy.scenes import (
     CLASS_VALUES,
     HELD_OUT_SEEDS,
     PRETRAINING_SEEDS_START,
     SCENE_CATEGORIES,
+    STREET_SEED,
     STUFF_VALUES,
     THING_VALUES,
     draw_scene,
@@ -101,6 +103,11 @@ def test_bundled_scenes_can_be_drawn_again(
         # JPEG loses a little, mostly at coloured edges.
         difference = np.asarray(scene.image, dtype=np.float32) - stored["image"]
         assert np.abs(difference).mean() < 4, seed
+
+
+def test_the_street_of_notebook_01_can_be_drawn_again() -> None:
+    stored = np.asarray(Image.open(STREET_PICTURE))
+    assert np.array_equal(stored, np.asarray(draw_scene(STREET_SEED, kind="street").image))
 
 
 def test_constants_are_named_as_ade20k_names_them() -> None:

@@ -20,6 +20,7 @@ from helpers.ade20k import ID2LABEL
 from helpers.toy.scenes import (
     CLASS_VALUES,
     SCENE_CATEGORIES,
+    STREET_SEED,
     THING_VALUES,
     TRAIN_SEEDS,
     VALIDATION_SEEDS,
@@ -37,6 +38,8 @@ FEATURES = Features(
         "scene_category": ClassLabel(names=list(SCENE_CATEGORIES)),
     }
 )
+STREET_PICTURE = DATASET_DIRECTORY.parent / "street.png"
+"""The street of notebook 01, as a file, in the place of a photograph."""
 MARKERS = ("<!-- measured -->", "<!-- /measured -->")
 
 
@@ -49,7 +52,16 @@ def encode_scene(scene: Scene, name: str) -> dict[str, object]:
         return {"bytes": buffer.getvalue(), "path": f"{name}{suffix}"}
 
     return {
-        "image": encode(scene.image, ".jpg", format="JPEG", quality=90, subsampling=0),
+        # `progressive` and `optimize` make the file smaller and leave the pixels as they are.
+        "image": encode(
+            scene.image,
+            ".jpg",
+            format="JPEG",
+            quality=85,
+            subsampling=0,
+            optimize=True,
+            progressive=True,
+        ),
         "annotation": encode(scene.annotation, ".png", format="PNG", optimize=True),
         "instances": encode(scene.instances, "_instances.png", format="PNG", optimize=True),
         "scene_category": scene.scene_category,
@@ -119,7 +131,10 @@ def main() -> None:
         "--output", type=Path, default=DATASET_DIRECTORY, metavar="DIR",
         help="folder to write to (default: the bundled set, helpers/toy/dataset)",
     )  # fmt: skip
-    build_dataset(parser.parse_args().output)
+    output = parser.parse_args().output
+    build_dataset(output)
+    if output == DATASET_DIRECTORY:
+        draw_scene(STREET_SEED, kind="street").image.save(STREET_PICTURE, optimize=True)
 
 
 if __name__ == "__main__":

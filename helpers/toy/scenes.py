@@ -20,6 +20,7 @@ __all__ = [
     "HELD_OUT_SEEDS",
     "PRETRAINING_SEEDS_START",
     "SCENE_CATEGORIES",
+    "STREET_SEED",
     "STUFF_VALUES",
     "THING_VALUES",
     "TRAIN_SEEDS",
@@ -32,6 +33,7 @@ __all__ = [
 TRAIN_SEEDS = range(0, 160)
 VALIDATION_SEEDS = range(1000, 1040)
 HELD_OUT_SEEDS = range(2000, 2200)  # no training sees these, the bundled checkpoints' included
+STREET_SEED = 2122  # a street with cars that overlap, for notebook 01
 PRETRAINING_SEEDS_START = 10_000  # everything from here on is for the bundled checkpoints
 
 _DRAWINGS = {
