@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import BaseImageProcessor, PreTrainedModel
 
+_HUB = "hf://datasets/"
+
 
 def load_model(
     source: str | Path, num_labels: int = NUM_LABELS
@@ -46,22 +48,38 @@ def load_model(
     return model.eval(), AutoImageProcessor.from_pretrained(source, do_reduce_labels=True)
 
 
-def load_picture(path: str | Path) -> Image.Image:
-    """Read a picture file as upright RGB.
+def load_picture(path: str | Path, longest_side: int | None = None) -> Image.Image:
+    """Read a picture as upright RGB, from a file or from the Hub.
+
+    Args:
+        path: a file, or hf://datasets/OWNER/NAME/PATH for a file of a data set on the Hub.
+        longest_side: shrink a picture that is longer than so many pixels, keeping its shape.
+            `pipeline` makes one mask a segment at the picture's size: gigabytes for a photograph
+            of 8,000 x 6,000 pixels, and no finer than the model's own resolution.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is no picture, or a damaged one.
+        ConnectionError: the file is on the Hub, and the Hub cannot be reached.
     """
+    if str(path).startswith(_HUB):
+        from huggingface_hub import hf_hub_download
+
+        owner, name, file = str(path).removeprefix(_HUB).split("/", maxsplit=2)
+        with explained(path):
+            path = hf_hub_download(f"{owner}/{name}", file, repo_type="dataset")
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no picture {path}")
     try:
         with Image.open(path) as image:
-            return to_rgb(image)
+            picture = to_rgb(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{path} cannot be read as a picture ({error}): the file is damaged or incomplete"
         ) from error
+    if longest_side and max(picture.size) > longest_side:
+        picture.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
+    return picture
 
 
 @torch.inference_mode()

@@ -38,8 +38,11 @@ class Profile:
     """A finished semantic segmentation model, for notebook 01."""
     finetuned_model: str
     """A model with ADE20K's 150 labels, for notebook 06 where notebook 05 has not run."""
-    instance_model: str | None
-    panoptic_model: str | None
+    instance_model: str
+    panoptic_model: str
+    """Universal: it does instance and semantic segmentation as well."""
+    street_picture: str
+    """For notebook 01: a file, or hf://datasets/OWNER/NAME/PATH on the Hub."""
     image_size: int
     """Pictures are resized to image_size x image_size pixels for the model."""
     max_steps: int
@@ -71,6 +74,11 @@ class Profile:
         return self.output_dir / "model"
 
 
+# The photograph of Hugging Face's guide to image segmentation.
+_STREET_PHOTOGRAPH = (
+    "hf://datasets/huggingface/documentation-images/transformers/tasks/segmentation_input.jpg"
+)
+
 _PROFILES = {
     profile.name: profile
     for profile in (
@@ -82,8 +90,9 @@ _PROFILES = {
             encoder=str(TOY / "checkpoints" / "mit-toy"),
             semantic_model=str(TOY / "checkpoints" / "segformer-toy"),
             finetuned_model=str(TOY / "checkpoints" / "segformer-toy"),
-            instance_model=None,
-            panoptic_model=None,
+            instance_model=str(TOY / "checkpoints" / "mask2former-toy-instance"),
+            panoptic_model=str(TOY / "checkpoints" / "mask2former-toy"),
+            street_picture=str(TOY / "street.png"),
             image_size=128,
             max_steps=120,
             warmup_steps=10,
@@ -104,6 +113,7 @@ _PROFILES = {
             finetuned_model="nvidia/segformer-b0-finetuned-ade-512-512",
             instance_model="facebook/mask2former-swin-large-cityscapes-instance",
             panoptic_model="facebook/mask2former-swin-large-cityscapes-panoptic",
+            street_picture=_STREET_PHOTOGRAPH,
             image_size=512,
             max_steps=1000,
             warmup_steps=50,
@@ -124,6 +134,7 @@ _PROFILES = {
             finetuned_model="nvidia/segformer-b0-finetuned-ade-512-512",
             instance_model="facebook/mask2former-swin-large-cityscapes-instance",
             panoptic_model="facebook/mask2former-swin-large-cityscapes-panoptic",
+            street_picture=_STREET_PHOTOGRAPH,
             image_size=512,
             max_steps=160_000,
             warmup_steps=1500,

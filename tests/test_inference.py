@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import torch
@@ -172,3 +173,21 @@ def test_a_damaged_picture_is_named(
     with pytest.raises(ValueError, match="cannot be read as a picture") as error:
         load_picture(file)
     assert str(file) in str(error.value)
+
+
+def test_a_long_picture_is_shrunk_in_shape(tmp_path: Path) -> None:
+    for size, expected in [((800, 600), (200, 150)), ((90, 300), (60, 200)), ((40, 30), (40, 30))]:
+        file = tmp_path / "picture.png"
+        Image.new("L", size, 90).save(file)
+        picture = load_picture(file, longest_side=200)
+        assert (picture.size, picture.mode) == (expected, "RGB")
+    assert load_picture(file).size == (40, 30)
+
+
+def test_a_picture_on_the_hub_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*_: object, **__: object) -> str:
+        raise httpx.ConnectError("no route")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", no_network)
+    with pytest.raises(ConnectionError, match='use profile "tiny"'):
+        load_picture(get_profile("sample").street_picture)

@@ -118,12 +118,12 @@ def build_network(seed: int) -> SegformerForSemanticSegmentation:
 
 
 @torch.no_grad()
-def silence_unseen_classes(model: SegformerForSemanticSegmentation) -> None:
-    """Classes that no toy scene holds were never trained: keep them from ever winning."""
+def silence_other_classes(classifier: torch.nn.Module, labels: list[int]) -> None:
+    """Keep classes that were never trained from ever winning: all but `labels`."""
     unseen = torch.ones(NUM_LABELS, dtype=torch.bool)
-    unseen[TOY_LABELS] = False
-    model.decode_head.classifier.weight[unseen] = 0.0
-    model.decode_head.classifier.bias[unseen] = -100.0
+    unseen[labels] = False
+    classifier.weight[:NUM_LABELS][unseen] = 0.0
+    classifier.bias[:NUM_LABELS][unseen] = -100.0
 
 
 def save_in_16_bits(
@@ -234,7 +234,7 @@ def main(arguments: list[str] | None = None) -> None:
         resume_from_checkpoint=get_last_checkpoint(str(options.work_dir)) if started else None
     )
     model = trainer.model.cpu().eval()
-    silence_unseen_classes(model)
+    silence_other_classes(model.decode_head.classifier, TOY_LABELS)
     networks = {"mit-toy": model.segformer, "segformer-toy": model}
     finer = {"height": INFERENCE_SIZE, "width": INFERENCE_SIZE}
     processors = {
