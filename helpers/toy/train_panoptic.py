@@ -1,8 +1,8 @@
 """Make the bundled Mask2Formers: train on panoptic annotations of further toy scenes.
 
-    python -m helpers.toy.train_panoptic      # over an hour on two CPU cores
+    python -m helpers.toy.train_panoptic      # about an hour on two CPU cores
     accelerate launch --num_processes 2 -m helpers.toy.train_panoptic    # somewhat faster
-    python -m helpers.toy.train_panoptic --things-only                   # then this one, 20 minutes
+    python -m helpers.toy.train_panoptic --things-only                   # and then this, for a quarter of it
 
 writes `checkpoints/mask2former-toy`, one model for semantic, instance and panoptic segmentation,
 and then `checkpoints/mask2former-toy-instance`, which goes on from it with things alone, as the
@@ -256,7 +256,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--things-only", action="store_true", help="go on from mask2former-toy, without stuff"
     )
     parser.add_argument("--scenes", type=int, default=2000, help="toy scenes to train on")
-    parser.add_argument("--steps", type=int, help="(default: 7000; 1200 for things only)")
+    parser.add_argument("--steps", type=int, help="(default: 3000; 800 for things only)")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, help="(default: 1e-3; 3e-4)")
     parser.add_argument("--seed", type=int, default=0)
@@ -269,7 +269,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     things_only = options.things_only
     name = "mask2former-toy-instance" if things_only else "mask2former-toy"
-    steps = options.steps or (1200 if things_only else 7000)
+    steps = options.steps or (800 if things_only else 3000)
     learning_rate = options.learning_rate or (3e-4 if things_only else 1e-3)
     work_dir = options.work_dir or Path("outputs") / name
 
