@@ -2,7 +2,7 @@
 
     python -m helpers.toy.train_panoptic      # about an hour on two CPU cores
     accelerate launch --num_processes 2 -m helpers.toy.train_panoptic    # somewhat faster
-    python -m helpers.toy.train_panoptic --things-only                   # and then this, for a quarter of it
+    python -m helpers.toy.train_panoptic --things-only                   # and then this one
 
 writes `checkpoints/mask2former-toy`, one model for semantic, instance and panoptic segmentation,
 and then `checkpoints/mask2former-toy-instance`, which goes on from it with things alone, as the
@@ -175,7 +175,7 @@ def panoptic_quality(
             target_sizes=[scene.image.size[::-1]],
             label_ids_to_fuse={value - 1 for value in STUFF_VALUES},
         )[0]
-        segments = result["segmentation"].cpu().numpy()
+        segments = result["segmentation"].long().cpu().numpy()  # floats where there is none
         values = np.zeros(segments.max(initial=0) + 2, dtype=np.int64)
         for segment in result["segments_info"]:
             values[segment["id"]] = segment["label_id"] + 1
