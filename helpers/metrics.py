@@ -151,12 +151,16 @@ class StreamingMeanIoU:
         self.matrix = ConfusionMatrix(num_labels, ignore_index)
         self._running = ConfusionMatrix(num_labels, ignore_index)
 
+    def reset(self) -> None:
+        """Forget what an evaluation that did not come to its end has counted."""
+        self._running = ConfusionMatrix(self.matrix.num_labels, self.matrix.ignore_index)
+
     def __call__(self, prediction: EvalPrediction, compute_result: bool) -> dict[str, float]:
         self._running.update(prediction.predictions, prediction.label_ids)
         if not compute_result:
             return {}
         self.matrix = self._running
-        self._running = ConfusionMatrix(self.matrix.num_labels, self.matrix.ignore_index)
+        self.reset()
         scores = self.matrix.compute()
         return {key: value for key, value in scores.items() if isinstance(value, float)}
 

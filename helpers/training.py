@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForSemanticSegmentation, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -19,6 +20,7 @@ from transformers.trainer_utils import get_last_checkpoint, set_seed
 from transformers.utils.notebook import NotebookProgressCallback
 
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, NUM_LABELS
+from helpers.checkpoints import last_complete_checkpoint
 from helpers.data import load_scenes
 from helpers.losses import labelled_pixels, pixel_cross_entropy
 from helpers.metrics import StreamingMeanIoU, predicted_labels
@@ -42,7 +44,8 @@ class ExactTrainer(Trainer):
 
     `Trainer` reads them with a plain, non-strict `load_state_dict`. SegFormer's encoder is
     *saved* under older key names, so none of it would be loaded, neither for the best model nor
-    on resume (transformers #43701).
+    on resume (transformers #43701). `train(resume_from_checkpoint=True)` goes on from the last
+    checkpoint that is whole, or starts anew where there is none, and says so.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -52,6 +55,36 @@ class ExactTrainer(Trainer):
             self.remove_callback(callback)
         if not bars_disabled():
             self.add_callback(_ProgressBar)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        if resume_from_checkpoint is True:
+            last = last_complete_checkpoint(self.args.output_dir)
+            if last is None:
+                print(f"no checkpoint in {self.args.output_dir}: the run starts at step 0")
+            resume_from_checkpoint = str(last) if last else None
+        if resume_from_checkpoint:
+            self.args.eval_on_start = False  # a second evaluation of the same step
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        # The sum behind a logged loss is not in a checkpoint: log first, so that nothing is lost.
+        self.control.should_log |= self.control.should_save
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if "train_loss" in logs:  # of this process alone; the history goes back to step 0
+            logged = [entry for entry in self.state.log_history if "loss" in entry]
+            steps = np.diff([0, *(entry["step"] for entry in logged)])
+            if steps.sum() > 0:
+                logs["train_loss"] = float(
+                    np.average([entry["loss"] for entry in logged], weights=steps)
+                )
+        super().log(logs, *args, **kwargs)
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(self.compute_metrics, StreamingMeanIoU):
+            self.compute_metrics.reset()  # an evaluation that was interrupted leaves its counts
+        return super().evaluation_loop(*args, **kwargs)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         _load_exactly(self.model if model is None else model, resume_from_checkpoint)
@@ -249,7 +282,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the output directory's last checkpoint, if any",
+        help="go on from the output directory's last complete checkpoint, if any",
     )
     options = parser.parse_args(arguments)
     for name in ("max_steps", "save_steps", "gradient_accumulation_steps"):
@@ -279,7 +312,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=options.resume)
     metrics = trainer.evaluate()
     trainer.save_model(str(options.output_dir))
     if trainer.is_world_process_zero():

@@ -33,7 +33,6 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, NUM_LABELS
 from helpers.inference import evaluate_scenes
@@ -229,10 +228,7 @@ def main(arguments: list[str] | None = None) -> None:
         train_dataset=scenes,
         compute_loss_func=ToyCrossEntropy(scenes.class_weights),
     )
-    started = options.work_dir.is_dir()
-    trainer.train(
-        resume_from_checkpoint=get_last_checkpoint(str(options.work_dir)) if started else None
-    )
+    trainer.train(resume_from_checkpoint=True)
     model = trainer.model.cpu().eval()
     silence_other_classes(model.decode_head.classifier, TOY_LABELS)
     networks = {"mit-toy": model.segformer, "segformer-toy": model}

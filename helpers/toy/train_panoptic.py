@@ -35,7 +35,6 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, NUM_LABELS
 from helpers.toy.pretrain import CHECKPOINTS, save_in_16_bits, silence_other_classes
@@ -316,8 +315,7 @@ def main(arguments: list[str] | None = None) -> None:
         data_collator=collate,
         processing_class=image_processor,
     )
-    started = work_dir.is_dir()
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work_dir)) if started else None)
+    trainer.train(resume_from_checkpoint=True)
     if not trainer.is_world_process_zero():
         return
     values = THING_VALUES if things_only else CLASS_VALUES

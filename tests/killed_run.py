@@ -1,0 +1,73 @@
+"""A training run that kills its own process at a given moment, for test_checkpoints.py.
+
+    python killed_run.py OUTPUT ENCODER DATA [EVENT STEP]
+
+EVENT: "step" (after an optimiser step), "evaluate" (in the middle of an evaluation), or the name
+of a file: while the checkpoint of that step is being written, as soon as the file appears. Without
+EVENT the run goes to its end and stores what it came to in OUTPUT/result.pt.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import torch
+from samples import small_profile
+from transformers import TrainerCallback
+
+from helpers.training import build_trainer
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Killer(TrainerCallback):
+    def __init__(self, event: str, step: int) -> None:
+        self.event, self.step = event, step
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        if self.event == "step" and state.global_step == self.step:
+            die()
+
+    def on_prediction_step(self, args, state, control, **kwargs) -> None:
+        if self.event == "evaluate" and state.global_step == self.step:
+            die()
+
+
+def die_when_written(file: Path) -> None:
+    while not file.exists():
+        time.sleep(0.0002)
+    die()
+
+
+def main() -> None:
+    output, encoder, data, *when = sys.argv[1:]
+    profile = small_profile(Path(encoder), Path(data))
+    checkpoints = Path(output) / "checkpoints"
+    # Steps are logged by threes and saved by twos, so that they fall apart.
+    trainer = build_trainer(profile, output_dir=checkpoints, max_steps=7, logging_steps=3)
+    if when:
+        event, step = when[0], int(when[1])
+        trainer.add_callback(Killer(event, step))
+        if "." in event:
+            file = checkpoints / f"checkpoint-{step}" / event
+            threading.Thread(target=die_when_written, args=[file], daemon=True).start()
+    trainer.train(resume_from_checkpoint=True)
+    last = torch.load(checkpoints / "checkpoint-6" / "optimizer.pt", weights_only=True)
+    result = {
+        "best": trainer.model.state_dict(),  # reloaded at the end
+        "optimizer": trainer.optimizer.state_dict()["state"],
+        "optimizer at step 6": last["state"],
+        "history": trainer.state.log_history,
+        "best_metric": trainer.state.best_metric,
+        "best_step": trainer.state.best_global_step,
+    }
+    torch.save(result, Path(output) / "result.pt")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""Crash and resume: real processes, killed at the worst moments, go on as if nothing had been."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import DatasetDict
+from samples import save_encoder, small_profile, write_ade_folder
+from transformers import EvalPrediction
+
+from helpers.checkpoints import defect_of, last_complete_checkpoint
+from helpers.data import load_scenes
+from helpers.metrics import StreamingMeanIoU
+from helpers.profiles import REPOSITORY, Profile
+from helpers.training import build_trainer
+
+TIMES = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
+TIMES |= {"train_runtime", "train_samples_per_second", "train_steps_per_second"}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """An encoder, and eight training and four test pictures."""
+    folder = tmp_path_factory.mktemp("sources")
+    return save_encoder(folder / "encoder"), write_ade_folder(folder / "scenes", train=8, test=4)
+
+
+@pytest.fixture(scope="module")
+def profile(sources: tuple[Path, Path]) -> Profile:
+    return small_profile(*sources)
+
+
+@pytest.fixture(scope="module")
+def scenes(profile: Profile) -> DatasetDict:
+    return load_scenes(profile)
+
+
+# --- killed ---------------------------------------------------------------------------------------
+
+
+def run(output: Path, sources: tuple[Path, Path], *event: str) -> subprocess.CompletedProcess:
+    script = Path(__file__).with_name("killed_run.py")
+    return subprocess.run(
+        [sys.executable, str(script), str(output), *map(str, sources), *event],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    tmp_path_factory: pytest.TempPathFactory, sources: tuple[Path, Path]
+) -> dict[str, Any]:
+    output = tmp_path_factory.mktemp("whole")
+    done = run(output, sources)
+    assert done.returncode == 0, done.stderr
+    return torch.load(output / "result.pt", weights_only=True)
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def without_times(history: list[dict]) -> list[dict]:
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in history]
+
+
+@pytest.mark.parametrize(
+    ("event", "step", "passed_over"),
+    [
+        ("step", "1", False),  # before the first checkpoint
+        ("step", "5", False),
+        ("evaluate", "4", False),
+        ("model.safetensors", "4", True),
+        ("scheduler.pt", "6", True),
+    ],
+)
+def test_a_killed_run_goes_on_as_if_nothing_had_been(
+    event: str,
+    step: str,
+    passed_over: bool,
+    sources: tuple[Path, Path],
+    uninterrupted: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    killed = run(tmp_path, sources, event, step)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "result.pt").exists()
+    again = run(tmp_path, sources)  # the same call
+    assert again.returncode == 0, again.stderr
+    half = f"checkpoint-{step} is passed over"
+    assert (half in again.stdout) == passed_over
+    assert ("starts at step 0" in again.stdout) == (step == "1")
+    result = torch.load(tmp_path / "result.pt", weights_only=True)
+    for part in ("best", "optimizer", "optimizer at step 6", "best_metric", "best_step"):
+        assert same(result[part], uninterrupted[part]), part
+    assert without_times(result["history"]) == without_times(uninterrupted["history"])
+
+
+# --- damaged --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, profile: Profile, scenes: DatasetDict
+) -> Path:
+    """A folder with checkpoint-2 and checkpoint-4."""
+    folder = tmp_path_factory.mktemp("trained")
+    build_trainer(profile, scenes, folder).train()
+    return folder
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 255
+    file.write_bytes(content)
+
+
+def other_step(file: Path) -> None:
+    state = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(state | {"global_step": 2}), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "told"),
+    [
+        ("trainer_state.json", Path.unlink, "not written to its end"),
+        ("trainer_state.json", cut, "trainer_state.json is damaged"),
+        ("trainer_state.json", other_step, "that of step 2"),
+        ("model.safetensors", Path.unlink, "model.safetensors is missing"),
+        ("model.safetensors", cut, "model.safetensors is damaged"),
+        ("optimizer.pt", Path.unlink, "optimizer.pt is missing"),
+        ("optimizer.pt", cut, "optimizer.pt is damaged"),
+        ("optimizer.pt", flip, "optimizer.pt is damaged"),
+        ("scheduler.pt", cut, "scheduler.pt is damaged"),
+        ("rng_state.pth", Path.unlink, "rng_state.pth is missing"),
+        ("rng_state.pth", flip, "rng_state.pth is damaged"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_passed_over(
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    damage: Any,
+    told: str,
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    assert last_complete_checkpoint(folder) == folder / "checkpoint-4"
+    assert capsys.readouterr().out == ""
+    damage(folder / "checkpoint-4" / name)
+    assert last_complete_checkpoint(folder) == folder / "checkpoint-2"
+    (line,) = capsys.readouterr().out.splitlines()
+    assert str(folder / "checkpoint-4") in line
+    assert told in line
+    damage(folder / "checkpoint-2" / name)
+    found = last_complete_checkpoint(folder)
+    # A state that says "step 2" is right in checkpoint-2.
+    assert found == (folder / "checkpoint-2" if damage is other_step else None)
+
+
+def test_checkpoints_are_taken_by_number_and_other_folders_left(
+    trained: Path, tmp_path: Path
+) -> None:
+    assert last_complete_checkpoint(tmp_path / "nowhere") is None
+    shutil.copytree(trained / "checkpoint-4", tmp_path / "checkpoint-100")
+    state = tmp_path / "checkpoint-100" / "trainer_state.json"
+    old = json.loads(state.read_text(encoding="utf-8"))
+    state.write_text(json.dumps(old | {"global_step": 100}), encoding="utf-8")
+    shutil.copytree(trained / "checkpoint-4", tmp_path / "checkpoint-4")
+    (tmp_path / "checkpoint-final").mkdir()
+    assert last_complete_checkpoint(tmp_path) == tmp_path / "checkpoint-100"
+    assert defect_of(tmp_path / "checkpoint-final") is not None
+
+
+# --- interrupted ----------------------------------------------------------------------------------
+
+
+class Interrupted(StreamingMeanIoU):
+    """Somebody presses the stop button in the middle of an evaluation."""
+
+    def __call__(self, prediction: EvalPrediction, compute_result: bool) -> dict[str, float]:
+        super().__call__(prediction, compute_result)
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_evaluation_leaves_no_counts(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path
+) -> None:
+    trainer = build_trainer(profile, scenes, tmp_path, per_device_eval_batch_size=1)
+    expected = trainer.evaluate()["eval_mean_iou"]
+    pixels = trainer.compute_metrics.matrix.counts.sum()
+    trainer.compute_metrics = Interrupted(150)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.evaluate()
+    trainer.compute_metrics.__class__ = StreamingMeanIoU  # nobody presses it this time
+    assert trainer.evaluate()["eval_mean_iou"] == expected
+    assert trainer.compute_metrics.matrix.counts.sum() == pixels
+
+
+def test_an_interrupted_training_can_be_evaluated_and_goes_on(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path
+) -> None:
+    trainer = build_trainer(profile, scenes, tmp_path / "run")
+    trainer.compute_metrics = Interrupted(150)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    trainer.compute_metrics.__class__ = StreamingMeanIoU
+    assert 0 <= trainer.evaluate()["eval_mean_iou"] <= 1
+    whole = build_trainer(profile, scenes, tmp_path / "whole")
+    whole.train()
+    resumed = build_trainer(profile, scenes, tmp_path / "run")
+    resumed.train(resume_from_checkpoint=True)
+    assert same(resumed.model.state_dict(), whole.model.state_dict())
