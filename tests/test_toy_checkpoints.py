@@ -40,6 +40,12 @@ def test_loads_completely(name: str, new: set[str]) -> None:
     assert AutoImageProcessor.from_pretrained(CHECKPOINTS / name).do_reduce_labels
 
 
+def test_encoder_s_weights_are_named_as_the_published_one_s() -> None:
+    """Else older versions of transformers, such as Colab's, load none of them into a segmenter."""
+    names = load_file(CHECKPOINTS / "mit-toy" / "model.safetensors")
+    assert all(name.startswith("segformer.encoder.") for name in names)
+
+
 def test_encoder_is_that_of_the_segmenter() -> None:
     encoder = AutoModelForSemanticSegmentation.from_pretrained(CHECKPOINTS / "mit-toy")
     whole = AutoModelForSemanticSegmentation.from_pretrained(CHECKPOINTS / "segformer-toy")

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy, interpolate
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
@@ -140,6 +141,17 @@ def save_in_16_bits(
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def name_as_published(folder: Path) -> None:
+    """Put "segformer." before the names of an encoder's weights, as `nvidia/mit-b0` has them.
+
+    Without it, `transformers` 5.15 finds none of them when the encoder is loaded into a
+    segmentation model.
+    """
+    file = folder / "model.safetensors"
+    weights = {f"segformer.{name}": tensor for name, tensor in load_file(file).items()}
+    save_file(weights, file, metadata={"format": "pt"})
+
+
 CARD = """---
 license: apache-2.0
 library_name: transformers
@@ -239,6 +251,7 @@ def main(arguments: list[str] | None = None) -> None:
     }
     for name, network in networks.items():
         save_in_16_bits(network, processors[name], options.output / name)
+    name_as_published(options.output / "mit-toy")
     stored = SegformerForSemanticSegmentation.from_pretrained(options.output / "segformer-toy")
     scores = evaluate_scenes(
         held_out_scenes(options.evaluate_on), stored.eval(), processors["segformer-toy"]
