@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from helpers.ade20k import ID2LABEL
+from helpers.inference import load_picture
 from helpers.profiles import TOY, get_profile
 from helpers.toy.scenes import (
     CLASS_VALUES,
@@ -159,9 +160,11 @@ def test_panoptic_maps_cover_every_pixel_once() -> None:
         claims = masks(segmenter("mask2former-toy")(scene.image, subtask="panoptic")).sum(axis=0)
         assert claims.max() == 1
         covered.append(claims.mean())
-    # A segment that loses most of its mask to others is dropped, and its pixels with it.
-    assert np.mean(covered) > 0.99
-    assert np.mean(np.array(covered) == 1) > 0.8
+        # Nothing is dropped for having lost most of its mask to others: then nothing is void.
+        keep_all = {"mask_threshold": 0.0, "overlap_mask_area_threshold": 0.0}
+        entries = segmenter("mask2former-toy")(scene.image, subtask="panoptic", **keep_all)
+        assert (masks(entries).sum(axis=0) == 1).all()
+    assert np.mean(covered) > 0.98
 
 
 def test_instances_are_things_only() -> None:
@@ -180,7 +183,7 @@ def test_instances_are_things_only() -> None:
 @pytest.mark.parametrize(("name", "subtask"), [(NAMES[0], "panoptic"), (NAMES[1], "instance")])
 def test_instances_of_a_class_do_not_merge(name: str, subtask: str) -> None:
     """Of the things that can be seen well, most have a mask of their own, and few share one."""
-    seen = own = shared = 0
+    seen = own = shared = shared_cars = 0
     for scene in SCENES:
         entries = segmenter(name)(scene.image, subtask=subtask, threshold=0.5)
         numbers = segment_numbers(scene)
@@ -193,22 +196,37 @@ def test_instances_of_a_class_do_not_merge(name: str, subtask: str) -> None:
                 ious = [(truth & one).sum() / (truth | one).sum() for one in predicted]
                 seen += 1
                 own += max(ious, default=0) > 0.5
-            shared += sum(
+            melted = sum(
                 sum((truth & one).sum() > 0.5 * truth.sum() for truth in truths) > 1
                 for one in predicted
             )
+            shared += melted
+            shared_cars += melted * (ID2LABEL[value - 1] == "car")
     assert seen > 150
-    assert own > 0.7 * seen
-    assert shared < 0.05 * seen
+    assert own > 0.65 * seen
+    assert shared < 0.1 * seen  # trees before trees, mostly
+    assert shared_cars == 0
 
 
 @pytest.mark.parametrize("subtask", ["semantic", "instance", "panoptic"])
-@pytest.mark.parametrize("size", [(1, 1), (500, 20), (33, 70)])
-def test_odd_pictures_work(subtask: str, size: tuple[int, int]) -> None:
-    for mode in ("L", "RGBA"):
-        picture = Image.effect_noise(size, 60).convert(mode)
-        entries = segmenter("mask2former-toy")(picture.convert("RGB"), subtask=subtask)
-        assert all(entry["mask"].size == size for entry in entries)
+@pytest.mark.parametrize(
+    ("mode", "size", "shown"),
+    [
+        ("L", (1, 1), (1, 1)),
+        ("RGBA", (500, 20), (500, 20)),
+        ("L", (33, 70), (33, 70)),
+        ("RGB", (8000, 6000), (1024, 768)),
+    ],
+)
+def test_odd_pictures_work_as_notebook_01_reads_them(
+    subtask: str, mode: str, size: tuple[int, int], shown: tuple[int, int], tmp_path: Path
+) -> None:
+    file = tmp_path / "picture.png"
+    Image.new(mode, size, 200).save(file)
+    picture = load_picture(file, longest_side=1024)
+    for name in NAMES:
+        entries = segmenter(name)(picture, subtask=subtask)
+        assert all(entry["mask"].size == shown for entry in entries)
 
 
 # --- training -------------------------------------------------------------------------------------
