@@ -151,6 +151,7 @@ def panoptic_quality(
     model: Mask2FormerForUniversalSegmentation,
     image_processor: Mask2FormerImageProcessor,
     threshold: float = 0.5,
+    subtask: str = "panoptic",
 ) -> dict[str, float]:
     """Panoptic quality (PQ) on scenes at their own size.
 
@@ -159,6 +160,8 @@ def panoptic_quality(
         model: in evaluation mode.
         image_processor: of the model.
         threshold: segments with a lower score are dropped.
+        subtask: "panoptic", or "instance" for a model without stuff: its masks are taken as they
+            are, where panoptic segments would share out the whole picture among the things.
 
     Returns:
         "all", "things" and "stuff": PQ averaged over the classes present, between 0 and 1.
@@ -168,17 +171,15 @@ def panoptic_quality(
     for scene in tqdm(scenes, "Panoptic quality"):
         truth = np.stack([np.asarray(scene.annotation), np.asarray(scene.instances)], axis=-1)
         batch = image_processor(scene.image, return_tensors="pt").to(model.device)
-        result = image_processor.post_process_panoptic_segmentation(
-            model(**batch),
-            threshold=threshold,
-            target_sizes=[scene.image.size[::-1]],
-            label_ids_to_fuse={value - 1 for value in STUFF_VALUES},
-        )[0]
-        segments = result["segmentation"].long().cpu().numpy()  # floats where there is none
-        values = np.zeros(segments.max(initial=0) + 2, dtype=np.int64)
-        for segment in result["segments_info"]:
-            values[segment["id"]] = segment["label_id"] + 1
-        predicted = np.stack([values[np.maximum(segments, 0)], segments], axis=-1)
+        settings = {"threshold": threshold, "target_sizes": [scene.image.size[::-1]]}
+        if subtask == "panoptic":
+            settings["label_ids_to_fuse"] = {value - 1 for value in STUFF_VALUES}
+        process = getattr(image_processor, f"post_process_{subtask}_segmentation")
+        (result,) = process(model(**batch), **settings)
+        segments = result["segmentation"].long().cpu().numpy()
+        predicted = np.zeros((*segments.shape, 2), dtype=np.int64)  # 0: in no segment
+        for number, segment in enumerate(result["segments_info"], start=1):
+            predicted[segments == segment["id"]] = segment["label_id"] + 1, number
         metric.update(
             *(torch.from_numpy(map_[None].astype(np.int64)) for map_ in (predicted, truth))
         )
@@ -193,9 +194,13 @@ def panoptic_quality(
 class PanopticTrainer(ExactTrainer):
     """Evaluates by panoptic quality on whole scenes: a map is no tensor to gather."""
 
+    subtask = "panoptic"
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         self.model.eval()
-        scores = panoptic_quality(self.eval_dataset, self.model, self.processing_class)
+        scores = panoptic_quality(
+            self.eval_dataset, self.model, self.processing_class, subtask=self.subtask
+        )
         metrics = {f"eval_pq_{name}": value for name, value in scores.items()}
         self.log(metrics)
         return metrics
@@ -225,7 +230,7 @@ set's and none of the held-out ones) for {steps:,} steps of {batch_size} picture
 ```
 
 Panoptic quality on the {held_out} held-out scenes, at their own size, with pictures resized to
-{inference} × {inference} for the model and segments of a score below 0.5 dropped:
+{inference} × {inference} for the model and {subtask} segments of a score below 0.5 dropped:
 
 | {groups} |
 | {rule} |
@@ -315,6 +320,7 @@ def main(arguments: list[str] | None = None) -> None:
         data_collator=collate,
         processing_class=image_processor,
     )
+    trainer.subtask = "instance" if things_only else "panoptic"
     trainer.train(resume_from_checkpoint=True)
     if not trainer.is_world_process_zero():
         return
@@ -324,11 +330,12 @@ def main(arguments: list[str] | None = None) -> None:
     save_in_16_bits(trainer.model.cpu(), image_processor, folder)
     stored = Mask2FormerForUniversalSegmentation.from_pretrained(folder).eval()
     scenes = [draw_scene(seed) for seed in HELD_OUT_SEEDS[: options.evaluate_on]]
-    scores = panoptic_quality(scenes, stored, image_processor)
+    scores = panoptic_quality(scenes, stored, image_processor, subtask=trainer.subtask)
     if things_only:
         scores = {"things": scores["things"]}
     card = CARD.format(
         name=name,
+        subtask=trainer.subtask,
         what=WHAT[name],
         command="python -m helpers.toy.train_panoptic" + " --things-only" * things_only,
         scenes=options.scenes,
