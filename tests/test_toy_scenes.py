@@ -19,9 +19,9 @@ from helpers.toy.canvas import SMALLEST_INSTANCE
 from helpers.toy.scenes import (
     CLASS_VALUES,
     HELD_OUT_SEEDS,
+    MODEL_STREET_SEED,
     PRETRAINING_SEEDS_START,
     SCENE_CATEGORIES,
-    STREET_SEED,
     STUFF_VALUES,
     THING_VALUES,
     draw_scene,
@@ -107,7 +107,7 @@ def test_bundled_scenes_can_be_drawn_again(
 
 def test_the_street_of_notebook_01_can_be_drawn_again() -> None:
     stored = np.asarray(Image.open(STREET_PICTURE))
-    assert np.array_equal(stored, np.asarray(draw_scene(STREET_SEED, kind="street").image))
+    assert np.array_equal(stored, np.asarray(draw_scene(MODEL_STREET_SEED, kind="street").image))
 
 
 def test_constants_are_named_as_ade20k_names_them() -> None:

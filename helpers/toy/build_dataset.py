@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 from helpers.ade20k import ID2LABEL
 from helpers.toy.scenes import (
     CLASS_VALUES,
+    MODEL_STREET_SEED,
     SCENE_CATEGORIES,
-    STREET_SEED,
     THING_VALUES,
     TRAIN_SEEDS,
     VALIDATION_SEEDS,
@@ -39,7 +39,7 @@ FEATURES = Features(
     }
 )
 STREET_PICTURE = DATASET_DIRECTORY.parent / "street.png"
-"""The street of notebook 01, as a file, in the place of a photograph."""
+"""The street that notebook 01 shows to models: a file, in the place of a photograph."""
 MARKERS = ("<!-- measured -->", "<!-- /measured -->")
 
 
@@ -134,7 +134,7 @@ def main() -> None:
     output = parser.parse_args().output
     build_dataset(output)
     if output == DATASET_DIRECTORY:
-        draw_scene(STREET_SEED, kind="street").image.save(STREET_PICTURE, optimize=True)
+        draw_scene(MODEL_STREET_SEED, kind="street").image.save(STREET_PICTURE, optimize=True)
 
 
 if __name__ == "__main__":
