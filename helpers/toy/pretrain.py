@@ -18,7 +18,7 @@ import argparse
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -114,6 +114,27 @@ def build_network(seed: int) -> SegformerForSemanticSegmentation:
             id2label=ID2LABEL,
             label2id=LABEL2ID,
         )
+    )
+
+
+def toy_arguments(
+    work_dir: Path, steps: int, batch_size: int, learning_rate: float, seed: int, **more: Any
+) -> TrainingArguments:
+    """What the trainings of all bundled models have in common; `more` are further fields."""
+    return TrainingArguments(
+        output_dir=str(work_dir),
+        max_steps=steps,
+        per_device_train_batch_size=batch_size,
+        learning_rate=learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=min(200, steps // 10),
+        save_steps=500,
+        save_total_limit=1,
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        report_to="none",
+        seed=seed,
+        **more,
     )
 
 
@@ -221,21 +242,14 @@ def main(arguments: list[str] | None = None) -> None:
     scenes = DrawnScenes(seeds, image_processor)
     trainer = SegmentationTrainer(
         model=build_network(options.seed),
-        args=TrainingArguments(
-            output_dir=str(options.work_dir),
-            max_steps=options.steps,
-            per_device_train_batch_size=options.batch_size,
-            learning_rate=options.learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=min(200, options.steps // 10),
+        args=toy_arguments(
+            options.work_dir,
+            options.steps,
+            options.batch_size,
+            options.learning_rate,
+            options.seed,
             weight_decay=0.01,
-            save_steps=500,
-            save_total_limit=1,
             logging_steps=100,
-            remove_unused_columns=False,
-            dataloader_pin_memory=torch.cuda.is_available(),
-            report_to="none",
-            seed=options.seed,
         ),
         train_dataset=scenes,
         compute_loss_func=ToyCrossEntropy(scenes.class_weights),

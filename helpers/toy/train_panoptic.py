@@ -32,12 +32,16 @@ from transformers import (
     Mask2FormerImageProcessor,
     PvtV2Config,
     SegformerModel,
-    TrainingArguments,
     set_seed,
 )
 
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, NUM_LABELS
-from helpers.toy.pretrain import CHECKPOINTS, save_in_16_bits, silence_other_classes
+from helpers.toy.pretrain import (
+    CHECKPOINTS,
+    save_in_16_bits,
+    silence_other_classes,
+    toy_arguments,
+)
 from helpers.toy.scenes import (
     CLASS_VALUES,
     HELD_OUT_SEEDS,
@@ -298,22 +302,15 @@ def main(arguments: list[str] | None = None) -> None:
     trainer = PanopticTrainer(
         model=model,
         optimizers=(torch.optim.AdamW(groups, lr=learning_rate, fused=True), None),
-        args=TrainingArguments(
-            output_dir=str(work_dir),
-            max_steps=steps,
-            per_device_train_batch_size=options.batch_size // processes,
-            learning_rate=learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=min(200, steps // 10),
+        args=toy_arguments(
+            work_dir,
+            steps,
+            options.batch_size // processes,
+            learning_rate,
+            options.seed,
             eval_strategy="steps",
             eval_steps=options.evaluate_every,
-            save_steps=500,
-            save_total_limit=1,
             logging_steps=50,
-            remove_unused_columns=False,
-            dataloader_pin_memory=torch.cuda.is_available(),
-            report_to="none",
-            seed=options.seed,
         ),
         train_dataset=PanopticScenes(seeds, image_processor, things_only),
         eval_dataset=[draw_scene(seed) for seed in VALIDATION_SEEDS],
