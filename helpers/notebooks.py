@@ -40,12 +40,15 @@ class NotebookError(RuntimeError):
         self.notebook = notebook
 
 
-def execute(path: Path, timeout: int) -> tuple[NotebookNode, float, int]:
+def execute(
+    path: Path, timeout: int, kernel_name: str = "python3"
+) -> tuple[NotebookNode, float, int]:
     """Execute a notebook in its own folder, in a fresh kernel.
 
     Args:
         path: the notebook; its file is not changed.
         timeout: seconds that a cell may take (a client without a limit can hang for ever).
+        kernel_name: of the kernel's specification; "python3" is this environment's own.
 
     Returns:
         The notebook with its outputs, the seconds it took, and the peak resident memory of its
@@ -64,7 +67,7 @@ def execute(path: Path, timeout: int) -> tuple[NotebookNode, float, int]:
     client = NotebookClient(
         notebook,
         timeout=timeout,
-        kernel_name="python3",
+        kernel_name=kernel_name,
         extra_arguments=["--log-level=40"],  # else each kernel remarks on its transport
         resources={"metadata": {"path": str(path.parent)}},
         record_timing=False,
