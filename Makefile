@@ -14,7 +14,7 @@ PY = $(VENV)/bin/python
 UNSET_SEG = unset $$(env | sed -n 's/^\(SEG_[A-Z_]*\)=.*/\1/p' | grep -v '^SEG_TEST_DATA$$')
 
 .DEFAULT_GOAL := help
-.PHONY: help course test unit notebooks test-platforms lab refresh address lint lock clean
+.PHONY: help course test unit notebooks test-platforms lab refresh map address lint lock clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +50,9 @@ lint: $(VENV)/.dev  ## ruff over modules, tests and notebooks
 
 refresh: $(VENV)/.course  ## run the notebooks and store their outputs in them
 	@$(PY) -m helpers.course refresh $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+
+map: $(VENV)/.course  ## write what the last `make course` cost into the README's course map
+	@$(PY) -m helpers.course map
 
 address: $(VENV)/.course  ## write where the course is published: REPOSITORY=OWNER/NAME REF=v1.0
 	@$(PY) -m helpers.address $(if $(REPOSITORY),--repository $(REPOSITORY)) $(if $(REF),--ref $(REF))

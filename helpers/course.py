@@ -1,7 +1,8 @@
 """Run the notebooks without a browser, and refresh the outputs stored in them.
 
 `python -m helpers.course run` executes the course and writes pages, model and overlays;
-`python -m helpers.course refresh` stores the outputs of one clean run in the notebooks.
+`python -m helpers.course refresh` stores the outputs of one clean run in the notebooks;
+`python -m helpers.course map` writes what the last run cost into the README's course map.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 import time
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,6 +166,61 @@ def _tell_results(profile: Profile, since: float) -> None:
         print(f"Test mIoU  {mean_iou:.4f}")
 
 
+def with_costs(readme: str, costs: dict, day: date) -> str:
+    """Put seconds and peak memory into the README's course map, and say how they were measured.
+
+    Args:
+        readme: its text, with a row `| [NN · Title](notebooks/STEM.ipynb) | ... | time | memory |`
+            for each notebook, and a line that begins with `<!-- measured -->`.
+        costs: what `run` keeps in course.json.
+        day: on which they were measured.
+
+    Raises:
+        ValueError: a notebook has no row, or was not run; or the line is missing.
+    """
+    notebooks = costs["notebooks"]
+    rows = r"^(\| \[\d\d · .*?\]\(notebooks/(\w+)\.ipynb\) \| .*? \|) .*$"
+    listed = [stem for _, stem in re.findall(rows, readme, flags=re.MULTILINE)]
+    if listed != sorted(notebooks):
+        raise ValueError(
+            f"the README lists {listed}, and {COSTS_FILE} holds {sorted(notebooks)}: "
+            "run the whole course first, with `make course`"
+        )
+
+    def row(match: re.Match[str]) -> str:
+        cost = notebooks[match[2]]
+        return f"{match[1]} {cost['seconds']:.0f} s | {cost['peak_memory'] / 1e9:.1f} GB |"
+
+    readme = re.sub(rows, row, readme, flags=re.MULTILINE)
+    seconds = sum(cost["seconds"] for cost in notebooks.values())
+    memory = max(cost["peak_memory"] for cost in notebooks.values()) / 1e9
+    line = (
+        f"<!-- measured -->All together: {int(seconds // 60)} min {seconds % 60:.0f} s and at most "
+        f"{memory:.1f} GB, on the profile `{costs['profile']}` with {os.cpu_count()} CPU cores and "
+        f"no GPU ({day.day} {day:%B %Y})."
+    )
+    readme, lines = re.subn(r"^<!-- measured -->.*$", lambda _: line, readme, flags=re.MULTILINE)
+    if lines != 1:
+        raise ValueError("the README holds no line that begins with <!-- measured -->")
+    return readme
+
+
+def write_map(costs_file: Path, readme: Path) -> None:
+    """Write the last run's costs into the README's course map.
+
+    Raises:
+        FileNotFoundError: the course has not been run.
+        ValueError: see `with_costs`.
+    """
+    if not costs_file.is_file():
+        raise FileNotFoundError(f"there is no {costs_file}: run the whole course first")
+    costs = json.loads(costs_file.read_text(encoding="utf-8"))
+    day = date.fromtimestamp(costs_file.stat().st_mtime)
+    text = with_costs(readme.read_text(encoding="utf-8"), costs, day)
+    readme.write_text(text, encoding="utf-8")
+    print(f"{readme.name}: {len(costs['notebooks'])} notebooks, measured on {day}")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m helpers.course", description=__doc__)
@@ -183,9 +241,15 @@ def main(arguments: list[str] | None = None) -> int:
             default=REPOSITORY / "notebooks",
             help="folder of the notebooks (default: notebooks)",
         )
+    map_parser = commands.add_parser("map", help="write the last run's costs into the README")
+    map_parser.add_argument("--costs", type=Path, default=REPOSITORY / "build" / COSTS_FILE)
+    map_parser.add_argument("--readme", type=Path, default=REPOSITORY / "README.md")
     options = parser.parse_args(arguments)
     os.environ.pop("MPLBACKEND", None)  # the kernel's inline backend puts figures into the cells
     try:
+        if options.command == "map":
+            write_map(options.costs, options.readme)
+            return 0
         paths = choose_notebooks(options.folder.resolve(), options.notebooks)
         if options.command == "run":
             run(paths, options.output.resolve())

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import nbformat
@@ -88,6 +89,68 @@ def test_costs_of_notebooks_that_did_not_run_again_are_kept(tmp_path: Path):
     assert notebooks["05_five"] == {"seconds": 60.0, "peak_memory": 2_000_000}
     course._note_costs(file, "full", "01_one", 900.0, 3_000_000)
     assert list(json.loads(file.read_text(encoding="utf-8"))["notebooks"]) == ["01_one"]
+
+
+README = """# Course
+
+| notebook | afterwards you can | time | memory |
+| --- | --- | --- | --- |
+| [01 · One](notebooks/01_one.ipynb) | count to one | 3 s | 9.9 GB |
+| [02 · Two](notebooks/02_two.ipynb) | count to two | | |
+
+<!-- measured -->
+
+Every notebook begins with a title.
+"""
+
+
+def costs_of(**notebooks: tuple[float, int]) -> dict:
+    rows = {stem[1:]: {"seconds": s, "peak_memory": m} for stem, (s, m) in notebooks.items()}
+    return {"profile": "tiny", "notebooks": rows}
+
+
+def test_map_writes_the_last_run_into_the_readme(tmp_path: Path):
+    readme, costs = tmp_path / "README.md", tmp_path / course.COSTS_FILE
+    readme.write_text(README, encoding="utf-8")
+    for stem, seconds, memory in (("01_one", 27.4, 1_180_000_000), ("02_two", 63.0, 980_000_000)):
+        course._note_costs(costs, "tiny", stem, seconds, memory)
+    done = command("map", "--costs", costs, "--readme", readme)
+    assert done.returncode == 0, done.stderr
+    text = readme.read_text(encoding="utf-8")
+    assert "| count to one | 27 s | 1.2 GB |\n" in text
+    assert "| count to two | 63 s | 1.0 GB |\n" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("<!-- measured -->")]
+    assert "1 min 30 s and at most 1.2 GB, on the profile `tiny`" in line
+    assert str(date.today().year) in line
+    assert text.splitlines()[:4] == README.splitlines()[:4]
+    assert text.endswith("Every notebook begins with a title.\n")
+
+
+@pytest.mark.parametrize(
+    ("costs", "readme", "complaint"),
+    [
+        (costs_of(_01_one=(1, 1)), README, "run the whole course first"),
+        (costs_of(_01_one=(1, 1), _02_two=(1, 1), _03_three=(1, 1)), README, "03_three"),
+        (costs_of(_01_one=(1, 1), _02_two=(1, 1)), README.replace("measured", "x"), "no line"),
+    ],
+)
+def test_map_refuses_figures_that_do_not_fit(costs: dict, readme: str, complaint: str):
+    with pytest.raises(ValueError, match=complaint):
+        course.with_costs(readme, costs, date(2026, 11, 21))
+
+
+def test_map_asks_for_a_run_first(tmp_path: Path):
+    done = command("map", "--costs", tmp_path / "none.json", "--readme", tmp_path / "README.md")
+    assert done.returncode == 1
+    assert "run the whole course first" in done.stderr
+
+
+def test_the_readme_gives_every_notebook_a_time_and_a_memory():
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    stems = {path.stem for path in (REPOSITORY / "notebooks").glob("[0-9]*.ipynb")}
+    rows = re.findall(r"\(notebooks/(\w+)\.ipynb\) \| [^|]+ \| (\d+) s \| ([\d.]+) GB \|", text)
+    assert {stem for stem, _, _ in rows} == stems, "run `make course` and `make map`"
+    assert "<!-- measured -->All together: " in text
 
 
 def test_run_stops_at_a_failing_cell_and_names_it(tmp_path: Path):
