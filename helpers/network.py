@@ -25,19 +25,21 @@ _DATASETS = "hf://datasets/"
 
 
 def safe_weights(source: str | Path) -> dict[str, Any]:
-    """The arguments with which `from_pretrained` reads safetensors and never unpickles a download.
+    """The arguments with which `from_pretrained` runs no code that came with a download.
 
-    A pickle can run any code while it is read. Where a repository on the Hub has nothing else,
-    `transformers` looks for the Hub's own conversion of it, and refuses where there is none.
+    A pickle can run any code while it is read, so only safetensors are. Where a repository on the
+    Hub has none, `transformers` looks for the Hub's own conversion of it, and refuses where there
+    is no such thing. Of a repository that brings program code it would ask whether to run it; the
+    answer is given beforehand.
 
     Args:
         source: a Hub id, or a local path.
 
     Returns:
-        Keyword arguments for `from_pretrained`: `use_safetensors`, and `revision` where the
-        safetensors lie in a commit of their own.
+        Keyword arguments for `from_pretrained`: `use_safetensors`, `trust_remote_code`, and
+        `revision` where the safetensors lie in a commit of their own.
     """
-    arguments: dict[str, Any] = {"use_safetensors": True}
+    arguments: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
     if commit := _SAFETENSORS_COMMITS.get(str(source)):
         arguments["revision"] = commit
     return arguments
@@ -56,7 +58,7 @@ def explained(source: str | Path) -> Iterator[None]:
             is wrong, which is then removed from the cache.
         PermissionError: the Hub wants a token, a valid one, or consent to the terms of `source`.
         FileNotFoundError: there is no such repository or file on the Hub.
-        ValueError: the repository holds pickled weights alone.
+        ValueError: the repository holds pickled weights alone, or needs program code of its own.
     """
     begin = time.time()
     try:
@@ -110,13 +112,19 @@ def hub_error(error: BaseException, source: str | Path) -> Exception | None:
             f"the Hub {reason}, asked for {source}: wait some minutes and run this again. What is "
             "complete is kept."
         )
+    if any("custom code" in str(one) for one in chain):
+        return ValueError(
+            f"{source} needs program code that it brings along, which is not run here: choose a "
+            "model of a kind that transformers knows."
+        )
+    unread = any(re.search("safetensors|Can't load the model", str(one)) for one in chain)
+    if unread and _offers_pickles_alone(repository):
+        return ValueError(
+            f"{source} offers its weights as a pickle alone, which could run any code when it is "
+            "read: choose a model with a model.safetensors file."
+        )
     if _is_network(error):
         return _out_of_reach(source)
-    if any("safetensors" in str(one) and isinstance(one, OSError) for one in chain):
-        return ValueError(
-            f"{source} offers its weights as a pickle alone, which could run any code: choose a "
-            "model with a model.safetensors file."
-        )
     if names & {"RemoteEntryNotFoundError", "RevisionNotFoundError", "EntryNotFoundError"}:
         return FileNotFoundError(f"there is no such file or revision on the Hub: {source}")
     if any("Consistency check failed" in str(one) for one in chain):
@@ -183,6 +191,17 @@ def _out_of_reach(source: str | Path) -> ConnectionError:
         f"{source} is loaded from the Hugging Face Hub, which cannot be reached: connect to a "
         f'network, or {own_data}use profile "tiny", which works offline.'
     )
+
+
+def _offers_pickles_alone(repository: str) -> bool:
+    from huggingface_hub import HfApi
+
+    try:
+        files = HfApi().list_repo_files(repository)
+    except Exception:  # then it is something else that is wrong
+        return False
+    weights = [name for name in files if name.endswith((".safetensors", ".bin", ".h5", ".msgpack"))]
+    return bool(weights) and not any(name.endswith(".safetensors") for name in weights)
 
 
 def _is_local(source: str | Path) -> bool:
