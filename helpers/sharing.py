@@ -11,10 +11,12 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.network import hub_error
+from helpers.profiles import TOY
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard
@@ -38,13 +40,14 @@ def model_card(
     base_model: str | None = None,
     split: str = "test",
     language: str | list[str] | None = None,
+    name: str | None = None,
 ) -> ModelCard:
     """Describe a trained model: what it was trained on, how well it does, and under which terms.
 
     Writes nothing: `card.save(model_dir / "README.md")` does.
 
     Args:
-        model_dir: folder written by `save_pretrained`; its name is the model's.
+        model_dir: folder written by `save_pretrained`.
         metrics: of the evaluation, such as `trainer.evaluate()` returns them. Numbers alone are
             kept, without the timings and without NaN, which no card can hold.
         dataset: a Hub id, or the path of a local data set, of which the name alone is told.
@@ -53,6 +56,7 @@ def model_card(
         base_model: the checkpoint that was fine-tuned, as `dataset`.
         split: the part of the data that the metrics are from.
         language: rarely of use for pictures; ISO codes.
+        name: the model's; None: that of the folder.
 
     Raises:
         FileNotFoundError: the folder holds no model.
@@ -65,7 +69,7 @@ def model_card(
     scores = _finite_scores(metrics)
     if not scores:
         raise ValueError(f"no finite score among {sorted(metrics)}: evaluate the model first")
-    data_name = _shown(dataset)
+    name, data_name = name or model_dir.resolve().name, _shown(dataset)
     labels = len(config.get("id2label") or {})
     data = ModelCardData(
         language=language,
@@ -75,8 +79,8 @@ def model_card(
         tags=["semantic-segmentation", "vision", config.get("model_type", "segformer")],
         datasets=[dataset] if _on_hub(dataset) else None,
         base_model=base_model if base_model and _on_hub(base_model) else None,
-        metrics=[name for name in scores if name == "mean_iou"] or None,
-        model_name=model_dir.resolve().name,
+        metrics=["mean_iou"] if "mean_iou" in scores else None,
+        model_name=name,
         eval_results=[
             EvalResult(
                 task_type="image-segmentation",
@@ -84,17 +88,17 @@ def model_card(
                 dataset_type=dataset if _on_hub(dataset) else data_name,
                 dataset_name=data_name,
                 dataset_split=split,
-                metric_type=name,
-                metric_name=_NAMES.get(name, name),
+                metric_type=metric,
+                metric_name=_NAMES.get(metric, metric),
                 metric_value=round(value, 4),
             )
-            for name, value in scores.items()
+            for metric, value in scores.items()
         ],
     )
-    rows = "\n".join(f"| {_NAMES.get(n, n)} | {value:.4f} |" for n, value in scores.items())
+    rows = "\n".join(f"| {_NAMES.get(one, one)} | {value:.4f} |" for one, value in scores.items())
     fine_tuned = f", fine-tuned from `{_shown(base_model)}`" if base_model else ""
     return ModelCard(
-        f"---\n{data.to_yaml()}\n---\n\n# {model_dir.resolve().name}\n\n"
+        f"---\n{data.to_yaml()}\n---\n\n# {name}\n\n"
         f"A semantic segmentation model for {labels} classes{fine_tuned}, trained on "
         f"`{data_name}`. Scores on the {split} split:\n\n"
         f"| metric | value |\n| --- | --- |\n{rows}\n\n"
@@ -185,7 +189,7 @@ def _finite_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
     for name, value in metrics.items():
         name = name.removeprefix("eval_")
         timing = name.endswith(("runtime", "per_second", "time", "epoch"))
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        number = isinstance(value, Real) and not isinstance(value, bool)
         if number and not timing and math.isfinite(value):
             scores[name] = float(value)
     return scores
@@ -197,7 +201,9 @@ def _on_hub(source: str) -> bool:
 
 def _shown(source: str) -> str:
     """A Hub id, or the last part of a path: the rest means something on one machine only."""
-    return source if _on_hub(source) else Path(source).name
+    if _on_hub(source):
+        return source
+    return "toy-scenes" if Path(source) == TOY / "dataset" else Path(source).name
 
 
 def _required(folder: Path, name: str) -> Path:
