@@ -249,7 +249,9 @@ def load_exactly(model: PreTrainedModel, checkpoint: str | Path) -> None:
         ValueError: the checkpoint is that of another model; nothing has been copied then.
     """
     of_another = "start from a checkpoint of the same run, or in another folder"
-    saved, report = type(model).from_pretrained(checkpoint, output_loading_info=True)
+    saved, report = type(model).from_pretrained(
+        checkpoint, output_loading_info=True, use_safetensors=True
+    )
     if saved.config.num_labels != model.config.num_labels:
         raise ValueError(
             f"the checkpoint {checkpoint} predicts {saved.config.num_labels} labels, the model "

@@ -26,9 +26,10 @@ from transformers.utils import logging
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, NUM_LABELS
 from helpers.data import load_scenes
 from helpers.metrics import StreamingMeanIoU, predicted_labels
-from helpers.network import explained
+from helpers.network import explained, safe_weights
 from helpers.processes import has_accelerator, processes_wanted, start_processes
 from helpers.profiles import Profile, get_profile
+from helpers.sharing import CARD, model_card, push, require_token
 from helpers.trainers import ExactTrainer, SegmentationTrainer, load_exactly
 from helpers.transforms import (
     augmentation,
@@ -58,7 +59,7 @@ def build_model(profile: Profile, dropout: bool = True) -> PreTrainedModel:
         ValueError: the checkpoint is a segmentation model with another number of classes.
     """
     with explained(profile.encoder):
-        config = AutoConfig.from_pretrained(profile.encoder)
+        config = AutoConfig.from_pretrained(profile.encoder, trust_remote_code=False)
     segments = any("Segmentation" in name for name in config.architectures or ())
     if segments and config.num_labels != NUM_LABELS:
         raise ValueError(
@@ -67,9 +68,15 @@ def build_model(profile: Profile, dropout: bool = True) -> PreTrainedModel:
             f"{NUM_LABELS} labels"
         )
     quiet = {} if dropout else dict.fromkeys(_DROPOUTS, 0.0)
-    return AutoModelForSemanticSegmentation.from_pretrained(
-        profile.encoder, num_labels=NUM_LABELS, id2label=ID2LABEL, label2id=LABEL2ID, **quiet
-    )
+    with explained(profile.encoder):
+        return AutoModelForSemanticSegmentation.from_pretrained(
+            profile.encoder,
+            num_labels=NUM_LABELS,
+            id2label=ID2LABEL,
+            label2id=LABEL2ID,
+            **safe_weights(profile.encoder),
+            **quiet,
+        )
 
 
 def build_arguments(
@@ -183,8 +190,11 @@ def main(arguments: list[str] | None = None) -> int:
     if options.seed is not None:
         overrides |= {"seed": options.seed}
     try:
+        profile = get_profile(options.profile)
+        if options.push_to_hub and _is_first_process():  # now, and not when the training is over
+            require_token(options.push_to_hub, ask_the_hub=True)
         trainer = build_trainer(
-            get_profile(options.profile),
+            profile,
             output_dir=options.output_dir / "checkpoints",
             augment=not options.no_augmentation,
             dropout=not options.no_dropout,
@@ -204,6 +214,25 @@ def main(arguments: list[str] | None = None) -> int:
     if trainer.is_world_process_zero():
         print(f"test mIoU {metrics['eval_mean_iou']:.4f}; the model lies in {options.output_dir}")
     trainer.accelerator.end_training()
+    if options.push_to_hub and trainer.is_world_process_zero():
+        return _share(options.output_dir, options.push_to_hub, metrics, profile)
+    return 0
+
+
+def _share(folder: Path, repo_id: str, metrics: dict[str, float], profile: Profile) -> int:
+    """Write the model card and upload; the exit status. The model stays where it is."""
+    try:
+        card = model_card(
+            folder,
+            metrics,
+            dataset=profile.dataset,
+            base_model=profile.encoder,
+            name=repo_id.rpartition("/")[2],
+        )
+        card.save(folder / CARD)
+        print(f"uploaded to {push(folder, repo_id)}")
+    except (ValueError, OSError) as error:
+        return _refuse(f"not uploaded: {error}", status=1)
     return 0
 
 
@@ -241,6 +270,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--resume",
         action="store_true",
         help="go on from the output directory's last complete checkpoint, if any",
+    )
+    parser.add_argument(
+        "--push-to-hub",
+        metavar="REPO",
+        help="at the end, upload model, image processor and model card to this repository of the "
+        "Hugging Face Hub (NAME or OWNER/NAME), private if it is new; needs a token. Nothing is "
+        "uploaded otherwise",
     )
     options = parser.parse_args(arguments)
     for name in ("max_steps", "save_steps", "gradient_accumulation_steps"):
