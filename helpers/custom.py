@@ -94,7 +94,7 @@ def class_palette(num_labels: int) -> np.ndarray:
     """Colours for a label set of one's own, told apart by colour-blind eyes as well.
 
     Light grey for label 0, which most often is the background, then matplotlib's sequence
-    "petroff10" (Petroff, "Accessible Color Sequences for Data Visualization", arXiv 2107.02270);
+    "petroff8" (Petroff, "Accessible Color Sequences for Data Visualization", arXiv 2107.02270);
     more classes than that get colours evenly spaced in hue, which no eye tells apart.
 
     Returns:
@@ -102,9 +102,9 @@ def class_palette(num_labels: int) -> np.ndarray:
     """
     from matplotlib import color_sequences, colormaps
 
-    more = max(0, num_labels - 11)
+    more = max(0, num_labels - 9)
     spaced = colormaps["hsv"](np.linspace(0, 1, more, endpoint=False))[:, :3]
-    colours = np.concatenate([[(0.85, 0.85, 0.85)], color_sequences["petroff10"], spaced])
+    colours = np.concatenate([[(0.85, 0.85, 0.85)], color_sequences["petroff8"], spaced])
     return (255 * colours[:num_labels]).round().astype(np.uint8)
 
 

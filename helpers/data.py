@@ -141,7 +141,7 @@ def warn_of_unseen_classes(
         names = ", ".join(unseen[:5]) + (f" and {len(unseen) - 5} more" if unseen[5:] else "")
         warnings.warn(
             f"no training picture shows {names}, but the test split does: a model cannot learn "
-            "them, and each counts as IoU 0. Split with another seed, or annotate more pictures.",
+            "what it never sees, so split with another seed or annotate more pictures",
             stacklevel=2,
         )
 

@@ -35,7 +35,8 @@ class Report:
     """A row for each class: label, name, pixels and pictures (shares, 0 to 1) over all pairs
     without a problem."""
     problems: list[str]
-    """One sentence for each file that cannot be used as it is, or has no partner."""
+    """What is wrong with each file that cannot be used as it is, or has no partner; last, which
+    classes no mask shows."""
 
 
 def report_pairs(
@@ -87,6 +88,8 @@ def report_pairs(
             "pictures": pictures[list(id2label)] / max(sound, 1),
         }
     )
+    if absent := [name for label, name in id2label.items() if not pixels[label]]:
+        problems.append(f"no mask shows {', '.join(absent)}: there is nothing to learn it from")
     return Report(pd.DataFrame(rows), classes, problems)
 
 
