@@ -25,13 +25,14 @@ _HUB = "hf://datasets/"
 
 
 def load_model(
-    source: str | Path, num_labels: int = NUM_LABELS
+    source: str | Path, num_labels: int = NUM_LABELS, do_reduce_labels: bool = True
 ) -> tuple[PreTrainedModel, BaseImageProcessor]:
     """Load a fine-tuned model, ready to predict, and its image processor.
 
     Args:
         source: folder written by `save_pretrained`, or a Hub id.
         num_labels: how many classes the data has.
+        do_reduce_labels: annotation value 0 is no class, as in ADE20K; False: it is the first.
 
     Raises:
         ValueError: the model was trained for another number of classes.
@@ -45,9 +46,10 @@ def load_model(
             f"the checkpoint {source} predicts {model.config.num_labels} labels, the data has "
             f"{num_labels}: choose a checkpoint trained on these classes, or fine-tune this one"
         )
+    # Said here, because configurations of old spell it `reduce_labels`, which is not read.
     with explained(source):
         image_processor = AutoImageProcessor.from_pretrained(
-            source, do_reduce_labels=True, trust_remote_code=False
+            source, do_reduce_labels=do_reduce_labels, trust_remote_code=False
         )
     return model.eval(), image_processor
 

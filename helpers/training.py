@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,7 +24,7 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
-from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, NUM_LABELS
+from helpers.ade20k import ID2LABEL, IGNORE_INDEX
 from helpers.data import load_scenes
 from helpers.metrics import StreamingMeanIoU, predicted_labels
 from helpers.network import explained, safe_weights
@@ -52,8 +53,15 @@ __all__ = [
 ]
 
 
-def build_model(profile: Profile, dropout: bool = True) -> PreTrainedModel:
-    """The profile's pretrained encoder under a new decode head for ADE20K's 150 classes.
+def build_model(
+    profile: Profile, dropout: bool = True, id2label: Mapping[int, str] = ID2LABEL
+) -> PreTrainedModel:
+    """The profile's pretrained encoder under a new decode head.
+
+    Args:
+        profile: see `helpers.profiles`.
+        dropout: False switches every dropout off.
+        id2label: names of the classes, label ids 0 to n - 1.
 
     Raises:
         ValueError: the checkpoint is a segmentation model with another number of classes.
@@ -61,19 +69,20 @@ def build_model(profile: Profile, dropout: bool = True) -> PreTrainedModel:
     with explained(profile.encoder):
         config = AutoConfig.from_pretrained(profile.encoder, trust_remote_code=False)
     segments = any("Segmentation" in name for name in config.architectures or ())
-    if segments and config.num_labels != NUM_LABELS:
+    num_labels = len(id2label)
+    if segments and config.num_labels != num_labels:
         raise ValueError(
             f"the checkpoint {profile.encoder} predicts {config.num_labels} labels, the data has "
-            f"{NUM_LABELS}: start from an encoder such as nvidia/mit-b0, or from a model with "
-            f"{NUM_LABELS} labels"
+            f"{num_labels}: start from an encoder such as nvidia/mit-b0, or from a model with "
+            f"{num_labels} labels"
         )
     quiet = {} if dropout else dict.fromkeys(_DROPOUTS, 0.0)
     with explained(profile.encoder):
         return AutoModelForSemanticSegmentation.from_pretrained(
             profile.encoder,
-            num_labels=NUM_LABELS,
-            id2label=ID2LABEL,
-            label2id=LABEL2ID,
+            num_labels=num_labels,
+            id2label=dict(id2label),
+            label2id={name: label for label, name in id2label.items()},
             **safe_weights(profile.encoder),
             **quiet,
         )
@@ -141,6 +150,8 @@ def build_trainer(
     output_dir: str | Path | None = None,
     augment: bool = True,
     dropout: bool = True,
+    id2label: Mapping[int, str] = ID2LABEL,
+    do_reduce_labels: bool = True,
     **overrides: Any,
 ) -> SegmentationTrainer:
     """Everything that notebook 05 sets up step by step, ready for `.train()`.
@@ -151,16 +162,18 @@ def build_trainer(
         output_dir: where checkpoints go; None: the profile's `output_dir`/checkpoints.
         augment: crop, flip and jitter the training pictures.
         dropout: False switches every dropout off, for exact comparisons.
+        id2label: names of the classes, label ids 0 to n - 1.
+        do_reduce_labels: annotation value 0 is no class, as in ADE20K; False: it is the first.
         overrides: further fields of `TrainingArguments`.
     """
     arguments = build_arguments(
         profile, output_dir or profile.output_dir / "checkpoints", **overrides
     )
     scenes = load_scenes(profile) if scenes is None else scenes
-    image_processor = load_image_processor(profile)
+    image_processor = load_image_processor(profile, do_reduce_labels)
     set_seed(arguments.seed)  # the new decode head's weights are random
     return SegmentationTrainer(
-        model=build_model(profile, dropout),
+        model=build_model(profile, dropout, id2label),
         args=arguments,
         train_dataset=scenes["train"].with_transform(
             make_train_transform(
@@ -169,7 +182,7 @@ def build_trainer(
         ),
         eval_dataset=scenes["test"].with_transform(make_eval_transform(image_processor)),
         processing_class=image_processor,
-        compute_metrics=StreamingMeanIoU(NUM_LABELS, IGNORE_INDEX),
+        compute_metrics=StreamingMeanIoU(len(id2label), IGNORE_INDEX),
         preprocess_logits_for_metrics=predicted_labels,
         head_learning_rate_factor=profile.head_learning_rate_factor,
     )

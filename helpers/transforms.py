@@ -26,21 +26,26 @@ if TYPE_CHECKING:
 Batch = dict[str, list[Any]]
 
 
-def load_image_processor(profile: Profile) -> BaseImageProcessor:
-    """The encoder's own image processor, with ADE20K's label reduction and the profile's size."""
+def load_image_processor(profile: Profile, do_reduce_labels: bool = True) -> BaseImageProcessor:
+    """The encoder's own image processor, with the profile's size.
+
+    Args:
+        profile: see `helpers.profiles`.
+        do_reduce_labels: annotation value 0 is no class, as in ADE20K; False: it is the first.
+    """
     from transformers import AutoImageProcessor
 
     side = profile.image_size
     with explained(profile.encoder):
         image_processor = AutoImageProcessor.from_pretrained(
             profile.encoder,
-            do_reduce_labels=True,
+            do_reduce_labels=do_reduce_labels,
             size={"height": side, "width": side},
             trust_remote_code=False,
         )
     # Configurations written before transformers 4.4x spell it `reduce_labels`, which newer
     # versions read as False without a word. Every class would then be its neighbour.
-    assert image_processor.do_reduce_labels, "label reduction must be on for ADE20K"
+    assert image_processor.do_reduce_labels == do_reduce_labels, "label reduction is not as asked"
     return image_processor
 
 
