@@ -107,7 +107,7 @@ def evaluate(
     Returns:
         The confusion matrix over all pictures; its `compute()` gives mean IoU.
     """
-    state = PartialState()
+    state = _processes()
     share = scenes.select(range(state.process_index, len(scenes), state.num_processes))
     prepared = _Prepared(share, image_processor, protocol)
     loader = DataLoader(prepared, batch_size=None, num_workers=num_workers)
@@ -289,7 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _evaluate_and_tell(options: argparse.Namespace, protocol: Protocol) -> None:
-    state = PartialState()
+    state = _processes()
     profile = get_profile(options.profile)
     source = options.model or profile.finetuned_model
     with state.main_process_first():  # which fills the cache and looks for broken files
@@ -323,6 +323,11 @@ def _evaluate_and_tell(options: argparse.Namespace, protocol: Protocol) -> None:
             **_as_json(scores, model.config.id2label),
         }
         options.json.write_text(json.dumps(result, indent=2, allow_nan=False), encoding="utf-8")
+
+
+def _processes() -> PartialState:
+    """This process's place among all; without GPUs, accelerate looks for others only if told."""
+    return PartialState(cpu=not torch.accelerator.is_available())
 
 
 def _as_json(scores: dict[str, Any], id2label: dict[int, str]) -> dict[str, Any]:
