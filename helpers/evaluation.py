@@ -32,14 +32,13 @@ from helpers.losses import enlarging_matrix
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import get_profile
 from helpers.progress import progress
+from helpers.transforms import resized_size
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from PIL import Image
     from transformers import BaseImageProcessor, PreTrainedModel
 
-LONGEST_OVER_SHORT = 4
-"""Panoramas are resized less: the long side stays within 4 x short side (2048 for 512)."""
 
 SMALLEST_SIDE = 32
 """Below this, SegFormer's first stage has fewer positions than its attention pools into one."""
@@ -138,16 +137,6 @@ def segment_by_protocol(
     return _predict(pixel_values, image.size[::-1], model, protocol).cpu()
 
 
-def resized_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """(height, width) in the same shape, with the given short side: mmcv's `rescale_size`.
-
-    Only a panorama that would become thinner than `SMALLEST_SIDE` is stretched to that.
-    """
-    scale = min(short_side / min(size), LONGEST_OVER_SHORT * short_side / max(size))
-    height, width = (max(SMALLEST_SIDE, int(side * scale + 0.5)) for side in size)
-    return height, width
-
-
 def window_starts(length: int, window: int, stride: int) -> list[int]:
     """Where windows begin along a side of so many pixels; the last one ends with the side.
 
@@ -178,7 +167,7 @@ def _resized(
     image: Image.Image, image_processor: BaseImageProcessor, protocol: Protocol
 ) -> torch.Tensor:
     """(1, 3, height, width) float32: resized in shape, then normalised by the processor."""
-    height, width = resized_size(image.size[::-1], protocol.short_side)
+    height, width = resized_size(image.size[::-1], protocol.short_side, SMALLEST_SIDE)
     size = {"height": height, "width": width}
     return image_processor(image, size=size, return_tensors="pt")["pixel_values"]
 
