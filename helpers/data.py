@@ -10,6 +10,7 @@ Whatever the source, `load_scenes` gives splits "train" and "test" with the colu
 from __future__ import annotations
 
 import io
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -218,12 +219,15 @@ def _read_categories(file: Path) -> dict[str, str]:
 def _load_all(profile: Profile) -> DatasetDict:
     from datasets import DatasetDict, load_dataset
 
-    source = profile.dataset
+    source, scenes = profile.dataset, {}
     try:
         with explained(source):
             scenes = load_dataset(source)
     except Exception as error:
         if not Path(source).is_dir():
+            # What was prepared from a download that turned out to be damaged must not stay.
+            for file in [file for split in scenes.values() for file in split.cache_files]:
+                shutil.rmtree(Path(file["filename"]).parent, ignore_errors=True)
             raise
         # Of an empty folder or an empty split, `datasets` does not say what would be right.
         raise ValueError(

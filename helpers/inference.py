@@ -14,7 +14,7 @@ from helpers.ade20k import IGNORE_INDEX, NUM_LABELS, reduce_labels
 from helpers.data import to_rgb
 from helpers.losses import enlarging_matrix
 from helpers.metrics import ConfusionMatrix
-from helpers.network import explained
+from helpers.network import explained, safe_weights
 from helpers.progress import progress
 
 if TYPE_CHECKING:
@@ -39,13 +39,17 @@ def load_model(
     from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
     with explained(source):
-        model = AutoModelForSemanticSegmentation.from_pretrained(source)
+        model = AutoModelForSemanticSegmentation.from_pretrained(source, **safe_weights(source))
     if model.config.num_labels != num_labels:
         raise ValueError(
             f"the checkpoint {source} predicts {model.config.num_labels} labels, the data has "
             f"{num_labels}: choose a checkpoint trained on these classes, or fine-tune this one"
         )
-    return model.eval(), AutoImageProcessor.from_pretrained(source, do_reduce_labels=True)
+    with explained(source):
+        image_processor = AutoImageProcessor.from_pretrained(
+            source, do_reduce_labels=True, trust_remote_code=False
+        )
+    return model.eval(), image_processor
 
 
 def load_picture(path: str | Path, longest_side: int | None = None) -> Image.Image:

@@ -24,9 +24,10 @@ from helpers.checkpoints import last_complete_checkpoint
 from helpers.data import load_scenes
 from helpers.losses import labelled_pixels, pixel_cross_entropy
 from helpers.metrics import StreamingMeanIoU, predicted_labels
-from helpers.network import explained
+from helpers.network import explained, safe_weights
 from helpers.profiles import Profile, get_profile
 from helpers.progress import bars_disabled
+from helpers.sharing import CARD, model_card, push, require_token
 from helpers.transforms import (
     load_image_processor,
     make_eval_transform,
@@ -152,7 +153,7 @@ def build_model(profile: Profile, dropout: bool = True) -> PreTrainedModel:
         ValueError: the checkpoint is a segmentation model with another number of classes.
     """
     with explained(profile.encoder):
-        config = AutoConfig.from_pretrained(profile.encoder)
+        config = AutoConfig.from_pretrained(profile.encoder, trust_remote_code=False)
     segments = any("Segmentation" in name for name in config.architectures or ())
     if segments and config.num_labels != NUM_LABELS:
         raise ValueError(
@@ -161,9 +162,15 @@ def build_model(profile: Profile, dropout: bool = True) -> PreTrainedModel:
             f"{NUM_LABELS} labels"
         )
     quiet = {} if dropout else dict.fromkeys(_DROPOUTS, 0.0)
-    return AutoModelForSemanticSegmentation.from_pretrained(
-        profile.encoder, num_labels=NUM_LABELS, id2label=ID2LABEL, label2id=LABEL2ID, **quiet
-    )
+    with explained(profile.encoder):
+        return AutoModelForSemanticSegmentation.from_pretrained(
+            profile.encoder,
+            num_labels=NUM_LABELS,
+            id2label=ID2LABEL,
+            label2id=LABEL2ID,
+            **safe_weights(profile.encoder),
+            **quiet,
+        )
 
 
 def build_arguments(
@@ -282,6 +289,13 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="go on from the output directory's last complete checkpoint, if any",
     )
+    parser.add_argument(
+        "--push-to-hub",
+        metavar="REPO",
+        help="at the end, upload model, image processor and model card to this repository of the "
+        "Hugging Face Hub (NAME or OWNER/NAME), private if it is new; needs a token. Nothing is "
+        "uploaded otherwise",
+    )
     options = parser.parse_args(arguments)
     for name in ("max_steps", "save_steps", "gradient_accumulation_steps"):
         if (value := getattr(options, name)) is not None and value < 1:
@@ -300,8 +314,11 @@ def main(arguments: list[str] | None = None) -> int:
             f"{last} is there already: go on with --resume, or choose another --output-dir"
         )
     try:
+        profile = get_profile(options.profile)
+        if options.push_to_hub:  # now, and not when the training is over
+            require_token(options.push_to_hub, ask_the_hub=True)
         trainer = build_trainer(
-            get_profile(options.profile),
+            profile,
             output_dir=checkpoints,
             augment=not options.no_augmentation,
             dropout=not options.no_dropout,
@@ -315,6 +332,26 @@ def main(arguments: list[str] | None = None) -> int:
     trainer.save_model(str(options.output_dir))
     if trainer.is_world_process_zero():
         print(f"test mIoU {metrics['eval_mean_iou']:.4f}; the model lies in {options.output_dir}")
+        if options.push_to_hub:
+            return _share(options.output_dir, options.push_to_hub, metrics, profile)
+    return 0
+
+
+def _share(folder: Path, repo_id: str, metrics: dict[str, float], profile: Profile) -> int:
+    """Write the model card and upload; the exit status. The model stays where it is."""
+    try:
+        card = model_card(
+            folder,
+            metrics,
+            dataset=profile.dataset,
+            base_model=profile.encoder,
+            name=repo_id.rpartition("/")[2],
+        )
+        card.save(folder / CARD)
+        print(f"uploaded to {push(folder, repo_id)}")
+    except (ValueError, OSError) as error:
+        print(f"error: not uploaded: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -328,7 +365,7 @@ _DROPOUTS = (
 
 def _load_exactly(model: PreTrainedModel, checkpoint: str | None) -> None:
     """Copy a checkpoint's weights into the model, or raise: nothing is skipped silently."""
-    saved = type(model).from_pretrained(checkpoint)
+    saved = type(model).from_pretrained(checkpoint, use_safetensors=True)
     if saved.config.num_labels != model.config.num_labels:
         raise ValueError(
             f"the checkpoint {checkpoint} predicts {saved.config.num_labels} labels, the model "

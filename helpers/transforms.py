@@ -34,7 +34,10 @@ def load_image_processor(profile: Profile) -> BaseImageProcessor:
     side = profile.image_size
     with explained(profile.encoder):
         image_processor = AutoImageProcessor.from_pretrained(
-            profile.encoder, do_reduce_labels=True, size={"height": side, "width": side}
+            profile.encoder,
+            do_reduce_labels=True,
+            size={"height": side, "width": side},
+            trust_remote_code=False,
         )
     # Configurations written before transformers 4.4x spell it `reduce_labels`, which newer
     # versions read as False without a word. Every class would then be its neighbour.

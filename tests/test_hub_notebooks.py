@@ -1,0 +1,58 @@
+"""Every notebook runs in profile "sample", from a Hub on this machine, as a reader runs it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub_content import fill
+from loopback_hub import LoopbackHub, files_holding
+
+from helpers.course import choose_notebooks
+from helpers.profiles import REPOSITORY
+
+NOTEBOOKS = choose_notebooks(REPOSITORY / "notebooks")
+CANARY = "hf_" + "c4n4ry" * 6
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[LoopbackHub]:
+    with LoopbackHub() as hub:
+        hub.tokens[CANARY] = "learner"
+        fill(hub)
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sample")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+def test_notebook_runs_on_what_the_hub_sends(
+    notebook: Path, hub: LoopbackHub, output: Path
+) -> None:
+    done = hub.run(
+        *("-m", "helpers.course", "run", "--output", output, "--notebooks", notebook.stem),
+        home=output / "huggingface",
+        token=CANARY,
+        SEG_PROFILE="sample",
+        SEG_MAX_STEPS="2",
+        SEG_OUTPUT=str(output),
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"^{notebook.stem} +[\d.]+ s", done.stdout, flags=re.MULTILINE)
+    assert (output / f"{notebook.stem}.html").is_file()
+    asked = [f"{method} {path}" for method, path, _ in hub.requests]
+    assert hub.strangers == [], "somebody asked for another address"
+    pickles = [line for line in asked if re.match(r"GET .*\.(bin|pt|pth|pkl|ckpt)\b", line)]
+    assert pickles == [], "a pickle was fetched"
+
+
+@pytest.mark.slow
+def test_the_token_is_in_nothing_that_was_written(hub: LoopbackHub, output: Path) -> None:
+    if not list(output.glob("*.html")):
+        pytest.skip("no notebook was run")
+    assert any(token == CANARY for _, _, token in hub.requests), "the token was never used"
+    assert files_holding(output, CANARY) == []
