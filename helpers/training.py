@@ -33,10 +33,10 @@ from helpers.profiles import Profile, get_profile
 from helpers.sharing import CARD, model_card, push, require_token
 from helpers.trainers import ExactTrainer, SegmentationTrainer, load_exactly
 from helpers.transforms import (
-    augmentation,
     load_image_processor,
     make_eval_transform,
     make_train_transform,
+    train_augmentation,
 )
 
 if TYPE_CHECKING:
@@ -176,9 +176,7 @@ def build_trainer(
         model=build_model(profile, dropout, id2label),
         args=arguments,
         train_dataset=scenes["train"].with_transform(
-            make_train_transform(
-                image_processor, augmentation(profile.image_size) if augment else None
-            )
+            make_train_transform(image_processor, train_augmentation(profile) if augment else None)
         ),
         eval_dataset=scenes["test"].with_transform(make_eval_transform(image_processor)),
         processing_class=image_processor,
