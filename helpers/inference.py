@@ -1,7 +1,11 @@
-"""From a picture to its label map at the picture's own size."""
+"""From a picture to its label map at the picture's own size.
+
+From a shell, for many pictures and videos: `python -m helpers.inference --help`.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -10,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch.nn.functional import interpolate
 
 from helpers.ade20k import IGNORE_INDEX, NUM_LABELS, reduce_labels
@@ -78,6 +82,10 @@ def load_picture(path: str | Path, longest_side: int | None = None) -> Image.Ima
             picture = to_rgb(image)
     except PermissionError as error:
         raise ValueError(f"{path} cannot be read: it does not grant you permission") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(
+            f"{path} cannot be read as a picture: it is in no format that Pillow knows, or damaged"
+        ) from error
     except Exception as error:  # of damaged files, Pillow's decoders raise all sorts
         raise ValueError(
             f"{path} cannot be read as a picture ({error}): the file is damaged or incomplete"
@@ -155,7 +163,7 @@ def enlarged_argmax(
     Returns:
         (height, width) int64 label ids, on the device of the logits.
     """
-    if logits.device.type == "cpu":
+    if _is_on_cpu(logits):
         return torch.from_numpy(_enlarged_argmax_on_cpu(logits, size)).long()
     logits = logits.float()
     height, width = size
@@ -169,9 +177,13 @@ def enlarged_argmax(
     return torch.cat([(strip @ logits @ columns.T).argmax(dim=0) for strip in strips])
 
 
+def _is_on_cpu(tensor: torch.Tensor) -> bool:
+    return tensor.device.type == "cpu"
+
+
 def _label_map(logits: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
     """`enlarged_argmax` as an array: uint8, or int64 for more than 256 classes."""
-    if logits.device.type == "cpu":
+    if _is_on_cpu(logits):
         return _enlarged_argmax_on_cpu(logits, size)
     found = enlarged_argmax(logits, size)
     return (found if len(logits) > 256 else found.byte()).cpu().numpy()
@@ -237,3 +249,14 @@ def evaluate_scenes(
         prediction = segment(scene["image"], model, image_processor)
         matrix.update(prediction, reduce_labels(scene["annotation"]))
     return matrix
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Segment pictures from the command line; returns the exit status."""
+    from helpers.pictures import main as segment_pictures
+
+    return segment_pictures(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -66,6 +66,27 @@ def overlay(
     return blended
 
 
+def label_colours(num_labels: int) -> np.ndarray:
+    """A colour for each label: ADE20K's for 150 labels, else those of Pascal VOC.
+
+    VOC's colour map takes the bits of a label id by turns as the highest bits of red, green and
+    blue (`VOClabelcolormap` of its development kit): 256 colours, the first ones far apart, and
+    black for label 0, which there is the background.
+
+    Returns:
+        (num_labels, 3) uint8 RGB; 256 rows where there are more labels.
+    """
+    if num_labels == len(PALETTE):
+        return PALETTE
+    labels = np.arange(min(num_labels, 256))
+    colours = np.zeros((len(labels), 3), dtype=np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= ((labels >> channel & 1) << (7 - bit)).astype(np.uint8)
+        labels >>= 3
+    return colours
+
+
 def _coloured(label_map: np.ndarray, palette: np.ndarray) -> Image.Image:
     """A label map as RGB picture, checked.
 
