@@ -76,8 +76,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     from phones are often stored lying on their side; and of 16 bits a pixel, the upper 8 are kept.
     """
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits: Pillow would cut off all above 255
-        image = Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
+    if image.mode.startswith("I"):  # 16-bit grey: `convert` would make all above 255 white
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

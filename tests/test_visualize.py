@@ -9,7 +9,14 @@ from PIL import Image
 from samples import draw_blocks
 
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, PALETTE
-from helpers.visualize import colorize, largest_labels, legend_handles, overlay, show_pictures
+from helpers.visualize import (
+    colorize,
+    label_colours,
+    largest_labels,
+    legend_handles,
+    overlay,
+    show_pictures,
+)
 
 
 @pytest.fixture
@@ -39,6 +46,27 @@ def test_another_palette_may_be_given() -> None:
     assert colorize(np.array([[1, 0, 255]]), palette).tolist() == [
         [[4, 5, 6], [1, 2, 3], [0, 0, 0]]
     ]
+
+
+def test_colours_equal_the_loop_over_the_palette_and_may_be_written_to() -> None:
+    labels = np.random.default_rng(0).choice([*range(150), 255], (40, 60))
+    expected = np.zeros((40, 60, 3), dtype=np.uint8)
+    for label, colour in enumerate(PALETTE):
+        expected[labels == label] = colour
+    colours = colorize(labels)
+    assert (colours == expected).all()
+    colours[0, 0] = 7
+    assert (colorize(labels) == expected).all()
+    # A map of which only a part is looked at, as NumPy slices it.
+    assert (colorize(labels[::2, 1::3].T) == expected[::2, 1::3].transpose(1, 0, 2)).all()
+
+
+def test_labels_have_ade20ks_colours_or_vocs() -> None:
+    assert (label_colours(150) == PALETTE).all()
+    voc = [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128], [128, 0, 128]]
+    assert label_colours(6).tolist() == voc
+    assert label_colours(21)[[15, 20]].tolist() == [[192, 128, 128], [0, 64, 128]]  # person, tv
+    assert len(np.unique(label_colours(300), axis=0)) == 256
 
 
 @pytest.mark.parametrize("label", [150, 254, 256, 1000, -1])
