@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 READS_OUTPUT_OF = {"06_inference_and_overlays": "05_training"}
 """A notebook whose outputs depend on files that an earlier one wrote."""
 
+COSTS_FILE = "course.json"
+"""In the folder of the pages: seconds and peak memory of each notebook's last run."""
+
 _QUIET = {
     "DISABLE_TELEMETRY": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
@@ -86,10 +89,12 @@ def run(paths: list[Path], output: Path) -> None:
     for path in paths:
         page = output / f"{path.stem}.html"
         try:
-            write_page(_execute_and_tell(path, profile.name), page)
+            notebook, *costs = _execute_and_tell(path, profile.name)
         except NotebookError as error:
             write_page(error.notebook, page)
             raise
+        write_page(notebook, page)
+        _note_costs(output / COSTS_FILE, profile.name, path.stem, *costs)
     print(f"{'all':<34}{time.time() - begin:8.1f} s\n\nPages      {output}", flush=True)
     _tell_results(profile, since=begin)
 
@@ -111,7 +116,7 @@ def refresh(paths: list[Path]) -> None:
         os.environ.update(headless_environment("tiny"), HF_HOME=scratch, SEG_PROFILE="tiny")
         os.environ["SEG_OUTPUT"] = str(Path(scratch) / "outputs")
         for path in sorted([*paths, *(paths[0].with_stem(stem) for stem in needed)]):
-            notebook = _execute_and_tell(path, "tiny")
+            notebook, *_ = _execute_and_tell(path, "tiny")
             normalise(notebook)
             if problems := output_problems(notebook):
                 raise NotebookError(f"{path.name}, not stored:\n  " + "\n  ".join(problems))
@@ -119,7 +124,8 @@ def refresh(paths: list[Path]) -> None:
                 nbformat.write(notebook, path)
 
 
-def _execute_and_tell(path: Path, profile_name: str) -> NotebookNode:
+def _execute_and_tell(path: Path, profile_name: str) -> tuple[NotebookNode, float, int]:
+    """Execute a notebook and print what it cost; return it with its seconds and bytes."""
     print(f"{path.stem:<34}", end="", flush=True)
     try:
         notebook, seconds, peak = execute(path, cell_timeout(profile_name))
@@ -127,7 +133,20 @@ def _execute_and_tell(path: Path, profile_name: str) -> NotebookNode:
         print("  FAILED", flush=True)
         raise
     print(f"{seconds:8.1f} s {peak / 1e9:7.2f} GB", flush=True)
-    return notebook
+    return notebook, seconds, peak
+
+
+def _note_costs(file: Path, profile_name: str, stem: str, seconds: float, peak: int) -> None:
+    """Write what a notebook cost into `file`, beside the last figures of the others.
+
+    The file holds {"profile": name, "notebooks": {stem: {"seconds": s, "peak_memory": bytes}}}.
+    """
+    costs = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if costs.get("profile") != profile_name:  # figures of another profile do not compare
+        costs = {"profile": profile_name, "notebooks": {}}
+    costs["notebooks"][stem] = {"seconds": round(seconds, 1), "peak_memory": peak}
+    costs["notebooks"] = dict(sorted(costs["notebooks"].items()))
+    file.write_text(json.dumps(costs, indent=2) + "\n", encoding="utf-8")
 
 
 def _tell_results(profile: Profile, since: float) -> None:

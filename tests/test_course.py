@@ -72,6 +72,22 @@ def test_run_reports_each_notebook_and_writes_pages_and_results(tmp_path: Path):
     # Each script from elsewhere is one that the page does not wait for.
     assert all("async" in tag for tag in re.findall(r"<script[^>]*src=[^>]*>", page))
     assert not (folder / "out").exists()
+    costs = json.loads((tmp_path / "out" / course.COSTS_FILE).read_text(encoding="utf-8"))
+    assert costs["profile"] == "tiny"
+    assert list(costs["notebooks"]) == ["01_one", "02_two"]
+    assert costs["notebooks"]["02_two"]["seconds"] == float(lines[1][1])
+    assert f"{costs['notebooks']['02_two']['peak_memory'] / 1e9:.2f}" == lines[1][2]
+
+
+def test_costs_of_notebooks_that_did_not_run_again_are_kept(tmp_path: Path):
+    file = tmp_path / course.COSTS_FILE
+    course._note_costs(file, "tiny", "05_five", 60.04, 2_000_000)
+    course._note_costs(file, "tiny", "01_one", 9.0, 1_000_000)
+    notebooks = json.loads(file.read_text(encoding="utf-8"))["notebooks"]
+    assert list(notebooks) == ["01_one", "05_five"]
+    assert notebooks["05_five"] == {"seconds": 60.0, "peak_memory": 2_000_000}
+    course._note_costs(file, "full", "01_one", 900.0, 3_000_000)
+    assert list(json.loads(file.read_text(encoding="utf-8"))["notebooks"]) == ["01_one"]
 
 
 def test_run_stops_at_a_failing_cell_and_names_it(tmp_path: Path):
