@@ -184,7 +184,7 @@ def _first_difference(found: np.ndarray, expected: np.ndarray, wrong: np.ndarray
     pair = f"{describe(found[index])}, expected {describe(expected[index])}"
     if not found.ndim:
         return f"the result is {pair}"
-    values = "value differs" if wrong.sum() == 1 else "values differ"
+    values = "values differs" if wrong.sum() == 1 else "values differ"
     text = f"{wrong.sum()} of {wrong.size} {values}, the first at {list(index)}: {pair}"
     largest = np.abs(found.astype(np.float64) - expected.astype(np.float64)).max()
     if found.dtype.kind == "f" and 0 < largest < 0.01:

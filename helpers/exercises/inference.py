@@ -11,7 +11,7 @@ from helpers.exercises.core import NotYet, answers, as_array, call, describe, ex
 
 
 @answers(
-    "(height, width), as arrays have it; `image.size[::-1]` turns PIL's order round. With the two "
+    "height first, as arrays have it; `picture.size[::-1]` turns PIL's order round. With the two "
     "exchanged no line fails, and a landscape comes out as a portrait."
 )
 def check_target_size(size: Any) -> None:
@@ -39,9 +39,9 @@ def check_mirror_average(mirror_average: Any) -> None:
     """Write the average of a picture's logits and those of its mirror image, flipped back."""
     import torch
 
-    torch.manual_seed(0)
+    dice = torch.Generator().manual_seed(0)
     for shape in ((1, 3, 2, 4), (2, 5, 3, 3)):
-        straight, mirrored = torch.randn(shape), torch.randn(shape)
+        straight, mirrored = torch.randn(2, *shape, generator=dice)
         given = f"logits of shape {shape}"
         both = straight + mirrored.flip(-1)
         expect(
@@ -76,8 +76,7 @@ def check_doubtful_pixels(doubtful_pixels: Any) -> None:
     """Write a segmentation that leaves pixels below a threshold of probability to 255."""
     import torch
 
-    torch.manual_seed(1)
-    logits = 2 * torch.randn(1, 4, 3, 5)
+    logits = 2 * torch.randn(1, 4, 3, 5, generator=torch.Generator().manual_seed(1))
     for size, threshold in (((9, 20), 0.0), ((9, 20), 0.6), ((6, 10), 0.9), ((3, 5), 0.99)):
         given = f"logits of shape (1, 4, 3, 5), size {size} and threshold {threshold}"
         expect(

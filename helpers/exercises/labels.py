@@ -63,7 +63,10 @@ def check_reduce_labels(reduce_labels: Any) -> None:
                 "255 stands where 0 was, but the classes were not moved down": np.where(
                     signed == 0, IGNORE_INDEX, signed
                 ),
-                "that is reduced twice": _twice(annotation),
+                "that is reduced twice: every class has moved down by two": (
+                    np.where(signed == 0, IGNORE_INDEX - 1, (signed - 2) % 256)
+                ),
+                "that is reduced twice, and wall is ignored now": _twice(annotation),
             },
         )
     for values in ([255, 0, 19, 149], [3, 151]):

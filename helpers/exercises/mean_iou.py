@@ -57,8 +57,8 @@ def check_iou(iou: Any) -> None:
 
 
 @answers(
-    "the accuracy counts pixels and does not care which; mean IoU asks what each class loses, so the "
-    "same number of wrong pixels can cost more or less."
+    "the accuracy counts pixels and does not care which; mean IoU asks what each class loses, so "
+    "the same number of wrong pixels can cost more or less."
 )
 def check_two_pixels(prediction: Any) -> None:
     """Change two pixels: the pixel accuracy stays, the mean IoU rises."""

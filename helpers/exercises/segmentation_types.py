@@ -73,7 +73,7 @@ def check_splitting_threshold(threshold: Any) -> None:
     threshold = number(threshold, "threshold")
     if not 0 <= threshold <= 1:
         raise NotYet(
-            f"threshold is {describe(threshold)}, and probabilities lie between 0 and 1: 50 % is 0.5"
+            f"threshold is {describe(threshold)}; probabilities lie between 0 and 1: 50 % is 0.5"
         )
     probability = car_probability()
     _, areas = ndimage.label(probability > threshold)
