@@ -42,13 +42,14 @@ def answers(reason: str) -> Callable[[Callable[..., None]], Callable[..., None]]
     return decorate
 
 
-def call(function: Any, *arguments: Any, given: str) -> Any:
+def call(function: Any, *arguments: Any, given: str, hint: str = "") -> Any:
     """Return what the learner's function answers; it works on copies of the arguments.
 
     Args:
         function: the learner's.
         arguments: arrays, tensors, pictures or plain values.
         given: the arguments in words, for the message.
+        hint: what to say to an error, if these arguments are an edge case.
 
     Raises:
         NotYet: it is no function, it raises an error, or it changes an argument in place.
@@ -63,7 +64,8 @@ def call(function: Any, *arguments: Any, given: str) -> Any:
             warnings.simplefilter("ignore")  # 0 / 0 and its like: the result is what is judged
             result = function(*handed)
     except Exception as error:
-        raise NotYet(f"for {given} the function raises {_one_line(error)}") from None
+        told = f"for {given} the function raises {_one_line(error)}"
+        raise NotYet(told + (f". {_capital(hint)}" if hint else "")) from None
     for before, after in zip(arguments, handed, strict=True):
         if isinstance(before, np.ndarray) and _differ(before, after):
             raise NotYet(
@@ -96,6 +98,8 @@ def expect(
     """
     if not (difference := compare(answer, expected, tolerance)):
         return
+    if difference.startswith("the values are right"):
+        raise NotYet(f"for {given}, {difference}")
     for likely, wrong in (mistakes or {}).items():
         if not compare(answer, wrong, tolerance, dtypes=False):
             hint = likely

@@ -52,7 +52,8 @@ def check_iou(iou: Any) -> None:
         if not either:
             mistakes = {}
             hint = "0 / 0 is neither 0 (a failure) nor 1 (a success): return NaN, and leave it out"
-        answer = call(iou, prediction, reference, given=given)
+        edge = "" if either else hint
+        answer = call(iou, prediction, reference, given=given, hint=edge)
         expect(answer, expected, given, hint, mistakes, tolerance=1e-6)
 
 
@@ -64,7 +65,8 @@ def check_two_pixels(prediction: Any) -> None:
     """Change two pixels: the pixel accuracy stays, the mean IoU rises."""
     found = as_array(prediction)
     if found is None or found.shape != (4, 4):
-        raise NotYet(f"expected a (4, 4) array of labels, got {describe(prediction)}")
+        got = describe(prediction if found is None else found)
+        raise NotYet(f"expected an array of shape (4, 4), got {got}")
     if not np.isin(found, (0, 1, 2)).all():
         raise NotYet(
             f"label {describe(found[~np.isin(found, (0, 1, 2))][0])} is none of 0, 1 and 2"

@@ -126,10 +126,10 @@ def check_random_flip(random_flip: Any) -> None:
         if "neither" in moves:
             part, found = ("picture", picture) if moves[0] == "neither" else ("annotation", mask)
             was = pixels if part == "picture" else labels
-            shapes = f"{describe(found)}, given {describe(was)}"
+            shapes = "" if found.shape == was.shape else f" ({describe(found)}, not {was.shape})"
             raise NotYet(
-                f"in {given} the {part} is neither as it was nor mirrored from left to right "
-                f"({shapes}). Flipped upside down, perhaps? A sky below is no believable scene"
+                f"in {given} the {part} is neither as it was nor mirrored from left to "
+                f"right{shapes}. Flipped upside down, perhaps? A sky below is no believable scene"
             )
         if moves[0] != moves[1]:
             raise NotYet(
@@ -208,7 +208,7 @@ def check_pad_to_square(pad_to_square: Any) -> None:
             expect(
                 found,
                 np.pad(was, (*right, *extra)),
-                f"{given} and its {name}",
+                f"the {name} of a pair of {width} x {height} pixels",
                 hint="new pixels, all 0, to the right or below, until both sides are equal",
                 mistakes=mistakes,
             )
