@@ -161,7 +161,9 @@ def draw_names(
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
     for label, (row, column) in segment_centres(label_map, smallest):
         name = id2label[label].split(",")[0]
-        axis.text(column, row, name, ha="center", va="center", fontsize=8, bbox=box, clip_on=True)
+        place = column / label_map.shape[1]  # a name at the edge begins or ends there
+        side = "left" if place < 0.1 else "right" if place > 0.9 else "center"
+        axis.text(column, row, name, ha=side, va="center", fontsize=8, bbox=box, clip_on=True)
 
 
 def show_pictures(

@@ -184,3 +184,16 @@ def test_names_for_a_picture_that_is_not_shown_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"no picture has the title 'two': expected one of \['on"):
         show_pictures({"one": picture}, named={"two": label_map})
+
+
+def test_a_name_at_the_edge_is_not_cut() -> None:
+    label_map = np.full((60, 100), 6, dtype=np.uint8)
+    label_map[20:40, :8], label_map[20:40, -8:] = 80, 12
+    figure = show_pictures({"one": colorize(label_map)}, named={"one": label_map}, width=4)
+    figure.canvas.draw()
+    frame = figure.axes[0].get_window_extent()
+    assert {text.get_text() for text in figure.axes[0].texts} == {"road", "bus", "person"}
+    for text in figure.axes[0].texts:
+        extent = text.get_window_extent()
+        assert frame.x0 <= extent.x0, text.get_text()
+        assert extent.x1 <= frame.x1, text.get_text()
