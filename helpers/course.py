@@ -18,7 +18,14 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.notebooks import NotebookError, execute, normalise, output_problems, write_page
+from helpers.notebooks import (
+    NotebookError,
+    execute,
+    normalise,
+    output_problems,
+    write_markdown_page,
+    write_page,
+)
 from helpers.profiles import REPOSITORY, Profile, get_profile
 
 if TYPE_CHECKING:
@@ -89,6 +96,8 @@ def run(paths: list[Path], output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     print(f"Profile {profile.name}: {profile.description}", flush=True)
     begin = time.time()
+    for text in paths[0].parent.glob("*.md"):  # the glossary, to which the notebooks link
+        write_markdown_page(text, output / f"{text.stem}.html")
     for path in paths:
         page = output / f"{path.stem}.html"
         try:

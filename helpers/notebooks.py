@@ -32,6 +32,10 @@ _PAGE_TEMPLATE = """{% extends 'lab/index.html.j2' %}
 {%- endblock -%}"""
 
 
+# A page links to its neighbours' pages, as a notebook links to notebooks and to the glossary.
+_LINK_TO_A_SOURCE = re.compile(r'(<a href="(?:\d\d_\w+|GLOSSARY))\.(?:ipynb|md)\b')
+
+
 class NotebookError(RuntimeError):
     """A notebook did not run, or left outputs that must not be stored."""
 
@@ -132,7 +136,15 @@ def write_page(notebook: NotebookNode, path: Path) -> None:
     exporter.config.NbConvertBase.display_data_priority = [m for m in shown if m not in live]
     metadata = {"name": path.stem, "path": str(REPOSITORY / "notebooks")}
     page, _ = exporter.from_notebook_node(notebook, resources={"metadata": metadata})
-    path.write_text(page, encoding="utf-8")
+    path.write_text(_LINK_TO_A_SOURCE.sub(r"\1.html", page), encoding="utf-8")
+
+
+def write_markdown_page(source: Path, path: Path) -> None:
+    """Write a Markdown file, such as the glossary, as a page beside those of the notebooks."""
+    from nbformat.v4 import new_markdown_cell, new_notebook
+
+    text = source.read_text(encoding="utf-8")
+    write_page(new_notebook(cells=[new_markdown_cell(text)]), path)
 
 
 def normalise(notebook: NotebookNode) -> None:

@@ -14,7 +14,13 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers import course
-from helpers.notebooks import NotebookError, execute, output_problems, write_page
+from helpers.notebooks import (
+    NotebookError,
+    execute,
+    output_problems,
+    write_markdown_page,
+    write_page,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RED_DOT = "import matplotlib.pyplot as plt\nplt.plot([1], 'ro')\nplt.show()"
@@ -391,3 +397,16 @@ def test_pages_keep_answers_folded(tmp_path: Path) -> None:
     write_page(new_notebook(cells=[new_markdown_cell(quiz)]), page)
     details = re.search(r"<details>.*?</details>", page.read_text(encoding="utf-8"), re.DOTALL)
     assert "<strong>so</strong>" in details.group()
+
+
+def test_pages_link_to_pages(tmp_path: Path) -> None:
+    (tmp_path / "GLOSSARY.md").write_text("# Glossary\n\n## label id\n\nA number.\n")
+    write_markdown_page(tmp_path / "GLOSSARY.md", tmp_path / "GLOSSARY.html")
+    assert 'id="label-id"' in (tmp_path / "GLOSSARY.html").read_text(encoding="utf-8")
+    text = "A [label id](GLOSSARY.md#label-id), [next](02_two.ipynb), [a guide](https://a.b/c.md)"
+    write_page(new_notebook(cells=[new_markdown_cell(text)]), tmp_path / "01_one.html")
+    page = (tmp_path / "01_one.html").read_text(encoding="utf-8")
+    links = [
+        link for link in re.findall(r'<a href="([^"]+)"', page) if "label" in link or "." in link
+    ]
+    assert links == ["GLOSSARY.html#label-id", "02_two.html", "https://a.b/c.md"]

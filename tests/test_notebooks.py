@@ -6,6 +6,7 @@ breaks it in one way per rule, and asks for the complaint.
 
 import ast
 import copy
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 CLOSING_SECTIONS = ["## Exercises", "## Recap", "## Self-quiz"]
 UNCOMPARED = {"nbval-ignore-output", "nbval-skip"}
+CHECK_CALL = re.compile(r"^exercises\.(check_\w+)\(.+\)$", flags=re.MULTILINE)
+SOLUTION = re.compile(
+    r"<details><summary>Solution</summary>\n\n```python\n.+\n```\n\n.+\n</details>", flags=re.DOTALL
+)
 REGISTRY = re.compile(r"(?i)\b(?:pypi|pythonhosted|anaconda)\.(?:org|com)\b|--(?:extra-)?index-url")
 
 # --- reading a notebook ---------------------------------------------------------------------------
@@ -209,6 +214,31 @@ def imports_in_setup(notebook: NotebookNode) -> Iterator[str]:
             yield f"imports: {ast.unparse(found[0])!r} is outside of the set-up cells"
 
 
+def exercises_answer(notebook: NotebookNode) -> Iterator[str]:
+    """At least three exercises, each a cell that asks its check and a solution that folds out."""
+    titles = [c.source.splitlines()[:1] for c in notebook.cells if c.cell_type == "markdown"]
+    if ["## Exercises"] not in titles or ["## Recap"] not in titles:
+        yield "exercises: no cell begins with '## Exercises', or none with '## Recap'"
+        return
+    sources = [cell.source for cell in notebook.cells]
+    start = next(i for i, source in enumerate(sources) if source.startswith("## Exercises"))
+    end = next(i for i, source in enumerate(sources) if source.startswith("## Recap"))
+    section = notebook.cells[start : end + 1]
+    checked = 0
+    for cell, following in itertools.pairwise(section):
+        if cell.cell_type != "code" or not CHECK_CALL.search(cell.source):
+            continue
+        checked += 1
+        name = CHECK_CALL.search(cell.source)[1]
+        told = "".join(output.get("text", "") for output in cell.outputs)
+        if not re.fullmatch(r"Not yet: [^\n]+\n", told):
+            yield f"exercises: {name} is not stored as one line 'Not yet: ...', but {told[:60]!r}"
+        if not SOLUTION.fullmatch(following.source):
+            yield f"exercises: no solution folds out after {name}"
+    if checked < 3:
+        yield f"exercises: {checked} ask a check, expected at least 3"
+
+
 def quiz(notebook: NotebookNode) -> Iterator[str]:
     """Four to six questions whose answers fold out."""
     text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
@@ -230,6 +260,7 @@ RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
     figures_are_read,
     no_branch_on_profile,
     imports_in_setup,
+    exercises_answer,
     quiz,
 ]
 
@@ -281,8 +312,19 @@ def test_notebooks_links_and_readme_agree():
 # --- the rules themselves -------------------------------------------------------------------------
 
 
+def good_exercises() -> Iterator[NotebookNode]:
+    """Task, stub and solution, three times: cells 11 to 19 of the good notebook."""
+    told = new_output("stream", name="stdout", text="Not yet: the sum is 2, expected 3\n")
+    solution = "<details><summary>Solution</summary>\n\n```python\nn = 3\n```\n\nSo.\n\n</details>"
+    for number in (1, 2, 3):
+        heading = f"### {number} · Count"
+        yield new_markdown_cell(f"## Exercises\n\n{heading}" if number == 1 else heading)
+        yield new_code_cell("n = 2\n\nexercises.check_sum(n)", outputs=[copy.deepcopy(told)])
+        yield new_markdown_cell(solution)
+
+
 def good_notebook(number: int = 1, navigation: str = "[Next: Two →](02_two.ipynb)") -> NotebookNode:
-    """A small notebook that keeps every rule. Code: cells 3, 4, 6, 7, 8, 10."""
+    """A small notebook that keeps every rule. Code: cells 3, 4, 6, 7, 8, 10, 12, 15, 18."""
     quiz_cell = "## Self-quiz\n" + "\n<details><summary>Why?</summary>So.</details>\n" * 4
     figure = new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"})
     cells = [
@@ -305,7 +347,7 @@ def good_notebook(number: int = 1, navigation: str = "[Next: Two →](02_two.ipy
         new_code_cell("plt.show()", outputs=[figure]),
         new_markdown_cell("*Figure: a line that rises to the right.*\n\nMore pixels take longer."),
         new_code_cell("found = profile.model_dir if profile.model_dir.is_dir() else None"),
-        new_markdown_cell("## Exercises\n\nLater."),
+        *good_exercises(),
         new_markdown_cell("## Recap\n\nPixels are counted."),
         new_markdown_cell(quiz_cell),
         new_markdown_cell(navigation),
@@ -355,9 +397,10 @@ def attribute(index: int, **values) -> Callable[[NotebookNode], None]:
 
 def doubled_quiz(notebook: NotebookNode) -> None:
     """Twice as many questions."""
-    notebook.cells[13].source += notebook.cells[13].source.partition("\n")[2]
+    notebook.cells[QUIZ].source += notebook.cells[QUIZ].source.partition("\n")[2]
 
 
+RECAP, QUIZ = 20, 21
 ERROR = {"ename": "ValueError", "evalue": "no", "traceback": []}
 BROKEN = [
     (valid_format, "not a valid", attribute(6, cell_type="prose")),
@@ -375,10 +418,10 @@ BROKEN = [
     (opening, "cell 4 lacks the tag", metadata(4, tags=[])),
     (opening, "does not fetch the course", edit(3, "standalone.py", "other.py")),
     (opening, "get_profile(PROFILE)", edit(4, "get_profile(PROFILE)", "get_profile()")),
-    (closing, "last sections", edit(12, "## Recap", "## Summary")),
+    (closing, "last sections", edit(RECAP, "## Recap", "## Summary")),
     (closing, "last sections", lambda nb: nb.cells.insert(-1, nb.cells.pop(11))),
     (closing, "last cell", lambda nb: nb.cells.pop()),
-    (heading_levels, "exactly one", edit(12, "## Recap", "# Recap")),
+    (heading_levels, "exactly one", edit(RECAP, "## Recap", "# Recap")),
     (heading_levels, "skips", edit(5, "### By hand", "#### By hand")),
     (one_clean_run, "execution counts", attribute(6, execution_count=7)),
     (one_clean_run, "execution counts", attribute(6, execution_count=None)),
@@ -393,10 +436,10 @@ BROKEN = [
     (shareable, "path", output(6, "execute_result", {"text/plain": "PosixPath('/tmp/x')"})),
     (shareable, "path", output(6, "execute_result", {"text/plain": r"WindowsPath('C:\Users\x')"})),
     (shareable, "source: a path", edit(6, "1", "open('/root/x')")),
-    (shareable, "registry", edit(12, "Pixels", "From pypi" + ".org")),
+    (shareable, "registry", edit(RECAP, "Pixels", "From pypi" + ".org")),
     (shareable, "registry", output(6, "stream", name="stdout", text="files.pythonhosted" + ".org")),
-    (mostly_compared, "2 of 6", tag(6, 7, name="nbval-ignore-output")),
-    (mostly_compared, "2 of 6", lambda nb: [edit(i, "", "# NBVAL_SKIP\n")(nb) for i in (6, 7)]),
+    (mostly_compared, "3 of 9", tag(6, 7, 10, name="nbval-ignore-output")),
+    (mostly_compared, "3 of 9", lambda nb: [edit(i, "", "# NBVAL_SKIP\n")(nb) for i in (6, 7, 10)]),
     (short_cells, "19 lines", attribute(7, source="\n".join("a" * 19))),
     (short_cells, "26 lines", attribute(3, source="\n".join("a" * 26))),
     (figures_are_read, "no line", edit(9, "*Figure: a line", "A line")),
@@ -416,8 +459,20 @@ BROKEN = [
     (no_branch_on_profile, "branches", attribute(7, source="n = profile.max_pictures or 50")),
     (imports_in_setup, "import torch", edit(7, "size", "import torch\n\nsize")),
     (imports_in_setup, "from PIL", edit(7, "size", "%time 1\nfrom PIL import Image\nsize")),
-    (quiz, "3 <details>", edit(13, "<details>", "<p>")),
-    (quiz, "expected 4 to 6", edit(13, "</details>", "")),
+    (exercises_answer, "no cell begins", edit(11, "## Exercises", "## Practice")),
+    (exercises_answer, "2 ask a check", edit(15, "exercises.check_sum", "print")),
+    (exercises_answer, "not stored as one line", attribute(12, outputs=[])),
+    (exercises_answer, "not stored as one line", output(12, "stream", name="stdout", text="1\n")),
+    (
+        exercises_answer,
+        "not stored as one line",
+        lambda nb: nb.cells[18].outputs[0].update(text="Correct: it is 3.\n"),
+    ),
+    (exercises_answer, "no solution folds out", lambda nb: nb.cells.pop(13)),
+    (exercises_answer, "no solution folds out", edit(16, "<details>", "<details open>")),
+    (exercises_answer, "no solution folds out", edit(19, "```python", "```")),
+    (quiz, "3 <details>", edit(QUIZ, "<details>", "<p>")),
+    (quiz, "expected 4 to 6", edit(QUIZ, "</details>", "")),
     (quiz, "8 <details>", doubled_quiz),
 ]
 
