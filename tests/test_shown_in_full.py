@@ -27,7 +27,7 @@ NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 def shown(notebook: str, name: str, **namespace: Any) -> Any:
     """The function or value `name` as the notebook's own code defines it, and nothing else run."""
     for cell in nbformat.read(NOTEBOOKS / notebook, as_version=4).cells:
-        if cell.cell_type != "code":
+        if cell.cell_type != "code" or "setup" in cell.metadata.get("tags", []):
             continue
         for statement in ast.parse(cell.source).body:
             targets = [getattr(target, "id", None) for target in getattr(statement, "targets", [])]
