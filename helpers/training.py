@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -193,6 +194,8 @@ def main(arguments: list[str] | None = None) -> int:
         return start_processes(processes, "helpers.training", arguments or sys.argv[1:])
     if not _is_first_process():
         logging.set_verbosity_error()  # what one process has to say is enough
+    # Of no consequence here, and nothing that a reader could do about it.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     overrides: dict[str, Any] = {"gradient_accumulation_steps": options.gradient_accumulation_steps}
     if options.max_steps:
         overrides["max_steps"] = options.max_steps

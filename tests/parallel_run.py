@@ -8,46 +8,79 @@ in OUTPUT/result.pt. One start for all of them: importing takes longer than trai
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
+from accelerate.utils import gather_object
+from datasets import DatasetDict
 from samples import small_profile
 
 from helpers.data import load_scenes
-from helpers.training import build_trainer
+from helpers.profiles import Profile
+from helpers.training import SegmentationTrainer, build_trainer
 
-# Training pictures (batches are of 4) and accumulation steps. On two processes the last batch
-# gives each 2, 1 and 1, 2 and 1, 2 and none; with 3 pictures there is no other batch.
-CASES = {"8": (8, 1), "6": (6, 1), "7": (7, 1), "5": (5, 1), "10": (10, 1), "3": (3, 1)}
-CASES |= {"8 in parts": (8, 2), "7 in parts": (7, 2), "9 in parts": (9, 2)}
+# Training pictures and accumulation steps; batches are of 4. On two processes the last batch
+# gives them 2 + 2, 2 + none, 2 + 1 and 1 + none pictures; of 3 pictures there is no other batch.
+CASES = {
+    "8 pictures": (8, 1),
+    "6 pictures": (6, 1),
+    "7 pictures": (7, 1),
+    "3 pictures": (3, 1),
+    "8 pictures in parts": (8, 2),
+    "9 pictures in parts": (9, 2),
+}
+
+
+def train(
+    profile: Profile, scenes: DatasetDict, output: Path, pictures: int, accumulation: int
+) -> dict[str, Any]:
+    chosen = scenes.copy()
+    chosen["train"] = scenes["train"].select(range(pictures))
+    trainer = build_trainer(
+        profile,
+        chosen,
+        output,
+        augment=False,
+        dropout=False,
+        gradient_accumulation_steps=accumulation,
+        load_best_model_at_end=False,
+        save_strategy="no",
+    )
+    trainer.train()
+    return {
+        "processes": trainer.args.world_size,
+        "history": trainer.state.log_history,
+        "weights": trainer.model.state_dict(),
+        "counts": torch.as_tensor(trainer.compute_metrics.matrix.counts),
+    }
+
+
+def chance(profile: Profile, scenes: DatasetDict, output: Path) -> dict[str, Any]:
+    """What each process draws: the order of the pictures, and a number as dropout would."""
+    trainer: SegmentationTrainer = build_trainer(profile, scenes, output, augment=False)
+    batches = iter(trainer.get_train_dataloader())
+    parts, _ = trainer.get_batch_samples(batches, len(scenes["train"]), trainer.args.device)
+    seen = [
+        round(picture.sum().item(), 2)
+        for part in parts
+        for picture in part["pixel_values"]
+        if "stands_in" not in part
+    ]
+    return {
+        "rank": trainer.args.process_index,
+        "pictures": gather_object(seen),
+        "numbers": gather_object([torch.rand(()).item()]),
+    }
 
 
 def main() -> None:
     output, encoder, data = map(Path, sys.argv[1:])
-    profile = small_profile(encoder, data, max_steps=4, eval_steps=2)
+    profile = small_profile(encoder, data)
     scenes = load_scenes(profile)
-    results = {}
-    for name, (pictures, accumulation) in CASES.items():
-        chosen = scenes.copy()
-        chosen["train"] = scenes["train"].select(range(pictures))
-        trainer = build_trainer(
-            profile,
-            chosen,
-            output / name,
-            augment=False,
-            dropout=False,
-            gradient_accumulation_steps=accumulation,
-            load_best_model_at_end=False,
-        )
-        trainer.train()
-        results[name] = {
-            "processes": trainer.args.world_size,
-            "history": trainer.state.log_history,
-            "weights": trainer.model.state_dict(),
-            "counts": torch.as_tensor(trainer.compute_metrics.matrix.counts),
-        }
-    if trainer.is_world_process_zero():
+    results = {name: train(profile, scenes, output, *case) for name, case in CASES.items()}
+    results["chance"] = chance(profile, scenes, output)
+    if results["chance"]["rank"] == 0:
         torch.save(results, output / "result.pt")
-    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":
