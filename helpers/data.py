@@ -235,9 +235,11 @@ def _load_all(profile: Profile) -> DatasetDict:
 
 def _load_first(profile: Profile) -> DatasetDict:
     """The first pictures of the training split, streamed: no need to fetch gigabytes for 50."""
-    from datasets import Dataset, load_dataset
+    from datasets import Dataset, config, load_dataset
     from datasets import Image as ImageFeature
 
+    # The Hub's client tries five times as it is; twenty times that could go on for an hour.
+    config.STREAMING_READ_MAX_RETRIES = config.STREAMING_OPEN_MAX_RETRIES = 1
     with explained(profile.dataset):
         stream = load_dataset(profile.dataset, split="train", streaming=True)
         features = stream.features

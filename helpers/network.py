@@ -74,32 +74,40 @@ def explained(source: str | Path) -> Iterator[None]:
         _refuse_damaged(source, begin)
 
 
-def hub_error(error: BaseException, source: str | Path) -> Exception | None:
+def hub_error(error: BaseException, source: str | Path, ask: bool = True) -> Exception | None:
     """What an error of the Hub's client means, as one sentence; None if it is about other things.
 
     Args:
         error: as caught; the errors that caused it are looked at too.
         source: the Hub id or path that is named in the sentence.
+        ask: ask the Hub itself where the error does not tell.
     """
     from huggingface_hub import constants, get_token
 
     chain = list(_chain(error))
     names = {kind.__name__ for one in chain for kind in type(one).__mro__}
-    repository, kind = _repository(source)
-    page = f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{repository}"
+    repository, _ = _repository(source)
+    told = " ".join(map(str, chain))
+    kind = next((k for k in ("datasets/", "spaces/") if f"{k}{repository}" in told), "")
+    kind = "datasets/" if "DatasetNotFoundError" in names else kind
+    page = f"{constants.ENDPOINT}/{kind}{repository}"
     log_in = "log in with `hf auth login`" if get_token() is None else "check your token"
     status = next((code for one in chain if (code := _status(one))), None)
-    if "GatedRepoError" in names:
+    if "GatedRepoError" in names or "is a gated dataset" in told:
         return PermissionError(
             f"{source} is only for those who accept its terms: {log_in}, accept them at {page}, "
             "and run this again."
         )
-    if any("Invalid credentials" in str(one) for one in chain):
+    if "Invalid credentials" in told:
         return PermissionError(
             f"the Hub does not accept your token, asked for {source}: log in anew with "
             "`hf auth login`, or unset HF_TOKEN."
         )
-    if "RepositoryNotFoundError" in names or "DatasetNotFoundError" in names or status == 401:
+    if "doesn't exist on the Hugging Face Hub" in told:
+        # That is what `evaluate` says, whatever the Hub had answered.
+        answer = _asked_directly(source) if ask else None
+        return hub_error(answer, source, ask=False) if answer else _broken_off(source)
+    if {"RepositoryNotFoundError", "DatasetNotFoundError"} & names or status == 401:
         return FileNotFoundError(
             f"there is no {source} on the Hub, or it is private: check the name; if it is right, "
             f"{log_in}."
@@ -112,24 +120,28 @@ def hub_error(error: BaseException, source: str | Path) -> Exception | None:
             f"the Hub {reason}, asked for {source}: wait some minutes and run this again. What is "
             "complete is kept."
         )
-    if any("custom code" in str(one) for one in chain):
+    if "custom code" in told:
         return ValueError(
             f"{source} needs program code that it brings along, which is not run here: choose a "
             "model of a kind that transformers knows."
         )
-    unread = any(re.search("safetensors|Can't load the model", str(one)) for one in chain)
-    if unread and _offers_pickles_alone(repository):
+    unread = re.search("safetensors|Can't load the model", told)
+    if unread and source not in _SAFETENSORS_COMMITS and _offers_pickles_alone(repository):
         return ValueError(
             f"{source} offers its weights as a pickle alone, which could run any code when it is "
             "read: choose a model with a model.safetensors file."
         )
     if _is_network(error):
-        return _out_of_reach(source)
+        answer = _asked_directly(source) if ask else error
+        out_of_reach = answer is not None and _is_network(answer)
+        return _out_of_reach(source) if out_of_reach else _broken_off(source)
     if names & {"RemoteEntryNotFoundError", "RevisionNotFoundError", "EntryNotFoundError"}:
         return FileNotFoundError(f"there is no such file or revision on the Hub: {source}")
-    if any("Consistency check failed" in str(one) for one in chain):
+    if "Consistency check failed" in told:
         return _damaged(source)
-    return _out_of_reach(source) if _hub_is_out_of_reach() else None
+    # Some loaders swallow the Hub's answer, and say that a file is missing.
+    answer = _asked_directly(source) if ask and isinstance(error, OSError) else None
+    return hub_error(answer, source, ask=False) if answer else None
 
 
 def _refuse_damaged(source: str | Path, since: float, error: BaseException | None = None) -> None:
@@ -185,6 +197,13 @@ def _damaged(source: str | Path) -> ConnectionError:
     )
 
 
+def _broken_off(source: str | Path) -> ConnectionError:
+    return ConnectionError(
+        f"the connection to the Hub broke off while {source} was loaded: run this again. What is "
+        "complete is kept."
+    )
+
+
 def _out_of_reach(source: str | Path) -> ConnectionError:
     own_data = "unset SEG_DATA and " if os.environ.get("SEG_DATA") == str(source) else ""
     return ConnectionError(
@@ -227,7 +246,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _status(error: BaseException) -> int | None:
     """The HTTP status that an error carries, of the clients that the libraries use."""
     status = getattr(getattr(error, "response", None), "status_code", None)
-    return status or getattr(error, "status", None)  # aiohttp's
+    if status is None and (told := re.search(r"\(error (\d{3})\)", str(error))):
+        status = int(told[1])  # `evaluate` puts it into the message
+    return status
 
 
 def _is_network(error: BaseException) -> bool:
@@ -235,15 +256,22 @@ def _is_network(error: BaseException) -> bool:
     of requests, httpx, aiohttp and huggingface_hub, so that none has to be imported)."""
     known = {"ConnectionError", "ConnectError", "OfflineModeIsEnabled", "Timeout", "TimeoutError"}
     known |= {"TransportError", "ClientConnectionError", "LocalEntryNotFoundError"}
+    known |= {"ChunkedEncodingError", "IncompleteRead"}
     return any(known & {kind.__name__ for kind in type(one).__mro__} for one in _chain(error))
 
 
-def _hub_is_out_of_reach() -> bool:
-    """Ask: some loaders swallow the network's error and say that a file is missing."""
-    from huggingface_hub import constants, get_session
+def _asked_directly(source: str | Path) -> Exception | None:
+    """What the Hub answers when asked for the repository now: an error, or None if it is there."""
+    from huggingface_hub import HfApi
 
-    try:
-        get_session().head(constants.ENDPOINT, timeout=5)
-    except Exception as error:
-        return _is_network(error)
-    return False
+    repository, kind = _repository(source)
+    errors: list[Exception] = []
+    for one in [kind] if kind else ["model", "dataset", "space"]:
+        try:
+            HfApi().repo_info(repository, repo_type=one, timeout=5)
+            return None
+        except Exception as error:
+            errors.append(error)
+    # Of three kinds two do not exist: what is wrong with the third says more.
+    telling = [error for error in errors if type(error).__name__ != "RepositoryNotFoundError"]
+    return (telling or errors)[0]

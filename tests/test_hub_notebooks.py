@@ -48,6 +48,8 @@ def test_notebook_runs_on_what_the_hub_sends(
     assert hub.strangers == [], "somebody asked for another address"
     pickles = [line for line in asked if re.match(r"GET .*\.(bin|pt|pth|pkl|ckpt)\b", line)]
     assert pickles == [], "a pickle was fetched"
+    uploads = [line for line in asked if re.search("/(repos/create|preupload|commit)\\b", line)]
+    assert uploads == [], "something was uploaded, though nobody asked for it"
 
 
 @pytest.mark.slow

@@ -4,7 +4,8 @@
 asks the Hub, so next to this folder it finds this file. Arguments, result keys and edge cases
 are those of the published module (`evaluate-metric/mean_iou`); the counting is done by
 `helpers.metrics`. With a network, `evaluate.load("evaluate-metric/mean_iou")` loads the
-published one, to compare.
+published one, to compare: it fetches a program from the Hub and runs it, as every metric of
+`evaluate` is one. The course never does that by itself.
 """
 
 import datasets
