@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -290,6 +291,15 @@ def main(arguments: list[str] | None = None) -> int:
         help="go on from the output directory's last complete checkpoint, if any",
     )
     parser.add_argument(
+        "--num-workers", type=int, metavar="N", help="processes that prepare batches ahead"
+    )
+    parser.add_argument(
+        "--report-to",
+        choices=["none", "tensorboard"],
+        default="none",
+        help="write curves to OUTPUT_DIR/logs, for `tensorboard --logdir` (default: none)",
+    )
+    parser.add_argument(
         "--push-to-hub",
         metavar="REPO",
         help="at the end, upload model, image processor and model card to this repository of the "
@@ -307,6 +317,16 @@ def main(arguments: list[str] | None = None) -> int:
         overrides |= {"save_steps": options.save_steps, "eval_steps": options.save_steps}
     if options.seed is not None:
         overrides |= {"seed": options.seed}
+    if options.num_workers is not None:
+        if options.num_workers < 0:
+            parser.error(f"--num-workers is {options.num_workers}: expected 0 or more")
+        overrides["dataloader_num_workers"] = options.num_workers
+    if options.report_to == "tensorboard":
+        if find_spec("tensorboard") is None:
+            parser.error("--report-to tensorboard needs a package: pip install tensorboard")
+        # A resumed run goes on in the same folder, which TensorBoard shows as one curve.
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(options.output_dir / "logs"))
+        overrides["report_to"] = "tensorboard"
     checkpoints = options.output_dir / "checkpoints"
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     if last and not options.resume:
