@@ -30,6 +30,7 @@ from helpers.data import check_scenes, load_scenes, to_rgb
 from helpers.inference import load_model
 from helpers.losses import enlarging_matrix
 from helpers.metrics import ConfusionMatrix
+from helpers.processes import processes_wanted, start_processes
 from helpers.profiles import get_profile
 from helpers.progress import progress
 from helpers.transforms import resized_size
@@ -269,6 +270,8 @@ def main(arguments: list[str] | None = None) -> int:
         protocol = Protocol(short_side, options.window, options.stride, options.flip)
     except ValueError as error:
         parser.error(str(error))
+    if (processes := processes_wanted()) > 1:
+        return start_processes(processes, "helpers.evaluation", arguments or sys.argv[1:])
     try:
         _evaluate_and_tell(options, protocol)
     except (ValueError, OSError) as error:
@@ -294,6 +297,7 @@ def _evaluate_and_tell(options: argparse.Namespace, protocol: Protocol) -> None:
     begin = time.monotonic()
     matrix = evaluate(scenes, model.to(state.device), image_processor, protocol, workers)
     seconds = time.monotonic() - begin
+    state.destroy_process_group()  # or a process may abort while it ends
     if not state.is_main_process:
         return
     scores = matrix.compute()

@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -203,6 +204,12 @@ def main(arguments: list[str] | None = None) -> int:
         overrides |= {"save_steps": options.save_steps, "eval_steps": options.save_steps}
     if options.seed is not None:
         overrides |= {"seed": options.seed}
+    if options.num_workers is not None:
+        overrides["dataloader_num_workers"] = options.num_workers
+    if options.report_to == "tensorboard":
+        # A resumed run goes on in the same folder, which TensorBoard shows as one curve.
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(options.output_dir / "logs"))
+        overrides["report_to"] = "tensorboard"
     try:
         profile = get_profile(options.profile)
         if options.push_to_hub and _is_first_process():  # now, and not when the training is over
@@ -286,6 +293,15 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="go on from the output directory's last complete checkpoint, if any",
     )
     parser.add_argument(
+        "--num-workers", type=int, metavar="N", help="processes that prepare batches ahead"
+    )
+    parser.add_argument(
+        "--report-to",
+        choices=["none", "tensorboard"],
+        default="none",
+        help="write curves to OUTPUT_DIR/logs, for `tensorboard --logdir` (default: none)",
+    )
+    parser.add_argument(
         "--push-to-hub",
         metavar="REPO",
         help="at the end, upload model, image processor and model card to this repository of the "
@@ -296,6 +312,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     for name in ("max_steps", "save_steps", "gradient_accumulation_steps"):
         if (value := getattr(options, name)) is not None and value < 1:
             parser.error(f"--{name.replace('_', '-')} is {value}: expected at least 1")
+    if options.num_workers is not None and options.num_workers < 0:
+        parser.error(f"--num-workers is {options.num_workers}: expected 0 or more")
+    if options.report_to == "tensorboard" and find_spec("tensorboard") is None:
+        parser.error("--report-to tensorboard needs a package: pip install tensorboard")
     if options.seed is not None and not 0 <= options.seed < 2**32:
         parser.error(f"--seed is {options.seed}: expected 0 to {2**32 - 1}")
     checkpoints = options.output_dir / "checkpoints"

@@ -325,7 +325,7 @@ def test_two_processes_count_each_picture_once(
     assert main([*options, str(tmp_path / "1.json")]) == 0
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"),
+            *(sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"),
             *("-m", "helpers.evaluation", *options, str(tmp_path / "2.json")),
         ],
         cwd=REPOSITORY,
