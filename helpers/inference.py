@@ -92,6 +92,10 @@ def load_picture(path: str | Path, longest_side: int | None = None) -> Image.Ima
         raise ValueError(
             f"{path} cannot be read as a picture: it is in no format that Pillow knows, or damaged"
         ) from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"{path} cannot be read as a picture ({error}): if you trust it, shrink it first"
+        ) from error
     except Exception as error:  # of damaged files, Pillow's decoders raise all sorts
         raise ValueError(
             f"{path} cannot be read as a picture ({error}): the file is damaged or incomplete"

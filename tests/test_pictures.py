@@ -21,6 +21,7 @@ import helpers.segmenter
 from helpers.ade20k import ID2LABEL, PALETTE
 from helpers.inference import load_model, load_picture, main, segment
 from helpers.picture_files import find_sources
+from helpers.profiles import REPOSITORY
 from helpers.visualize import overlay
 
 RUNNING_AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -438,7 +439,9 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_files(
     common = [folder, "--model", model_dir, "--batch-size", 2]
     assert run(*common, "--output", whole) == 0
     arguments = [str(one) for one in (9, *common, "--output", out)]
-    killed = subprocess.run([sys.executable, "-c", KILLED_RUN, *arguments], check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_RUN, *arguments], cwd=REPOSITORY, check=False
+    )
     assert killed.returncode == -signal.SIGKILL
     finished = len(list((out / "shares").rglob("*.json")))
     assert 0 < finished < 5
@@ -473,6 +476,41 @@ def test_a_full_disk_ends_the_run_with_a_sentence(
     assert "No space left on device" in capsys.readouterr().err
     assert run(*common, "--output", out) == 0
     assert content(out) == content(whole)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted: the same command goes on"),
+        (torch.OutOfMemoryError("21 GiB"), 1, "choose a smaller --batch-size"),
+    ],
+)
+def test_a_stopped_run_says_how_to_go_on(
+    folder: Path,
+    model_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    status: int,
+    said: str,
+) -> None:
+    common = [folder, "--model", model_dir, "--output", tmp_path / "out", "--batch-size", 2]
+    segment_batch, left = helpers.segmenter.segment_batch, [2]
+
+    def stopping(*arguments: object) -> list:
+        left[0] -= 1
+        if left[0] < 0:
+            raise error
+        return segment_batch(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(helpers.segmenter, "segment_batch", stopping)
+        assert run(*common) == status
+    assert said in capsys.readouterr().err
+    assert run(*common) == 0
+    finished = 5 - int(capsys.readouterr().out.split(" segmented")[0].split()[-1])
+    assert finished >= 2
 
 
 def test_huge_pictures_are_not_decoded_together(
