@@ -19,7 +19,7 @@ from typing import Any
 PICTURES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
 PICTURES |= {".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"}
-_SETTINGS = "settings.json"  # tells a folder of results from any other
+_SETTINGS = "segmentation.json"  # tells a folder of results from any other
 _RESULTS = ("labels", "overlays", "shares")
 _PARTS = ".unfinished-"
 
@@ -88,7 +88,7 @@ class Results:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Refuse a folder that cannot take results; nothing is written yet.
+        """Make the folder, or refuse one that cannot take results.
 
         Raises:
             ValueError: it is a file, cannot be written to, or holds something else.
@@ -99,7 +99,7 @@ class Results:
             raise ValueError(f"--output {folder} is a file: expected a folder")
         if self.folder.is_dir():
             holds = {file.name for file in self.folder.iterdir() if not file.name.startswith(".")}
-            if holds and _SETTINGS not in holds:
+            if holds and "weights" not in _read_json(self.folder / _SETTINGS):
                 raise ValueError(
                     f"--output {folder} holds files that are not this command's: choose a new or "
                     "empty folder, such as one inside it"
@@ -139,7 +139,7 @@ class Results:
             for kind in _RESULTS:
                 shutil.rmtree(self.folder / kind, ignore_errors=True)
         if changed:
-            self.write(PurePath("settings"), "", ".json", _json_writer(settings))
+            self.write(PurePath(_SETTINGS), "", "", _json_writer(settings))
 
     def close(self) -> None:
         """Put all records into one file, shares.json, and tidy up."""

@@ -80,7 +80,7 @@ def test_a_folder_gives_label_maps_overlays_and_shares(
     names = ["deep/er/three", "deep/one", "one", "turned", "two"]
     written = {"labels": ".png", "overlays": ".jpg", "shares": ".json"}
     expected = {f"{kind}/{name}{ending}" for kind, ending in written.items() for name in names}
-    assert set(content(out)) == expected | {"settings.json", "shares.json"}
+    assert set(content(out)) == expected | {"segmentation.json", "shares.json"}
     model, image_processor = load_model(model_dir)
     table = json.loads((out / "shares.json").read_text())
     for name in names:
@@ -309,7 +309,11 @@ def test_wrong_outputs_are_refused(
     assert "is a file" in refused(capsys, *common, folder / "one.png")
     assert "cannot be written to" in refused(capsys, *common, folder / "one.png" / "below")
     assert "not this command's" in refused(capsys, *common, folder)
-    assert content(folder) == before
+    (folder / "segmentation.json").write_text('{"made by": "another program"}')
+    (folder / "labels").mkdir()
+    assert "not this command's" in refused(capsys, *common, folder, "--anew")
+    assert (folder / "labels").is_dir()
+    assert content(folder).keys() - before.keys() == {"segmentation.json"}
     if not RUNNING_AS_ROOT:
         (tmp_path / "locked").mkdir(mode=0o500)
         assert "cannot be written to" in refused(capsys, *common, tmp_path / "locked")

@@ -47,6 +47,8 @@ def test_another_palette_may_be_given() -> None:
     assert colorize(np.array([[1, 0, 255]]), palette).tolist() == [
         [[4, 5, 6], [1, 2, 3], [0, 0, 0]]
     ]
+    white = np.full((256, 3), 255, dtype=np.uint8)  # 255 is ignored also where it has a colour
+    assert colorize(np.array([[254, 255]]), white).tolist() == [[[255] * 3, [0] * 3]]
 
 
 def test_colours_equal_the_loop_over_the_palette_and_may_be_written_to() -> None:
