@@ -119,6 +119,18 @@ def heading_levels(notebook: NotebookNode) -> Iterator[str]:
             yield f"headings: {heading!r} skips a level"
 
 
+def tables_have_headers(notebook: NotebookNode) -> Iterator[str]:
+    """Each column of a table is named: a screen reader says the name before each entry."""
+    for cell in notebook.cells:
+        if cell.cell_type != "markdown":
+            continue
+        for header, rule in itertools.pairwise(cell.source.splitlines()):
+            if re.fullmatch(r"\|(\s*:?-+:?\s*\|)+", rule.strip()):
+                names = [name.strip() for name in header.strip().strip("|").split("|")]
+                if not all(names) or len(names) != rule.count("|") - 1:
+                    yield f"table: a column has no name in {header[:60]!r}"
+
+
 def one_clean_run(notebook: NotebookNode) -> Iterator[str]:
     """Outputs of one run from top to bottom: counts 1..n, and no error but a deliberate one."""
     counts = [cell.execution_count for cell in code_cells(notebook)]
@@ -253,6 +265,7 @@ RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
     opening,
     closing,
     heading_levels,
+    tables_have_headers,
     one_clean_run,
     shareable,
     mostly_compared,
@@ -348,7 +361,7 @@ def good_notebook(number: int = 1, navigation: str = "[Next: Two →](02_two.ipy
         new_markdown_cell("*Figure: a line that rises to the right.*\n\nMore pixels take longer."),
         new_code_cell("found = profile.model_dir if profile.model_dir.is_dir() else None"),
         *good_exercises(),
-        new_markdown_cell("## Recap\n\nPixels are counted."),
+        new_markdown_cell("## Recap\n\nPixels are counted.\n\n| a | b |\n| --- | :-: |\n| 1 | 2 |"),
         new_markdown_cell(quiz_cell),
         new_markdown_cell(navigation),
     ]
@@ -423,6 +436,12 @@ BROKEN = [
     (closing, "last cell", lambda nb: nb.cells.pop()),
     (heading_levels, "exactly one", edit(RECAP, "## Recap", "# Recap")),
     (heading_levels, "skips", edit(5, "### By hand", "#### By hand")),
+    (
+        tables_have_headers,
+        "no name",
+        edit(RECAP, "Pixels are", "| | b |\n| --- | --- |\n"),
+    ),
+    (tables_have_headers, "no name", edit(RECAP, "Pixels are", "| a |\n| --- | :-: |\n")),
     (one_clean_run, "execution counts", attribute(6, execution_count=7)),
     (one_clean_run, "execution counts", attribute(6, execution_count=None)),
     (one_clean_run, "disagree", output(6, "error", **ERROR)),
