@@ -7,11 +7,11 @@ import ipywidgets
 import numpy as np
 import pytest
 from IPython.core.formatters import DisplayFormatter
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
 from helpers.explorer import WIDTH, Explorer, fit, lay_out, outline, picker, slider
-
-VIEW = "application/vnd.jupyter.widget-view+json"
+from helpers.notebooks import WIDGET_VIEW, normalise, output_problems
 
 
 @pytest.fixture
@@ -59,9 +59,9 @@ def test_each_control_has_a_description_and_each_slider_a_readout(explorer: Expl
 
 def test_one_output_holds_view_picture_and_sentence(explorer: Explorer) -> None:
     data, _ = DisplayFormatter().format(explorer)  # as a cell's last value is shown
-    assert set(data) == {"text/plain", "image/png", VIEW}
+    assert set(data) == {"text/plain", "image/png", WIDGET_VIEW}
     assert data["text/plain"] == "A red picture."
-    assert data[VIEW]["model_id"] == explorer.view.model_id
+    assert data[WIDGET_VIEW]["model_id"] == explorer.view.model_id
     still = shown(base64.b64decode(data["image/png"]))
     live = shown(explorer.picture.value)
     assert (np.asarray(still)[: live.height] == np.asarray(live)).all()
@@ -72,6 +72,16 @@ def test_the_still_picture_is_the_one_that_is_shown_now(explorer: Explorer) -> N
     before = explorer._repr_mimebundle_()["image/png"]
     explorer.controls["level"].value = 200
     assert explorer._repr_mimebundle_()["image/png"] != before
+
+
+def test_stored_it_keeps_picture_and_sentence_and_no_view(explorer: Explorer) -> None:
+    output = new_output("execute_result", explorer._repr_mimebundle_())
+    notebook = new_notebook(cells=[new_code_cell("explorer", outputs=[output])])
+    (problem,) = output_problems(notebook)
+    assert "needs a kernel" in problem
+    normalise(notebook)
+    assert output_problems(notebook) == []
+    assert set(notebook.cells[0].outputs[0].data) == {"text/plain", "image/png"}
 
 
 def test_pictures_stand_side_by_side_with_legend_and_marks() -> None:
