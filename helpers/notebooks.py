@@ -23,6 +23,9 @@ MACHINE_PATH = re.compile(
 )
 """The start of an absolute path that means something on one machine only."""
 
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+"""The part of an output that is a widget as long as the kernel that made it runs."""
+
 # Nothing in a page waits for a network: figures are embedded, and MathJax may come or not.
 _PAGE_TEMPLATE = """{% extends 'lab/index.html.j2' %}
 {%- block html_head_js_requirejs -%}{%- endblock -%}
@@ -131,7 +134,7 @@ def write_page(notebook: NotebookNode, path: Path) -> None:
     # embedded all the same, as the outputs that they are.
     exporter = HTMLExporter(extra_loaders=[loader], template_file="page.html.j2")
     # A page has no kernel: show a widget's picture and not its (empty) live view.
-    live = ("application/vnd.jupyter.widget-view+json", "application/javascript")
+    live = (WIDGET_VIEW, "application/javascript")
     shown = exporter.default_config["NbConvertBase"]["display_data_priority"]
     exporter.config.NbConvertBase.display_data_priority = [m for m in shown if m not in live]
     metadata = {"name": path.stem, "path": str(REPOSITORY / "notebooks")}
@@ -159,6 +162,10 @@ def normalise(notebook: NotebookNode) -> None:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
+            # Without its kernel JupyterLab shows a box in its place, "model not found", and hides
+            # the picture that lies beside it in the output; the id is a new one in each run.
+            if "image/png" in output.get("data", {}):
+                output.data.pop(WIDGET_VIEW, None)
             if output.output_type == "error":  # a deliberate one; frames name this machine's files
                 output.traceback = [f"{output.ename}: {output.evalue}"]
 
@@ -169,6 +176,8 @@ def output_problems(notebook: NotebookNode) -> list[str]:
     code_cells = [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
     for number, cell in enumerate(code_cells, start=1):
         for output in cell.outputs:
+            if WIDGET_VIEW in output.get("data", {}):
+                problems.append(f"code cell {number} stores a widget's view, which needs a kernel")
             if output.get("name") == "stderr":
                 problems.append(f"code cell {number} wrote to stderr: {output.text.strip()[:300]}")
             # Pictures are left out: their base64 may spell anything.

@@ -17,7 +17,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers.notebooks import MACHINE_PATH, output_problems
+from helpers.notebooks import MACHINE_PATH, WIDGET_VIEW, output_problems
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
@@ -449,6 +449,7 @@ BROKEN = [
     (one_clean_run, "headless runs know", tag(6, name="nbval-raises-exception")),
     (shareable, "stderr", output(6, "stream", name="stderr", text="UserWarning")),
     (shareable, "widget state", metadata(None, widgets={})),
+    (shareable, "needs a kernel", output(6, "execute_result", {WIDGET_VIEW: {"model_id": "1"}})),
     (shareable, "timestamps", metadata(6, execution={"iopub.execute_input": "2026"})),
     (shareable, "path", output(6, "stream", name="stdout", text="saved to /home/ada/model")),
     (shareable, "path", output(6, "stream", name="stdout", text=f"in {REPOSITORY}/helpers")),

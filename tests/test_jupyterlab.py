@@ -1,0 +1,285 @@
+"""The notebooks as a reader has them: a real JupyterLab, driven in a headless Chromium.
+
+Each notebook is opened, read without a kernel, run from top to bottom and played with. All happens
+on a copy with a server, a browser and settings of its own; pictures of it go to build/screenshots.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from PIL import Image
+
+from helpers.course import choose_notebooks
+
+pytestmark = pytest.mark.slow
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SCREENSHOTS = REPOSITORY / "build" / "screenshots"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+SETTINGS = {
+    # Every cell is in the page, also those that are scrolled out of sight.
+    "@jupyterlab/notebook-extension/tracker.jupyterlab-settings": '{"windowingMode": "none"}',
+    "@jupyterlab/apputils-extension/notification.jupyterlab-settings": (
+        '{"fetchNews": "false", "checkForUpdates": false}'
+    ),
+}
+SECONDS = 300  # that one notebook may take
+
+# Training comes last: notebook 06 then shows the finished model and not one of a few steps.
+NOTEBOOKS = sorted(choose_notebooks(REPOSITORY / "notebooks"), key=lambda p: "training" in p.stem)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Address and root folder of a JupyterLab on a copy of the course."""
+    folder = tmp_path_factory.mktemp("lab")
+    root, settings = folder / "course", folder / "settings"
+    for name in ("notebooks", "helpers"):
+        leave = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+        shutil.copytree(REPOSITORY / name, root / name, ignore=leave)
+    for name, content in SETTINGS.items():
+        (settings / name).parent.mkdir(parents=True, exist_ok=True)
+        (settings / name).write_text(content)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(16)
+    environment = {
+        **os.environ,
+        "IPYTHONDIR": str(folder / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_DATA_DIR": str(folder / "data"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+        "JUPYTERLAB_SETTINGS_DIR": str(settings),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+        "SEG_MAX_STEPS": "4",
+        "SEG_OUTPUT": str(folder / "outputs"),
+        "SEG_PROFILE": "tiny",
+    }
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    command += ["--expose-app-in-browser", f"--IdentityProvider.token={token}"]
+    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
+    command += [f"--ServerApp.root_dir={root}", "--LabApp.extension_manager=readonly"]
+    address, log = f"http://127.0.0.1:{port}", folder / "server.log"
+    with log.open("w") as writing:
+        process = subprocess.Popen(
+            command,
+            cwd=root,
+            env=environment,
+            stdout=writing,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait_for(f"{address}/api/status?token={token}", process, log)
+        yield f"{address}|{token}", root
+    finally:
+        process.terminate()  # it ends its kernels first
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.3)
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory):
+    """A Chromium that ends with the tests, also when they fail."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: JupyterLab is not tested in a browser")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        context = driver.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("chromium"),
+            executable_path=CHROMIUM,
+            headless=True,
+            args=FLAGS,
+            viewport={"width": 1300, "height": 1000},
+        )
+        context.set_default_timeout(60_000)
+        try:
+            yield context
+        finally:
+            context.close()
+
+
+RUN_ALL = """async limit => {
+    const run = window.jupyterapp.commands.execute('notebook:run-all-cells');
+    const late = new Promise(done => setTimeout(() => done('late'), limit));
+    return await Promise.race([run, late]);
+}"""
+SAVE = "async () => await window.jupyterapp.commands.execute('docmanager:save')"
+SHUT_DOWN = "async () => await window.jupyterapp.shell.currentWidget.sessionContext.shutdown()"
+# The bytes behind a picture as text; its address alone changes with every message.
+CONTENT = """async picture => {
+    const bytes = await (await fetch(picture.src)).arrayBuffer();
+    const digest = await crypto.subtle.digest('SHA-1', bytes);
+    return Array.from(new Uint8Array(digest)).join(' ');
+}"""
+ANSWER = """async ([index, source]) => {
+    const notebook = window.jupyterapp.shell.currentWidget.content;
+    notebook.activeCellIndex = index;
+    notebook.activeCell.model.sharedModel.setSource(source);
+    await window.jupyterapp.commands.execute('notebook:run-cell');
+}"""
+LIVE = ".jp-OutputArea-output:has(.widget-image)"
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def opened(request, browser, server):
+    """A page with one notebook, its kernel idle, nothing run; and the notebook's file."""
+    (address, token), root = server[0].split("|"), server[1]
+    file = root / "notebooks" / request.param.name
+    page = browser.new_page()
+    try:
+        page.goto(f"{address}/lab/tree/notebooks/{file.name}?reset&token={token}")
+        page.get_by_text("| Idle").wait_for()
+        yield page, file
+        page.evaluate(SHUT_DOWN)
+    finally:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"{file.stem}_last.png")
+        page.close()
+
+
+def test_notebook_in_jupyterlab(opened, tmp_path: Path) -> None:
+    page, file = opened
+    before = nbformat.read(file, as_version=4)
+    explorers = [i for i, cell in enumerate(before.cells) if live(cell)]
+    # Not yet run: stored pictures are seen, and no box where a widget would need its kernel.
+    for index in explorers:
+        assert page.locator(".jp-Notebook-cell").nth(index).locator("img").count() == 1
+    assert page.get_by_text("Error displaying widget").count() == 0
+    assert page.evaluate(RUN_ALL, SECONDS * 1000) != "late", f"not done in {SECONDS} s"
+    page.evaluate(SAVE)
+    after = nbformat.read(file, as_version=4)
+    code = [cell for cell in after.cells if cell.cell_type == "code" and cell.source.strip()]
+    assert all(cell.execution_count for cell in code), "not every cell was run"
+    assert not [error for cell in code for error in unwanted_errors(cell)]
+    assert page.locator(LIVE).count() == len(explorers)
+    for number in range(len(explorers)):
+        output = page.locator(LIVE).nth(number)
+        output.scroll_into_view_if_needed()
+        output.screenshot(path=SCREENSHOTS / f"{file.stem}_widget{number + 1}.png")
+        move_everything(page, output)
+        if output.locator("button.widget-upload").count():
+            upload(page, output, tmp_path)
+        output.screenshot(path=SCREENSHOTS / f"{file.stem}_widget{number + 1}_moved.png")
+    answer_one_exercise(page, before)
+
+
+def live(cell: nbformat.NotebookNode) -> bool:
+    """Whether a cell ends with one of the course's pictures with sliders."""
+    last = cell.source.strip().rpartition("\n")[2]
+    return cell.cell_type == "code" and last.startswith("widgets.")
+
+
+def unwanted_errors(cell: nbformat.NotebookNode) -> Iterator[str]:
+    if "raises-exception" not in cell.metadata.get("tags", []):
+        for output in cell.outputs:
+            if output.output_type == "error":
+                yield f"{cell.source[:60]!r}: {output.ename}: {output.evalue}"
+
+
+def changed_from(page, picture, before: str) -> str:
+    """Wait until a picture's content is another, and return it."""
+    for _ in range(100):
+        now = picture.evaluate(CONTENT)
+        if now != before:
+            return now
+        page.wait_for_timeout(100)
+    pytest.fail("the picture did not change within ten seconds")
+
+
+def settled(page, picture) -> str:
+    """A picture's content once no message is under way any more."""
+    content = None
+    while (now := picture.evaluate(CONTENT)) != content:
+        content = now
+        page.wait_for_timeout(600)
+    return content
+
+
+def move_everything(page, output) -> None:
+    """Move each slider from one end to the other by keyboard, and choose from each list."""
+    picture = output.locator("img.widget-image")
+    handles = output.locator(".noUi-handle[role=slider]")
+    assert handles.count() > 0
+    for number in range(handles.count()):
+        handles.nth(number).focus()
+        page.keyboard.press("End")
+        before = settled(page, picture)
+        page.keyboard.press("Home")
+        changed_from(page, picture, before)
+    for number in range(output.locator("select").count()):
+        before = settled(page, picture)
+        chosen = output.locator("select").nth(number)
+        options = chosen.locator("option").all_text_contents()
+        chosen.select_option(label=options[-1])
+        changed_from(page, picture, before)
+
+
+def upload(page, output, folder: Path) -> None:
+    """A good picture is shown and named; a damaged one is named and leaves the picture."""
+    picture, button = output.locator("img.widget-image"), output.locator("button.widget-upload")
+    Image.linear_gradient("L").convert("RGB").resize((300, 200)).save(folder / "mine.png")
+    (folder / "broken.png").write_bytes((folder / "mine.png").read_bytes()[:200])
+    for name, told in (("mine.png", "300 x 200 pixels"), ("broken.png", "or a damaged one")):
+        before = settled(page, picture)
+        with page.expect_file_chooser() as choosing:
+            button.click()
+        choosing.value.set_files(folder / name)
+        output.get_by_text(told).wait_for()
+        assert name in output.get_by_role("status").inner_text()
+        assert (settled(page, picture) != before) == (name == "mine.png")
+
+
+def answer_one_exercise(page, before: nbformat.NotebookNode) -> None:
+    """Into the first exercise's cell go the folded solution and an answer that is none."""
+    for index, cell in enumerate(before.cells[:-1]):
+        solution = re.search(r"```python\n(.*?)```", before.cells[index + 1].source, re.DOTALL)
+        check = re.search(r"^exercises\.check_\w+", cell.source, re.MULTILINE)
+        if cell.cell_type == "code" and check and solution:
+            break
+    else:
+        pytest.skip("all but an exercise was tested: no cell calls exercises.check_...")
+    call = next(line for line in cell.source.splitlines() if check[0] in line)
+    for answer, verdict in (
+        (f"{solution[1]}\n{call}", "Correct"),
+        (f"{check[0]}('I do not know')", "Not yet"),
+    ):
+        output = page.locator(".jp-Notebook-cell").nth(index).locator(".jp-OutputArea-output")
+        page.evaluate(ANSWER, [index, answer])
+        output.filter(has_text=re.compile(f"^\\s*{verdict}")).wait_for()
+        assert output.count() == 1

@@ -1,0 +1,248 @@
+"""The course's pictures with sliders: every control matters, and the numbers told are right."""
+
+import io
+import re
+from datetime import UTC, datetime
+
+import ipywidgets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from samples import draw_blocks
+from torchvision.transforms import v2
+
+from helpers import widgets
+from helpers.ade20k import ID2LABEL, PALETTE, reduce_labels
+from helpers.explorer import Explorer
+from helpers.inference import load_model, load_picture, segment
+from helpers.profiles import get_profile
+from helpers.toy.scenes import draw_scene
+
+PROFILE = get_profile("tiny")
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return draw_scene(2000, kind="street")
+
+
+@pytest.fixture(scope="module")
+def label_map(scene) -> np.ndarray:
+    return reduce_labels(scene.annotation)
+
+
+@pytest.fixture(scope="module")
+def semantic():
+    return load_model(PROFILE.finetuned_model)
+
+
+@pytest.fixture(scope="module")
+def panoptic():
+    from transformers import pipeline
+
+    return pipeline("image-segmentation", model=PROFILE.panoptic_model)
+
+
+def paint(segments: list[dict], shape: tuple[int, int]) -> np.ndarray:
+    painted = np.zeros((*shape, 3), dtype=np.uint8)
+    for number, segment_ in enumerate(segments):
+        painted[segment_["mask"]] = PALETTE[number]
+    return painted
+
+
+def recipe_of(colour: float, smallest: float) -> v2.Compose:
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(48, scale=(smallest, 1.0)),
+            v2.ColorJitter(brightness=min(1.0, 0.2 * colour)),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def explorers(scene, label_map, semantic, panoptic) -> dict[str, Explorer]:
+    model, image_processor = semantic
+    with torch.inference_mode():
+        logits = model(**image_processor(scene.image, return_tensors="pt")).logits[0]
+    maps = {"annotation": label_map, "prediction": segment(scene.image, model, image_processor)}
+    street = load_picture(PROFILE.street_picture)
+    return {
+        "overlay": widgets.explore_overlay(scene.image, maps),
+        "augmentation": widgets.explore_augmentation(scene.image, scene.annotation, recipe_of),
+        "iou": widgets.explore_iou(scene.image, label_map),
+        "panoptic": widgets.explore_panoptic(
+            street, panoptic.model, panoptic.image_processor, paint
+        ),
+        "probabilities": widgets.explore_probabilities(scene.image, logits),
+        "upload": widgets.segment_upload(scene.image, model, image_processor),
+    }
+
+
+def ends(control: ipywidgets.ValueWidget) -> list:
+    if isinstance(control, ipywidgets.Dropdown):
+        return [control.options[0][1], control.options[-1][1]]
+    return [control.min, control.max]
+
+
+@pytest.mark.parametrize(
+    "name", ["overlay", "augmentation", "iou", "panoptic", "probabilities", "upload"]
+)
+def test_every_control_changes_the_picture_and_what_is_told(explorers, name: str) -> None:
+    explorer = explorers[name]
+    for key, control in explorer.controls.items():
+        if isinstance(control, ipywidgets.FileUpload):
+            continue  # has tests of its own below
+        before, seen = control.value, set()
+        for value in ends(control):
+            control.value = value
+            seen.add((bytes(explorer.picture.value), explorer.told.value))
+        assert len({picture for picture, _ in seen}) == 2, key
+        if (name, key) != ("upload", "opacity"):
+            assert len({words for _, words in seen}) == 2, key
+        control.value = before
+    data = explorer._repr_mimebundle_()
+    assert data["text/plain"].endswith(".")
+    assert len(data["image/png"]) > 10_000
+
+
+def test_sliders_are_named_and_show_their_values(explorers) -> None:
+    for explorer in explorers.values():
+        for control in explorer.controls.values():
+            assert control.description
+            assert getattr(control, "readout", True)
+
+
+def test_the_overlay_tells_share_and_iou_of_the_class(explorers, label_map) -> None:
+    explorer = explorers["overlay"]
+    label = next(v for n, v in explorer.controls["label"].options if n.startswith("road"))
+    explorer.controls["label"].value = label
+    assert f"{np.mean(label_map == label):.1%} of the annotation" in explorer.told.value
+    assert re.search(r"; IoU 0\.\d\d\.", explorer.told.value)
+    explorer.controls["label"].value = None
+
+
+def test_an_overlay_of_one_map_tells_no_iou(scene, label_map) -> None:
+    explorer = widgets.explore_overlay(scene.image, {"annotation": label_map})
+    explorer.controls["label"].value = explorer.controls["label"].options[1][1]
+    assert "IoU" not in explorer.told.value
+
+
+@pytest.mark.parametrize(("right", "down"), [(0, 0), (3, -2), (-4, 5), (-10, -7), (10, 7)])
+def test_the_iou_of_a_moved_mask_is_that_of_its_pixels(right: int, down: int) -> None:
+    image, _ = draw_blocks(1, (40, 28))
+    label_map = np.zeros((28, 40), dtype=np.uint8)
+    label_map[10:20, 12:30] = 5
+    explorer = widgets.explore_iou(image, label_map, [5, 0], right=right, down=down)
+    moved = {(row + down, column + right) for row in range(10, 20) for column in range(12, 30)}
+    moved &= {(row, column) for row in range(28) for column in range(40)}
+    still = {(row, column) for row in range(10, 20) for column in range(12, 30)}
+    both, union = len(moved & still), len(moved | still)
+    assert f"{both} pixels in both, {union} in either" in explorer.told.value
+    assert f"IoU {both / union:.2f}." in explorer.told.value
+
+
+def test_a_version_of_an_augmentation_is_repeatable_and_leaves_other_dice_alone(scene) -> None:
+    def explorer() -> Explorer:
+        return widgets.explore_augmentation(scene.image, scene.annotation, recipe_of)
+
+    torch.manual_seed(5)
+    first = explorer().picture.value
+    after = torch.rand(1)
+    torch.manual_seed(5)
+    assert after == torch.rand(1)
+    assert explorer().picture.value == first
+
+
+@pytest.mark.parametrize(("score", "overlap"), [(0.9, 0.5), (0.3, 0.9), (0.99, 0.0)])
+def test_panoptic_segments_are_those_of_the_pipeline(panoptic, score, overlap) -> None:
+    street, painted = load_picture(PROFILE.street_picture), []
+
+    def keep(segments, shape):
+        painted[:] = segments
+        return paint(segments, shape)
+
+    widgets.explore_panoptic(
+        street, panoptic.model, panoptic.image_processor, keep, score=score, overlap=overlap
+    )
+    expected = panoptic(
+        street, subtask="panoptic", threshold=score, overlap_mask_area_threshold=overlap
+    )
+    assert len(painted) == len(expected) > 0
+    for ours, theirs in zip(painted, expected, strict=True):
+        assert ours["label"] == theirs["label"]
+        assert ours["score"] == pytest.approx(theirs["score"], abs=1e-5)
+        assert (ours["mask"] == (np.asarray(theirs["mask"]) > 0)).all()
+
+
+def test_a_pixel_tells_its_most_likely_classes_at_its_place(scene) -> None:
+    logits = torch.zeros(150, 4, 8)
+    logits[20, :, :4] = 9.0  # left: car
+    logits[2, :, 4:] = 9.0  # right: sky
+    explorer = widgets.explore_probabilities(scene.image, logits, row=3, column=5)
+    assert "Row 3, column 5: car 0.98" in explorer.told.value
+    explorer.controls["column"].value = scene.image.width - 1
+    assert "sky 0.98" in explorer.told.value
+    explorer.controls["label"].value = 20
+    assert "car is 0.00 likely here, and wins 50.0% of the picture." in explorer.told.value
+
+
+def put(upload: ipywidgets.FileUpload, name: str, content: bytes) -> None:
+    """Set the value as a browser does, for ipywidgets 7 or 8."""
+    file = {"name": name, "type": "image/png", "size": len(content)}
+    file["last_modified"] = datetime.now(UTC)
+    if hasattr(upload, "_counter"):
+        upload.metadata, upload.data = [file], [content]
+        upload._counter += 1
+    else:
+        upload.set_trait("value", ({**file, "content": memoryview(content)},))
+
+
+def png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def upload(scene, semantic) -> Explorer:
+    return widgets.segment_upload(scene.image, *semantic, longest_side=100)
+
+
+def test_an_uploaded_picture_is_segmented(upload: Explorer) -> None:
+    before = upload.picture.value
+    put(upload.controls["upload"], "my.png", png(Image.new("LA", (120, 60), (90, 255))))
+    assert upload.picture.value != before
+    assert "my.png, 100 x 50 pixels: " in upload.told.value
+    assert re.search(r"\b\d+%", upload.told.value)
+
+
+@pytest.mark.parametrize("damage", ["text", "cut", "empty"])
+def test_a_damaged_upload_gets_one_sentence_and_changes_nothing(
+    upload: Explorer, scene, damage: str
+) -> None:
+    whole = png(scene.image)
+    content = {"text": b"a letter", "cut": whole[: len(whole) // 2], "empty": b""}[damage]
+    before = upload.picture.value
+    put(upload.controls["upload"], "<my>.png", content)
+    assert upload.picture.value == before
+    assert "&lt;my&gt;.png is no picture, or a damaged one" in upload.told.value
+    put(upload.controls["upload"], "good.png", png(Image.new("RGB", (50, 50), "red")))
+    assert "good.png, 50 x 50 pixels" in upload.told.value
+    assert "damaged" not in upload.told.value
+
+
+def test_uploads_are_read_as_both_releases_give_them() -> None:
+    seven = {"a.png": {"metadata": {"name": "a.png"}, "content": b"12"}}
+    eight = ({"name": "a.png", "content": memoryview(b"12")},)
+    assert widgets.uploaded(seven) == widgets.uploaded(eight) == ("a.png", b"12")
+    assert widgets.uploaded({}) == widgets.uploaded(()) == ("", None)
+
+
+def test_names_are_those_of_the_classes() -> None:
+    explorer = widgets.explore_iou(*_flat(), labels=[12])
+    assert explorer.controls["label"].options[0][0] == ID2LABEL[12]
+
+
+def _flat() -> tuple[Image.Image, np.ndarray]:
+    return Image.new("RGB", (20, 20)), np.full((20, 20), 12, dtype=np.uint8)
