@@ -14,10 +14,10 @@ PY = $(VENV)/bin/python
 UNSET_SEG = unset $$(env | sed -n 's/^\(SEG_[A-Z_]*\)=.*/\1/p' | grep -v '^SEG_TEST_DATA$$')
 
 .DEFAULT_GOAL := help
-.PHONY: help course test unit notebooks lab refresh lint lock clean
+.PHONY: help course test unit notebooks test-platforms lab refresh map address lint lock clean
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 course: $(VENV)/.course  ## run every notebook headless: pages, model and overlays under build/
 	@$(PY) -m helpers.course run $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
@@ -42,11 +42,20 @@ notebooks: $(VENV)/.dev  ## every notebook, in order, against its stored outputs
 	SEG_PROFILE=tiny SEG_OUTPUT="$(CURDIR)/build/test-notebooks" \
 	  $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 notebooks
 
+test-platforms: $(VENV)/.dev  ## the course in Colab's versions, in the lowest versions, and Binder's Dockerfile
+	@$(UNSET_SEG); $(PY) -m pytest tests/test_platforms.py -m platforms -s
+
 lint: $(VENV)/.dev  ## ruff over modules, tests and notebooks
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
 refresh: $(VENV)/.course  ## run the notebooks and store their outputs in them
 	@$(PY) -m helpers.course refresh $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+
+map: $(VENV)/.course  ## write what the last `make course` cost into the README's course map
+	@$(PY) -m helpers.course map
+
+address: $(VENV)/.course  ## write where the course is published: REPOSITORY=OWNER/NAME REF=v1.0
+	@$(PY) -m helpers.address $(if $(REPOSITORY),--repository $(REPOSITORY)) $(if $(REF),--ref $(REF))
 
 lock: $(VENV)/.made  ## write constraints.txt anew from the newest releases
 	@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade \

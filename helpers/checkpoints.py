@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
+
+CHECKSUMS = "checksums.json"
 
 
 def last_complete_checkpoint(folder: str | Path) -> Path | None:
@@ -31,6 +34,13 @@ def last_complete_checkpoint(folder: str | Path) -> Path | None:
             return path
         print(f"{path} is passed over: {defect}. The run goes on from an earlier checkpoint.")
     return None
+
+
+def write_checksums(checkpoint: Path) -> None:
+    """Store the CRC-32 of each file of a checkpoint beside them: weights have none of their own."""
+    sums = {file.name: _checksum(file) for file in sorted(checkpoint.iterdir()) if file.is_file()}
+    sums.pop(CHECKSUMS, None)
+    (checkpoint / CHECKSUMS).write_text(json.dumps(sums, indent=2), encoding="utf-8")
 
 
 def defect_of(checkpoint: Path) -> str | None:
@@ -63,4 +73,28 @@ def defect_of(checkpoint: Path) -> str | None:
             damaged = file.name
         if damaged:
             return f"{file.name} is damaged"
+    return _differing_file(checkpoint)
+
+
+def _differing_file(checkpoint: Path) -> str | None:
+    """What has changed since the checksums were written; None too where there are none."""
+    try:
+        sums = json.loads((checkpoint / CHECKSUMS).read_text(encoding="utf-8"))
+        for name, checksum in sums.items():
+            if not (checkpoint / name).is_file():
+                return f"{name} is missing"
+            if _checksum(checkpoint / name) != checksum:
+                return f"{name} is damaged"
+    except FileNotFoundError:  # a checkpoint that `Trainer` itself has written
+        return None
+    except (ValueError, AttributeError):
+        return f"{CHECKSUMS} is damaged"
     return None
+
+
+def _checksum(file: Path) -> int:
+    checksum = 0
+    with file.open("rb") as content:
+        while part := content.read(1 << 20):
+            checksum = zlib.crc32(part, checksum)
+    return checksum

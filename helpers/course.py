@@ -1,7 +1,8 @@
 """Run the notebooks without a browser, and refresh the outputs stored in them.
 
 `python -m helpers.course run` executes the course and writes pages, model and overlays;
-`python -m helpers.course refresh` stores the outputs of one clean run in the notebooks.
+`python -m helpers.course refresh` stores the outputs of one clean run in the notebooks;
+`python -m helpers.course map` writes what the last run cost into the README's course map.
 """
 
 from __future__ import annotations
@@ -9,13 +10,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 import time
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.notebooks import NotebookError, execute, normalise, output_problems, write_page
+from helpers.notebooks import (
+    NotebookError,
+    execute,
+    normalise,
+    output_problems,
+    write_markdown_page,
+    write_page,
+)
 from helpers.profiles import REPOSITORY, Profile, get_profile
 
 if TYPE_CHECKING:
@@ -23,6 +33,9 @@ if TYPE_CHECKING:
 
 READS_OUTPUT_OF = {"06_inference_and_overlays": "05_training"}
 """A notebook whose outputs depend on files that an earlier one wrote."""
+
+COSTS_FILE = "course.json"
+"""In the folder of the pages: seconds and peak memory of each notebook's last run."""
 
 _QUIET = {
     "DISABLE_TELEMETRY": "1",
@@ -83,13 +96,17 @@ def run(paths: list[Path], output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     print(f"Profile {profile.name}: {profile.description}", flush=True)
     begin = time.time()
+    for text in paths[0].parent.glob("*.md"):  # the glossary, to which the notebooks link
+        write_markdown_page(text, output / f"{text.stem}.html")
     for path in paths:
         page = output / f"{path.stem}.html"
         try:
-            write_page(_execute_and_tell(path, profile.name), page)
+            notebook, *costs = _execute_and_tell(path, profile.name)
         except NotebookError as error:
             write_page(error.notebook, page)
             raise
+        write_page(notebook, page)
+        _note_costs(output / COSTS_FILE, profile.name, path.stem, *costs)
     print(f"{'all':<34}{time.time() - begin:8.1f} s\n\nPages      {output}", flush=True)
     _tell_results(profile, since=begin)
 
@@ -111,7 +128,7 @@ def refresh(paths: list[Path]) -> None:
         os.environ.update(headless_environment("tiny"), HF_HOME=scratch, SEG_PROFILE="tiny")
         os.environ["SEG_OUTPUT"] = str(Path(scratch) / "outputs")
         for path in sorted([*paths, *(paths[0].with_stem(stem) for stem in needed)]):
-            notebook = _execute_and_tell(path, "tiny")
+            notebook, *_ = _execute_and_tell(path, "tiny")
             normalise(notebook)
             if problems := output_problems(notebook):
                 raise NotebookError(f"{path.name}, not stored:\n  " + "\n  ".join(problems))
@@ -119,7 +136,8 @@ def refresh(paths: list[Path]) -> None:
                 nbformat.write(notebook, path)
 
 
-def _execute_and_tell(path: Path, profile_name: str) -> NotebookNode:
+def _execute_and_tell(path: Path, profile_name: str) -> tuple[NotebookNode, float, int]:
+    """Execute a notebook and print what it cost; return it with its seconds and bytes."""
     print(f"{path.stem:<34}", end="", flush=True)
     try:
         notebook, seconds, peak = execute(path, cell_timeout(profile_name))
@@ -127,7 +145,20 @@ def _execute_and_tell(path: Path, profile_name: str) -> NotebookNode:
         print("  FAILED", flush=True)
         raise
     print(f"{seconds:8.1f} s {peak / 1e9:7.2f} GB", flush=True)
-    return notebook
+    return notebook, seconds, peak
+
+
+def _note_costs(file: Path, profile_name: str, stem: str, seconds: float, peak: int) -> None:
+    """Write what a notebook cost into `file`, beside the last figures of the others.
+
+    The file holds {"profile": name, "notebooks": {stem: {"seconds": s, "peak_memory": bytes}}}.
+    """
+    costs = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if costs.get("profile") != profile_name:  # figures of another profile do not compare
+        costs = {"profile": profile_name, "notebooks": {}}
+    costs["notebooks"][stem] = {"seconds": round(seconds, 1), "peak_memory": peak}
+    costs["notebooks"] = dict(sorted(costs["notebooks"].items()))
+    file.write_text(json.dumps(costs, indent=2) + "\n", encoding="utf-8")
 
 
 def _tell_results(profile: Profile, since: float) -> None:
@@ -142,6 +173,61 @@ def _tell_results(profile: Profile, since: float) -> None:
     if trained:
         mean_iou = json.loads(scores.read_text(encoding="utf-8"))["eval_mean_iou"]
         print(f"Test mIoU  {mean_iou:.4f}")
+
+
+def with_costs(readme: str, costs: dict, day: date) -> str:
+    """Put seconds and peak memory into the README's course map, and say how they were measured.
+
+    Args:
+        readme: its text, with a row `| [NN · Title](notebooks/STEM.ipynb) | ... | time | memory |`
+            for each notebook, and a line that begins with `<!-- measured -->`.
+        costs: what `run` keeps in course.json.
+        day: on which they were measured.
+
+    Raises:
+        ValueError: a notebook has no row, or was not run; or the line is missing.
+    """
+    notebooks = costs["notebooks"]
+    rows = r"^(\| \[\d\d · .*?\]\(notebooks/(\w+)\.ipynb\) \| .*? \|) .*$"
+    listed = [stem for _, stem in re.findall(rows, readme, flags=re.MULTILINE)]
+    if listed != sorted(notebooks):
+        raise ValueError(
+            f"the README lists {listed}, and {COSTS_FILE} holds {sorted(notebooks)}: "
+            "run the whole course first, with `make course`"
+        )
+
+    def row(match: re.Match[str]) -> str:
+        cost = notebooks[match[2]]
+        return f"{match[1]} {cost['seconds']:.0f} s | {cost['peak_memory'] / 1e9:.1f} GB |"
+
+    readme = re.sub(rows, row, readme, flags=re.MULTILINE)
+    seconds = sum(cost["seconds"] for cost in notebooks.values())
+    memory = max(cost["peak_memory"] for cost in notebooks.values()) / 1e9
+    line = (
+        f"<!-- measured -->All together: {int(seconds // 60)} min {seconds % 60:.0f} s and at most "
+        f"{memory:.1f} GB, on the profile `{costs['profile']}` with {os.cpu_count()} CPU cores and "
+        f"no GPU ({day.day} {day:%B %Y})."
+    )
+    readme, lines = re.subn(r"^<!-- measured -->.*$", lambda _: line, readme, flags=re.MULTILINE)
+    if lines != 1:
+        raise ValueError("the README holds no line that begins with <!-- measured -->")
+    return readme
+
+
+def write_map(costs_file: Path, readme: Path) -> None:
+    """Write the last run's costs into the README's course map.
+
+    Raises:
+        FileNotFoundError: the course has not been run.
+        ValueError: see `with_costs`.
+    """
+    if not costs_file.is_file():
+        raise FileNotFoundError(f"there is no {costs_file}: run the whole course first")
+    costs = json.loads(costs_file.read_text(encoding="utf-8"))
+    day = date.fromtimestamp(costs_file.stat().st_mtime)
+    text = with_costs(readme.read_text(encoding="utf-8"), costs, day)
+    readme.write_text(text, encoding="utf-8")
+    print(f"{readme.name}: {len(costs['notebooks'])} notebooks, measured on {day}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -164,9 +250,15 @@ def main(arguments: list[str] | None = None) -> int:
             default=REPOSITORY / "notebooks",
             help="folder of the notebooks (default: notebooks)",
         )
+    map_parser = commands.add_parser("map", help="write the last run's costs into the README")
+    map_parser.add_argument("--costs", type=Path, default=REPOSITORY / "build" / COSTS_FILE)
+    map_parser.add_argument("--readme", type=Path, default=REPOSITORY / "README.md")
     options = parser.parse_args(arguments)
     os.environ.pop("MPLBACKEND", None)  # the kernel's inline backend puts figures into the cells
     try:
+        if options.command == "map":
+            write_map(options.costs, options.readme)
+            return 0
         paths = choose_notebooks(options.folder.resolve(), options.notebooks)
         if options.command == "run":
             run(paths, options.output.resolve())

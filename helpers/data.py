@@ -9,8 +9,9 @@ Whatever the source, `load_scenes` gives splits "train" and "test" with the colu
 
 from __future__ import annotations
 
-import io
 import shutil
+import warnings
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from helpers.ade20k import NUM_LABELS
+from helpers.ade20k import ID2LABEL, NUM_LABELS
 from helpers.network import explained
+from helpers.pairs import check_pair, find_pairs
 from helpers.profiles import Profile
 from helpers.progress import progress
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 COLUMNS = ["image", "annotation", "scene_category"]
-_ORIENTATION = 0x0112  # EXIF tag: how the camera was held
 _LAYOUTS = (
     "A data folder holds either images/{training,validation} and annotations/{training,validation},"
     " or Parquet files of the splits train and validation, neither of them empty."
@@ -62,8 +63,9 @@ def load_scenes(profile: Profile, check: bool = True) -> DatasetDict:
             raise ValueError(
                 f'the "{name}" split of {profile.dataset} is empty: expected at least one picture'
             )
-        if check:
-            check_scenes(split, name)
+    if check:
+        areas = {name: check_scenes(split, name) for name, split in scenes.items()}
+        warn_of_unseen_classes(areas["train"], areas["test"])
     return scenes
 
 
@@ -71,18 +73,27 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """A picture as the models expect it: RGB, upright as its EXIF orientation says.
 
     ADE20K holds some greyscale pictures, on which the image processor raises; photographs
-    from phones are often stored lying on their side.
+    from phones are often stored lying on their side; and of 16 bits a pixel, the upper 8 are kept.
     """
     image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16-bit grey: `convert` would make all above 255 white
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def check_scenes(split: Dataset, name: str) -> None:
+def check_scenes(
+    split: Dataset, name: str, num_labels: int = NUM_LABELS, do_reduce_labels: bool = True
+) -> np.ndarray:
     """Decode each pair once; raise ValueError naming the first broken one.
 
     Args:
         split: columns `image` and `annotation` with the `datasets.Image` feature.
         name: of the split, for messages about pictures without a file name.
+        num_labels: how many classes there are.
+        do_reduce_labels: whether annotation value 0 is no class (as in ADE20K) or the first one.
+
+    Returns:
+        (num_labels,) int64: how many pixels of the split each class has.
     """
     from datasets import Image as ImageFeature
 
@@ -90,58 +101,50 @@ def check_scenes(split: Dataset, name: str) -> None:
     for column in ("image", "annotation"):
         undecoded = undecoded.cast_column(column, ImageFeature(decode=False))
 
-    def check(index: int) -> None:
-        row = undecoded[index]
-        _check_pair(row["image"], row["annotation"], f"{name}[{index}]")
+    def check(index: int) -> np.ndarray:
+        image, annotation = undecoded[index]["image"], undecoded[index]["annotation"]
+        place = f"{name}[{index}]"
+        names = (
+            f"picture {_file_name(image) or place}",
+            f"annotation {_file_name(annotation) or place}",
+        )
+        _, mask = check_pair(image, annotation, names, num_labels, do_reduce_labels)
+        return np.array(mask.histogram()[:256])
 
+    areas = np.zeros(256, dtype=np.int64)
     # Threads: Pillow decodes without holding the interpreter's lock.
     with ThreadPoolExecutor() as pool:
         results = pool.map(check, range(len(undecoded)))
         # A bar where it takes long enough to wonder; for a few hundred pictures it does not.
-        for _ in progress(results, f"Checking {name}", len(undecoded), delay=2):
-            pass
-
-
-def _check_pair(image: dict[str, Any], annotation: dict[str, Any], place: str) -> None:
-    picture_name, mask_name = (
-        f"{kind} {_file_name(cell) or place}"
-        for kind, cell in (("picture", image), ("annotation", annotation))
-    )
-    picture, mask = _decode(image, picture_name), _decode(annotation, mask_name)
-    size = picture.size
-    if picture.getexif().get(_ORIENTATION, 1) >= 5:  # 5-8: turned by a quarter
-        size = size[::-1]
-    if mask.mode not in ("L", "P"):
+        for area in progress(results, f"Checking {name}", len(undecoded), delay=2):
+            areas += area
+    areas = areas[do_reduce_labels:][:num_labels]
+    if len(split) and not areas.any():
         raise ValueError(
-            f"{mask_name} has mode {mask.mode}, expected one 8-bit channel (mode L or P) whose "
-            f"values are classes, 0-{NUM_LABELS}. Convert colour-coded or 16-bit masks first."
+            f'no pixel of the "{name}" split has a class: all are ignored, so there is nothing to '
+            "learn from. Look at the values of the annotations, and at do_reduce_labels."
         )
-    if mask.size != size:
-        raise ValueError(
-            f"{mask_name} is {mask.size[0]} x {mask.size[1]} pixels, its picture {size[0]} x "
-            f"{size[1]}: expected equal sizes. Resize annotations by nearest neighbour."
-        )
-    highest = int(np.asarray(mask).max())
-    if highest > NUM_LABELS:
-        raise ValueError(
-            f"{mask_name} holds the value {highest}, expected 0-{NUM_LABELS} (0 = other). "
-            "A 255 there often means that the labels were reduced already."
-        )
+    return areas
 
 
-def _decode(cell: dict[str, Any], name: str) -> Image.Image:
-    """Open and fully decode one undecoded `datasets.Image` cell."""
-    if not cell:
-        raise ValueError(f"{name} is missing: each picture needs an annotation")
-    try:
-        image = Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"])
-        image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{name} cannot be read ({error}). The file is damaged or incomplete: fetch it "
-            "again, or remove it together with its partner."
-        ) from error
-    return image
+def warn_of_unseen_classes(
+    trained: np.ndarray, tested: np.ndarray, id2label: Mapping[int, str] = ID2LABEL
+) -> None:
+    """Warn, in one sentence, of classes that are tested and that no training picture shows.
+
+    Args:
+        trained: (num_labels,) pixels of each class in the training split.
+        tested: the same of the split that is tested on.
+        id2label: names for the sentence.
+    """
+    unseen = [id2label[int(label)] for label in np.flatnonzero((tested > 0) & (trained == 0))]
+    if unseen:
+        names = ", ".join(unseen[:5]) + (f" and {len(unseen) - 5} more" if unseen[5:] else "")
+        warnings.warn(
+            f"no training picture shows {names}, but the test split does: a model cannot learn "
+            "what it never sees, so split with another seed or annotate more pictures",
+            stacklevel=2,
+        )
 
 
 def _file_name(cell: dict[str, Any] | None) -> str | None:
@@ -185,27 +188,14 @@ def _pair_files(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
                 f"there is no folder {folder}: expected images/training, images/validation, "
                 "annotations/training and annotations/validation, as ADEChallengeData2016 has them"
             )
-    suffixes = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
-    pictures: dict[str, Path] = {}
-    for file in sorted(images.iterdir()):
-        if file.suffix.lower() not in suffixes:
-            continue
-        if (twin := pictures.setdefault(file.stem, file)) != file:
-            raise ValueError(
-                f"{twin} and {file.name} would share one annotation: pictures and annotations "
-                "are paired by name, so give one of them another"
-            )
-    masks = {file.stem: file for file in annotations.iterdir() if file.suffix.lower() == ".png"}
-    if lonely := sorted(pictures.keys() ^ masks.keys()):
-        stem = lonely[0]
-        there, missing = (
-            (pictures[stem], annotations) if stem in pictures else (masks[stem], images)
-        )
+    found = find_pairs(images, annotations)
+    if lonely := [*found.pictures_alone, *found.masks_alone]:
+        missing = annotations if found.pictures_alone else images
         raise FileNotFoundError(
-            f"{there} has no partner named {stem} in {missing} ({len(lonely)} such files): "
-            "pictures and annotations are paired by name"
+            f"{lonely[0]} has no partner named {lonely[0].stem} in {missing} ({len(lonely)} such "
+            "files): pictures and annotations are paired by name"
         )
-    return [(pictures[stem], masks[stem]) for stem in sorted(pictures)]
+    return found.pairs
 
 
 def _read_categories(file: Path) -> dict[str, str]:

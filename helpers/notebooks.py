@@ -32,6 +32,10 @@ _PAGE_TEMPLATE = """{% extends 'lab/index.html.j2' %}
 {%- endblock -%}"""
 
 
+# A page links to its neighbours' pages, as a notebook links to notebooks and to the glossary.
+_LINK_TO_A_SOURCE = re.compile(r'(<a href="(?:\d\d_\w+|GLOSSARY))\.(?:ipynb|md)\b')
+
+
 class NotebookError(RuntimeError):
     """A notebook did not run, or left outputs that must not be stored."""
 
@@ -40,12 +44,15 @@ class NotebookError(RuntimeError):
         self.notebook = notebook
 
 
-def execute(path: Path, timeout: int) -> tuple[NotebookNode, float, int]:
+def execute(
+    path: Path, timeout: int, kernel_name: str = "python3"
+) -> tuple[NotebookNode, float, int]:
     """Execute a notebook in its own folder, in a fresh kernel.
 
     Args:
         path: the notebook; its file is not changed.
         timeout: seconds that a cell may take (a client without a limit can hang for ever).
+        kernel_name: of the kernel's specification; "python3" is this environment's own.
 
     Returns:
         The notebook with its outputs, the seconds it took, and the peak resident memory of its
@@ -64,7 +71,7 @@ def execute(path: Path, timeout: int) -> tuple[NotebookNode, float, int]:
     client = NotebookClient(
         notebook,
         timeout=timeout,
-        kernel_name="python3",
+        kernel_name=kernel_name,
         extra_arguments=["--log-level=40"],  # else each kernel remarks on its transport
         resources={"metadata": {"path": str(path.parent)}},
         record_timing=False,
@@ -129,7 +136,15 @@ def write_page(notebook: NotebookNode, path: Path) -> None:
     exporter.config.NbConvertBase.display_data_priority = [m for m in shown if m not in live]
     metadata = {"name": path.stem, "path": str(REPOSITORY / "notebooks")}
     page, _ = exporter.from_notebook_node(notebook, resources={"metadata": metadata})
-    path.write_text(page, encoding="utf-8")
+    path.write_text(_LINK_TO_A_SOURCE.sub(r"\1.html", page), encoding="utf-8")
+
+
+def write_markdown_page(source: Path, path: Path) -> None:
+    """Write a Markdown file, such as the glossary, as a page beside those of the notebooks."""
+    from nbformat.v4 import new_markdown_cell, new_notebook
+
+    text = source.read_text(encoding="utf-8")
+    write_page(new_notebook(cells=[new_markdown_cell(text)]), path)
 
 
 def normalise(notebook: NotebookNode) -> None:

@@ -58,6 +58,9 @@ class Profile:
     weight_decay: float = 0.01
     test_fraction: float = 0.2
     """Of `max_pictures`, where that is given."""
+    random_scale: tuple[float, float] | None = None
+    """Augment as the published recipe does, scaling by a factor in this range before a crop of
+    image_size; None: crop and resize as in notebook 03."""
     seed: int = 0
     output_root: Path = REPOSITORY / "outputs"
     run_name: str = ""
@@ -124,6 +127,7 @@ _PROFILES = {
             logging_steps=10,
             num_workers=2,
         ),
+        # The recipe published with SegFormer (arXiv 2105.15203) for ADE20K.
         Profile(
             name="full",
             description="all 20,210 + 2,000 pictures of SceneParse150 and MiT-B0: network, GPUs",
@@ -144,6 +148,7 @@ _PROFILES = {
             eval_steps=4000,
             logging_steps=50,
             num_workers=4,
+            random_scale=(0.5, 2.0),
         ),
     )
 }

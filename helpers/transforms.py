@@ -8,6 +8,7 @@ between "car" and "road" is a different class, not a mixture.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,21 +27,26 @@ if TYPE_CHECKING:
 Batch = dict[str, list[Any]]
 
 
-def load_image_processor(profile: Profile) -> BaseImageProcessor:
-    """The encoder's own image processor, with ADE20K's label reduction and the profile's size."""
+def load_image_processor(profile: Profile, do_reduce_labels: bool = True) -> BaseImageProcessor:
+    """The encoder's own image processor, with the profile's size.
+
+    Args:
+        profile: see `helpers.profiles`.
+        do_reduce_labels: annotation value 0 is no class, as in ADE20K; False: it is the first.
+    """
     from transformers import AutoImageProcessor
 
     side = profile.image_size
     with explained(profile.encoder):
         image_processor = AutoImageProcessor.from_pretrained(
             profile.encoder,
-            do_reduce_labels=True,
+            do_reduce_labels=do_reduce_labels,
             size={"height": side, "width": side},
             trust_remote_code=False,
         )
     # Configurations written before transformers 4.4x spell it `reduce_labels`, which newer
     # versions read as False without a word. Every class would then be its neighbour.
-    assert image_processor.do_reduce_labels, "label reduction must be on for ADE20K"
+    assert image_processor.do_reduce_labels == do_reduce_labels, "label reduction is not as asked"
     return image_processor
 
 
@@ -60,6 +66,55 @@ def augmentation(image_size: int) -> v2.Compose:
     )
 
 
+def recipe_augmentation(
+    image_size: int, random_scale: tuple[float, float] = (0.5, 2.0)
+) -> v2.Compose:
+    """Random scale, crop, flip and colour of SegFormer's published training on ADE20K.
+
+    Steps and numbers are those of mmsegmentation (configs/_base_/datasets/ade20k.py), but for
+    the brightness, which it shifts by up to 32 of 255 and we multiply by up to 12.5 %.
+
+    Args:
+        image_size: side of the square result, pixels.
+        random_scale: the short side is resized to image_size times a number from this range.
+
+    Returns:
+        A transform of (picture, mask) to both, image_size x image_size. Where the picture is
+        too small, the picture is padded with the mean colour and the mask with value 0, which
+        label reduction makes 255: nothing is learnt there.
+    """
+    colours = [{"brightness": 0.125}, {"contrast": 0.5}, {"saturation": 0.5}, {"hue": 0.1}]
+    return v2.Compose(
+        [
+            _RandomScale(image_size, random_scale),
+            _VariedCrop(image_size, pad_if_needed=True, fill={tv_tensors.Mask: 0, "others": _MEAN}),
+            v2.RandomHorizontalFlip(),
+            *(v2.RandomApply([v2.ColorJitter(**one)], p=0.5) for one in colours),
+        ]
+    )
+
+
+def train_augmentation(profile: Profile) -> v2.Compose:
+    """The profile's augmentation: the published recipe's where it gives a `random_scale`."""
+    if profile.random_scale is None:
+        return augmentation(profile.image_size)
+    return recipe_augmentation(profile.image_size, profile.random_scale)
+
+
+def resized_size(size: tuple[int, int], short_side: float, smallest: int = 1) -> tuple[int, int]:
+    """(height, width) in the same shape, with the given short side: mmcv's `rescale_size`.
+
+    Args:
+        size: (height, width), pixels.
+        short_side: pixels. A panorama becomes smaller: its long side stays within 4 x
+            short_side, which is mmsegmentation's "scale (2048, 512)".
+        smallest: neither side becomes shorter than this.
+    """
+    scale = min(short_side / min(size), 4 * short_side / max(size))
+    height, width = (max(smallest, int(side * scale + 0.5)) for side in size)
+    return height, width
+
+
 def make_train_transform(
     image_processor: BaseImageProcessor, augment: v2.Transform | None = None
 ) -> Callable[[Batch], dict[str, torch.Tensor]]:
@@ -75,15 +130,9 @@ def make_train_transform(
         int64, values 0-149 or 255}.
     """
 
-    def transform(batch: Batch) -> dict[str, torch.Tensor]:
-        images = [to_rgb(image) for image in batch["image"]]
-        masks = [annotation_tensor(annotation) for annotation in batch["annotation"]]
-        if augment is not None:
-            pairs = [augment(image, mask) for image, mask in zip(images, masks, strict=True)]
-            images, masks = [image for image, _ in pairs], [mask for _, mask in pairs]
-        return dict(image_processor(images, segmentation_maps=masks, return_tensors="pt"))
-
-    return transform
+    # No function inside a function: data-loader workers that start afresh (on Windows and macOS)
+    # are sent a pickle of it.
+    return partial(_prepare, image_processor=image_processor, augment=augment)
 
 
 def make_eval_transform(
@@ -98,6 +147,17 @@ def annotation_tensor(annotation: Any) -> tv_tensors.Mask:
     return tv_tensors.Mask(torch.from_numpy(np.array(annotation, dtype=np.uint8)))
 
 
+def _prepare(
+    batch: Batch, image_processor: BaseImageProcessor, augment: v2.Transform | None
+) -> dict[str, torch.Tensor]:
+    images = [to_rgb(image) for image in batch["image"]]
+    masks = [annotation_tensor(annotation) for annotation in batch["annotation"]]
+    if augment is not None:
+        pairs = [augment(image, mask) for image, mask in zip(images, masks, strict=True)]
+        images, masks = [image for image, _ in pairs], [mask for _, mask in pairs]
+    return dict(image_processor(images, segmentation_maps=masks, return_tensors="pt"))
+
+
 class _RandomResizedCrop(v2.RandomResizedCrop):
     """`RandomResizedCrop` with masks under their pictures to the pixel.
 
@@ -109,7 +169,48 @@ class _RandomResizedCrop(v2.RandomResizedCrop):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if not isinstance(inpt, tv_tensors.Mask):
             return super().transform(inpt, params)
-        cropped = v2.functional.crop(inpt, **params).as_subclass(torch.Tensor)
-        exact = v2.InterpolationMode.NEAREST_EXACT
-        resized = v2.functional.resize_image(cropped[None], list(self.size), interpolation=exact)
-        return tv_tensors.Mask(resized[0])
+        return _resized_mask(v2.functional.crop(inpt, **params), list(self.size))
+
+
+class _RandomScale(v2.Transform):
+    """Resize picture and mask, in shape, so that the short side is a random multiple of a size."""
+
+    def __init__(self, short_side: int, scale: tuple[float, float]) -> None:
+        super().__init__()
+        self.short_side, self.scale = short_side, scale
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        factor = torch.empty(1).uniform_(*self.scale).item()
+        size = resized_size(v2.functional.get_size(flat_inputs[0]), factor * self.short_side)
+        return {"size": list(size)}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, tv_tensors.Mask):
+            return _resized_mask(inpt, params["size"])
+        return v2.functional.resize(inpt, params["size"], antialias=True)
+
+
+class _VariedCrop(v2.RandomCrop):
+    """A random crop that is drawn anew, up to ten times, while one class rules it.
+
+    mmsegmentation's `RandomCrop(cat_max_ratio=0.75)`: of the labelled pixels, the largest class
+    may have three quarters. Else many crops would be sky or wall alone.
+    """
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        mask = next(one for one in flat_inputs if isinstance(one, tv_tensors.Mask))
+        for _ in range(10):
+            params = super().make_params(flat_inputs)
+            counts = torch.bincount(self.transform(mask, params).flatten(), minlength=1)[1:]
+            if (counts > 0).sum() > 1 and counts.max() < 0.75 * counts.sum():
+                break
+        return params
+
+
+def _resized_mask(mask: tv_tensors.Mask, size: list[int]) -> tv_tensors.Mask:
+    exact = v2.InterpolationMode.NEAREST_EXACT
+    plain = mask.as_subclass(torch.Tensor)[None]
+    return tv_tensors.Mask(v2.functional.resize_image(plain, size, interpolation=exact)[0])
+
+
+_MEAN = (124, 116, 104)  # ImageNet's mean colour, which normalisation turns into 0

@@ -12,6 +12,7 @@ from helpers.ade20k import ID2LABEL, IGNORE_INDEX, PALETTE
 from helpers.data import to_rgb
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
@@ -29,18 +30,7 @@ def colorize(label_map: np.ndarray, palette: np.ndarray = PALETTE) -> np.ndarray
     Raises:
         ValueError: a label id has no colour.
     """
-    label_map = np.asarray(label_map)
-    lookup = np.zeros((256, 3), dtype=np.uint8)
-    colours = np.asarray(palette)[:256]
-    lookup[: len(colours)] = colours
-    lookup[IGNORE_INDEX] = 0
-    outside = (label_map >= len(colours)) & (label_map != IGNORE_INDEX) | (label_map < 0)
-    if outside.any():
-        raise ValueError(
-            f"label id {label_map[outside][0]} has no colour: expected 0-{len(colours) - 1}, or "
-            f"{IGNORE_INDEX} for ignored pixels. Raw annotations go through reduce_labels first."
-        )
-    return lookup[label_map]
+    return np.array(_coloured(np.asarray(label_map), palette))
 
 
 def overlay(
@@ -71,10 +61,51 @@ def overlay(
         )
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha is {alpha}: expected 0 (picture) to 1 (colours)")
-    blended = Image.blend(image, Image.fromarray(colorize(label_map, palette)), alpha)
+    blended = Image.blend(image, _coloured(label_map, palette), alpha)
     if (ignored := label_map == IGNORE_INDEX).any():
         blended.paste(image, mask=Image.fromarray(ignored))
     return blended
+
+
+def label_colours(num_labels: int) -> np.ndarray:
+    """A colour for each label: ADE20K's for 150 labels, else those of Pascal VOC.
+
+    VOC's colour map takes the bits of a label id by turns as the highest bits of red, green and
+    blue (`VOClabelcolormap` of its development kit): 256 colours, the first ones far apart, and
+    black for label 0, which there is the background.
+
+    Returns:
+        (num_labels, 3) uint8 RGB; 256 rows where there are more labels.
+    """
+    if num_labels == len(PALETTE):
+        return PALETTE
+    labels = np.arange(min(num_labels, 256))
+    colours = np.zeros((len(labels), 3), dtype=np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= ((labels >> channel & 1) << (7 - bit)).astype(np.uint8)
+        labels >>= 3
+    return colours
+
+
+def _coloured(label_map: np.ndarray, palette: np.ndarray) -> Image.Image:
+    """A label map as RGB picture, checked.
+
+    Pillow looks colours up some fifteen times as fast as NumPy's `palette[label_map]`.
+    """
+    colours = np.asarray(palette, dtype=np.uint8)[:256]
+    outside = (label_map >= len(colours)) & (label_map != IGNORE_INDEX) | (label_map < 0)
+    if outside.any():
+        raise ValueError(
+            f"label id {label_map[outside][0]} has no colour: expected 0-{len(colours) - 1}, or "
+            f"{IGNORE_INDEX} for ignored pixels. Raw annotations go through reduce_labels first."
+        )
+    lookup = np.zeros((256, 3), dtype=np.uint8)
+    lookup[: len(colours)] = colours
+    lookup[IGNORE_INDEX] = 0
+    indexed = Image.fromarray(label_map.astype(np.uint8))
+    indexed.putpalette(lookup.tobytes())
+    return indexed.convert("RGB")
 
 
 def largest_labels(*label_maps: np.ndarray, most: int = 10) -> list[int]:
@@ -104,6 +135,67 @@ def legend_handles(
     ]
 
 
+def segment_centres(
+    label_map: np.ndarray, smallest: float = 0.005
+) -> list[tuple[int, tuple[int, int]]]:
+    """Find a place for a name in each segment: the pixel that is deepest inside of it.
+
+    Args:
+        label_map: (height, width) label ids or 255; 255 is left out.
+        smallest: share of all pixels below which a connected area gets no name, 0 ... 1.
+
+    Returns:
+        (label id, (row, column)) for each connected area of a class that is large enough. The pixel
+        lies in the area, as the centre of mass of a bent one may not.
+    """
+    from scipy import ndimage
+
+    label_map, centres = np.asarray(label_map), []
+    for label in largest_labels(label_map, most=256):
+        areas, _ = ndimage.label(label_map == label)
+        for number, window in enumerate(ndimage.find_objects(areas), start=1):
+            inside = np.pad(areas[window] == number, 1)
+            if inside.sum() >= smallest * label_map.size:
+                depth = ndimage.distance_transform_edt(inside)
+                row, column = np.unravel_index(depth.argmax(), depth.shape)
+                top, left = window[0].start - 1, window[1].start - 1
+                centres.append((label, (int(top + row), int(left + column))))
+    return centres
+
+
+def draw_names(
+    axis: Axes,
+    label_map: np.ndarray,
+    id2label: Mapping[int, str] = ID2LABEL,
+    smallest: float = 0.005,
+) -> None:
+    """Draw an outline round every class and its name into it, for eyes that colours do not help.
+
+    Args:
+        axis: shows a picture of the label map's size, one unit to a pixel.
+        label_map: (height, width) label ids or 255; 255 is outlined and not named.
+        smallest: share of all pixels below which a segment gets no name, 0 ... 1.
+    """
+    from matplotlib.collections import LineCollection
+
+    label_map = np.asarray(label_map)
+    lines = [
+        ((column + 0.5, row - 0.5), (column + 0.5, row + 0.5))
+        for row, column in np.argwhere(label_map[:, 1:] != label_map[:, :-1])
+    ] + [
+        ((column - 0.5, row + 0.5), (column + 0.5, row + 0.5))
+        for row, column in np.argwhere(label_map[1:] != label_map[:-1])
+    ]
+    for colour, width in (("black", 1.6), ("white", 0.6)):  # one of the two shows on any ground
+        axis.add_collection(LineCollection(lines, colors=colour, linewidths=width), autolim=False)
+    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
+    for label, (row, column) in segment_centres(label_map, smallest):
+        name = id2label[label].split(",")[0]
+        place = column / label_map.shape[1]  # a name at the edge begins or ends there
+        side = "left" if place < 0.1 else "right" if place > 0.9 else "center"
+        axis.text(column, row, name, ha=side, va="center", fontsize=8, bbox=box, clip_on=True)
+
+
 def show_pictures(
     pictures: Mapping[str, Image.Image | np.ndarray],
     labels: Sequence[int] = (),
@@ -111,6 +203,7 @@ def show_pictures(
     width: float = 12.0,
     palette: np.ndarray = PALETTE,
     id2label: Mapping[int, str] = ID2LABEL,
+    named: Mapping[str, np.ndarray] | None = None,
 ) -> Figure:
     """Show titled pictures in a grid, with one legend below for the classes named.
 
@@ -119,11 +212,20 @@ def show_pictures(
         labels: label ids for the legend; none: no legend. 255 stands for ignored pixels.
         columns: pictures in a row.
         width: of the figure, inches; the height follows from the pictures.
+        named: title to label map, for pictures whose segments get outlines and names.
 
     Returns:
         The figure. It is closed already, so that a notebook shows it once: as the cell's value.
+
+    Raises:
+        ValueError: `named` holds a title that no picture has.
     """
     import matplotlib.pyplot as plt
+
+    if unknown := set(named or ()) - set(pictures):
+        raise ValueError(
+            f"no picture has the title {min(unknown)!r}: expected one of {[*pictures]}"
+        )
 
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
@@ -141,6 +243,8 @@ def show_pictures(
     for axis, (title, picture) in zip(axes.flat, pictures.items(), strict=False):
         axis.imshow(picture, interpolation="nearest")
         axis.set_title(title, fontsize=11)
+        if named and title in named:
+            draw_names(axis, named[title], id2label)
     if labels:
         figure.legend(
             handles=legend_handles(labels, id2label, palette),

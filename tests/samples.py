@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from transformers import (
+    EvalPrediction,
     SegformerConfig,
     SegformerForSemanticSegmentation,
     SegformerImageProcessor,
@@ -17,6 +18,7 @@ from transformers import (
 )
 
 from helpers.ade20k import ID2LABEL, LABEL2ID, NUM_LABELS
+from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import Profile, get_profile
 
 SIDE = 32  # of the pictures that the small models see, pixels
@@ -95,3 +97,16 @@ def small_profile(encoder: Path, dataset: Path, **settings: Any) -> Profile:
     return replace(
         get_profile("tiny"), encoder=str(encoder), dataset=str(dataset), **schedule | settings
     )
+
+
+class WorseEachTime(StreamingMeanIoU):
+    """The real counts under a score that falls, so that the first checkpoint is the best one."""
+
+    calls = 0
+
+    def __call__(self, prediction: EvalPrediction, compute_result: bool) -> dict[str, float]:
+        scores = super().__call__(prediction, compute_result)
+        if scores:
+            self.calls += 1
+            scores["mean_iou"] = 1.0 / self.calls
+        return scores

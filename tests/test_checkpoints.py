@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import torch
 from datasets import DatasetDict
-from samples import save_encoder, small_profile, write_ade_folder
-from transformers import EvalPrediction
+from samples import WorseEachTime, save_encoder, small_profile, write_ade_folder
+from transformers import AutoModelForSemanticSegmentation, EvalPrediction
 
 from helpers.checkpoints import defect_of, last_complete_checkpoint
 from helpers.data import load_scenes
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import REPOSITORY, Profile
-from helpers.training import build_trainer
+from helpers.training import SegmentationTrainer, build_trainer
 
 TIMES = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
 TIMES |= {"train_runtime", "train_samples_per_second", "train_steps_per_second"}
@@ -144,6 +144,9 @@ def other_step(file: Path) -> None:
         ("trainer_state.json", other_step, "that of step 2"),
         ("model.safetensors", Path.unlink, "model.safetensors is missing"),
         ("model.safetensors", cut, "model.safetensors is damaged"),
+        ("model.safetensors", flip, "model.safetensors is damaged"),  # safetensors does not see it
+        ("config.json", flip, "config.json is damaged"),
+        ("checksums.json", cut, "checksums.json is damaged"),
         ("optimizer.pt", Path.unlink, "optimizer.pt is missing"),
         ("optimizer.pt", cut, "optimizer.pt is damaged"),
         ("optimizer.pt", flip, "optimizer.pt is damaged"),
@@ -187,6 +190,73 @@ def test_checkpoints_are_taken_by_number_and_other_folders_left(
     (tmp_path / "checkpoint-final").mkdir()
     assert last_complete_checkpoint(tmp_path) == tmp_path / "checkpoint-100"
     assert defect_of(tmp_path / "checkpoint-final") is not None
+
+
+def test_a_checkpoint_of_plain_trainer_is_whole_without_checksums(
+    trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained / "checkpoint-4", tmp_path / "checkpoint-4")
+    (tmp_path / "checkpoint-4" / "checksums.json").unlink()
+    assert last_complete_checkpoint(tmp_path) == tmp_path / "checkpoint-4"
+
+
+# --- the best -------------------------------------------------------------------------------------
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("checkpoint-*")}
+
+
+def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
+    return AutoModelForSemanticSegmentation.from_pretrained(checkpoint).state_dict()
+
+
+def train_downhill(
+    profile: Profile, scenes: DatasetDict, output: Path, resume: bool = False, **settings: Any
+) -> SegmentationTrainer:
+    """A run whose first checkpoint, that of step 2, has the best score."""
+    trainer = build_trainer(profile, scenes, output, eval_on_start=False, **settings)
+    trainer.compute_metrics = WorseEachTime(150)
+    trainer.train(resume_from_checkpoint=resume)
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("limit", "left"), [(2, {"checkpoint-2", "checkpoint-8"}), (1, {"checkpoint-2"})]
+)
+def test_the_best_checkpoint_is_kept_however_few_are(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path, limit: int, left: set[str]
+) -> None:
+    trainer = train_downhill(profile, scenes, tmp_path, max_steps=8, save_total_limit=limit)
+    assert trainer.state.global_step == 8
+    assert names_in(tmp_path) == left
+    assert same(trainer.model.state_dict(), weights_of(tmp_path / "checkpoint-2"))
+
+
+def test_the_best_checkpoint_is_kept_when_a_run_goes_on_elsewhere(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path
+) -> None:
+    train_downhill(profile, scenes, tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    trainer = train_downhill(profile, scenes, tmp_path / "there", resume=True, max_steps=8)
+    assert names_in(tmp_path / "there") == {"checkpoint-2", "checkpoint-8"}
+    best = tmp_path / "there" / "checkpoint-2"
+    assert trainer.state.best_model_checkpoint == str(best)
+    assert same(trainer.model.state_dict(), weights_of(best))
+
+
+def test_a_best_checkpoint_that_is_damaged_is_named_and_replaced(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_downhill(profile, scenes, tmp_path)
+    flip(tmp_path / "checkpoint-2" / "model.safetensors")
+    capsys.readouterr()
+    trainer = train_downhill(profile, scenes, tmp_path, resume=True, max_steps=8)
+    (line,) = [text for text in capsys.readouterr().out.splitlines() if "best checkpoint" in text]
+    assert str(tmp_path / "checkpoint-2") in line
+    assert "model.safetensors is damaged" in line
+    assert trainer.state.best_global_step == 6
+    assert same(trainer.model.state_dict(), weights_of(tmp_path / "checkpoint-6"))
 
 
 # --- interrupted ----------------------------------------------------------------------------------

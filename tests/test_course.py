@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import nbformat
@@ -13,7 +14,13 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers import course
-from helpers.notebooks import NotebookError, execute, output_problems, write_page
+from helpers.notebooks import (
+    NotebookError,
+    execute,
+    output_problems,
+    write_markdown_page,
+    write_page,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RED_DOT = "import matplotlib.pyplot as plt\nplt.plot([1], 'ro')\nplt.show()"
@@ -72,6 +79,84 @@ def test_run_reports_each_notebook_and_writes_pages_and_results(tmp_path: Path):
     # Each script from elsewhere is one that the page does not wait for.
     assert all("async" in tag for tag in re.findall(r"<script[^>]*src=[^>]*>", page))
     assert not (folder / "out").exists()
+    costs = json.loads((tmp_path / "out" / course.COSTS_FILE).read_text(encoding="utf-8"))
+    assert costs["profile"] == "tiny"
+    assert list(costs["notebooks"]) == ["01_one", "02_two"]
+    assert costs["notebooks"]["02_two"]["seconds"] == float(lines[1][1])
+    assert f"{costs['notebooks']['02_two']['peak_memory'] / 1e9:.2f}" == lines[1][2]
+
+
+def test_costs_of_notebooks_that_did_not_run_again_are_kept(tmp_path: Path):
+    file = tmp_path / course.COSTS_FILE
+    course._note_costs(file, "tiny", "05_five", 60.04, 2_000_000)
+    course._note_costs(file, "tiny", "01_one", 9.0, 1_000_000)
+    notebooks = json.loads(file.read_text(encoding="utf-8"))["notebooks"]
+    assert list(notebooks) == ["01_one", "05_five"]
+    assert notebooks["05_five"] == {"seconds": 60.0, "peak_memory": 2_000_000}
+    course._note_costs(file, "full", "01_one", 900.0, 3_000_000)
+    assert list(json.loads(file.read_text(encoding="utf-8"))["notebooks"]) == ["01_one"]
+
+
+README = """# Course
+
+| notebook | afterwards you can | time | memory |
+| --- | --- | --- | --- |
+| [01 · One](notebooks/01_one.ipynb) | count to one | 3 s | 9.9 GB |
+| [02 · Two](notebooks/02_two.ipynb) | count to two | | |
+
+<!-- measured -->
+
+Every notebook begins with a title.
+"""
+
+
+def costs_of(**notebooks: tuple[float, int]) -> dict:
+    rows = {stem[1:]: {"seconds": s, "peak_memory": m} for stem, (s, m) in notebooks.items()}
+    return {"profile": "tiny", "notebooks": rows}
+
+
+def test_map_writes_the_last_run_into_the_readme(tmp_path: Path):
+    readme, costs = tmp_path / "README.md", tmp_path / course.COSTS_FILE
+    readme.write_text(README, encoding="utf-8")
+    for stem, seconds, memory in (("01_one", 27.4, 1_180_000_000), ("02_two", 63.0, 980_000_000)):
+        course._note_costs(costs, "tiny", stem, seconds, memory)
+    done = command("map", "--costs", costs, "--readme", readme)
+    assert done.returncode == 0, done.stderr
+    text = readme.read_text(encoding="utf-8")
+    assert "| count to one | 27 s | 1.2 GB |\n" in text
+    assert "| count to two | 63 s | 1.0 GB |\n" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("<!-- measured -->")]
+    assert "1 min 30 s and at most 1.2 GB, on the profile `tiny`" in line
+    assert str(date.today().year) in line
+    assert text.splitlines()[:4] == README.splitlines()[:4]
+    assert text.endswith("Every notebook begins with a title.\n")
+
+
+@pytest.mark.parametrize(
+    ("costs", "readme", "complaint"),
+    [
+        (costs_of(_01_one=(1, 1)), README, "run the whole course first"),
+        (costs_of(_01_one=(1, 1), _02_two=(1, 1), _03_three=(1, 1)), README, "03_three"),
+        (costs_of(_01_one=(1, 1), _02_two=(1, 1)), README.replace("measured", "x"), "no line"),
+    ],
+)
+def test_map_refuses_figures_that_do_not_fit(costs: dict, readme: str, complaint: str):
+    with pytest.raises(ValueError, match=complaint):
+        course.with_costs(readme, costs, date(2026, 11, 21))
+
+
+def test_map_asks_for_a_run_first(tmp_path: Path):
+    done = command("map", "--costs", tmp_path / "none.json", "--readme", tmp_path / "README.md")
+    assert done.returncode == 1
+    assert "run the whole course first" in done.stderr
+
+
+def test_the_readme_gives_every_notebook_a_time_and_a_memory():
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    stems = {path.stem for path in (REPOSITORY / "notebooks").glob("[0-9]*.ipynb")}
+    rows = re.findall(r"\(notebooks/(\w+)\.ipynb\) \| [^|]+ \| (\d+) s \| ([\d.]+) GB \|", text)
+    assert {stem for stem, _, _ in rows} == stems, "run `make course` and `make map`"
+    assert "<!-- measured -->All together: " in text
 
 
 def test_run_stops_at_a_failing_cell_and_names_it(tmp_path: Path):
@@ -312,3 +397,16 @@ def test_pages_keep_answers_folded(tmp_path: Path) -> None:
     write_page(new_notebook(cells=[new_markdown_cell(quiz)]), page)
     details = re.search(r"<details>.*?</details>", page.read_text(encoding="utf-8"), re.DOTALL)
     assert "<strong>so</strong>" in details.group()
+
+
+def test_pages_link_to_pages(tmp_path: Path) -> None:
+    (tmp_path / "GLOSSARY.md").write_text("# Glossary\n\n## label id\n\nA number.\n")
+    write_markdown_page(tmp_path / "GLOSSARY.md", tmp_path / "GLOSSARY.html")
+    assert 'id="label-id"' in (tmp_path / "GLOSSARY.html").read_text(encoding="utf-8")
+    text = "A [label id](GLOSSARY.md#label-id), [next](02_two.ipynb), [a guide](https://a.b/c.md)"
+    write_page(new_notebook(cells=[new_markdown_cell(text)]), tmp_path / "01_one.html")
+    page = (tmp_path / "01_one.html").read_text(encoding="utf-8")
+    links = [
+        link for link in re.findall(r'<a href="([^"]+)"', page) if "label" in link or "." in link
+    ]
+    assert links == ["GLOSSARY.html#label-id", "02_two.html", "https://a.b/c.md"]

@@ -379,6 +379,16 @@ def test_pictures_of_any_mode_simply_work(odd_folder: Path) -> None:
     assert (np.asarray(split[1]["annotation"]) == np.asarray(annotation)).all()
 
 
+def test_sixteen_bit_grey_keeps_its_shades(tmp_path: Path) -> None:
+    """Pillow's own conversion makes all above 255 of 65,535 white."""
+    shades = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(shades * 256 + 7).save(tmp_path / "grey.png")
+    with Image.open(tmp_path / "grey.png") as image:
+        assert image.mode.startswith("I")
+        assert (np.asarray(image.convert("RGB"))[1:] == 255).all()
+        assert (np.asarray(to_rgb(image)) == shades[..., None]).all()
+
+
 def test_a_turned_picture_comes_upright(tmp_path: Path) -> None:
     upright, _ = draw_blocks(1)
     exif = Image.Exif()

@@ -12,6 +12,7 @@ from samples import draw_blocks, small_model, small_processor, write_ade_folder
 from transformers import SegformerForSemanticSegmentation
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
+import helpers.inference
 from helpers.ade20k import reduce_labels
 from helpers.data import load_scenes, to_rgb
 from helpers.inference import (
@@ -20,6 +21,7 @@ from helpers.inference import (
     load_model,
     load_picture,
     segment,
+    segment_batch,
 )
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import get_profile
@@ -54,6 +56,75 @@ def test_some_rows_at_a_time_give_the_same_labels(most_values: int) -> None:
     outputs = SemanticSegmenterOutput(logits=logits[None])
     (expected,) = small_processor().post_process_semantic_segmentation(outputs, [(33, 50)])
     assert torch.equal(enlarged_argmax(logits, (33, 50), most_values), expected)
+
+
+@pytest.mark.parametrize("size", [(33, 50), (8, 12), (5, 3), (1, 1), (8, 1), (300, 7)])
+@pytest.mark.parametrize("smooth", [False, True])
+def test_the_short_cut_of_the_cpu_gives_the_same_labels(
+    size: tuple[int, int], smooth: bool
+) -> None:
+    """Noise: all neighbours disagree; one large, smooth region a class: nearly all agree."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (1, 150, 3, 4) if smooth else (1, 150, 8, 12)
+    logits = torch.randn(shape, generator=generator)
+    logits = torch.nn.functional.interpolate(logits, size=(8, 12), mode="bicubic")
+    outputs = SemanticSegmenterOutput(logits=logits)
+    (expected,) = small_processor().post_process_semantic_segmentation(outputs, [size])
+    assert torch.equal(enlarged_argmax(logits[0], size), expected)
+
+
+def test_the_way_of_a_gpu_gives_the_same_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.randn(150, 8, 12, generator=torch.Generator().manual_seed(0))
+    expected = enlarged_argmax(logits, (33, 50))
+    monkeypatch.setattr(helpers.inference, "_is_on_cpu", lambda tensor: False)
+    for most_values in (1, 20_000, 10**9):
+        assert torch.equal(enlarged_argmax(logits, (33, 50), most_values), expected)
+
+
+def test_half_precision_is_enlarged_in_single_precision() -> None:
+    logits = torch.randn(5, 8, 12, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert torch.equal(enlarged_argmax(logits, (33, 50)), enlarged_argmax(logits.float(), (33, 50)))
+
+
+def test_a_batch_equals_its_pictures_one_by_one(
+    model: SegformerForSemanticSegmentation,
+) -> None:
+    sizes = [(60, 40), (40, 60), (33, 33), (200, 3), (64, 64)]
+    images = [draw_blocks(seed, size)[0] for seed, size in enumerate(sizes)]
+    images[1] = images[1].convert("L")
+    together = segment_batch(images, model, small_processor())
+    assert [one.shape for one in together] == [size[::-1] for size in sizes]
+    for image, label_map in zip(images, together, strict=True):
+        alone = segment(image, model, small_processor())
+        assert label_map.dtype == alone.dtype
+        assert (label_map == alone).mean() > 0.999  # two classes may be as good as equal
+    assert segment_batch([], model, small_processor()) == []
+
+
+def test_pictures_whose_inputs_differ_in_size_go_through_apart(
+    model: SegformerForSemanticSegmentation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A processor that keeps the picture's shape gives inputs that cannot be stacked."""
+    processor = small_processor()
+    processor.do_resize = False
+    images = [
+        draw_blocks(seed, size)[0] for seed, size in enumerate([(64, 32), (32, 64), (64, 32)])
+    ]
+    shapes = []
+    forward = model.forward
+    monkeypatch.setattr(
+        model, "forward", lambda pixels: (shapes.append(tuple(pixels.shape)), forward(pixels))[1]
+    )
+    label_maps = segment_batch(images, model, processor)
+    assert [one.shape for one in label_maps] == [(32, 64), (64, 32), (32, 64)]
+    assert sorted(shapes) == [(1, 3, 64, 32), (2, 3, 32, 64)]
+
+
+def test_a_model_in_half_precision_predicts() -> None:
+    image, _ = draw_blocks(1)
+    exact = segment(image, small_model().eval(), small_processor())
+    half = segment(image, small_model().eval().bfloat16(), small_processor())
+    assert (half == exact).mean() > 0.5
 
 
 def test_segment_takes_pictures_of_any_mode(model: SegformerForSemanticSegmentation) -> None:

@@ -6,6 +6,7 @@ breaks it in one way per rule, and asks for the complaint.
 
 import ast
 import copy
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 CLOSING_SECTIONS = ["## Exercises", "## Recap", "## Self-quiz"]
 UNCOMPARED = {"nbval-ignore-output", "nbval-skip"}
+CHECK_CALL = re.compile(r"^exercises\.(check_\w+)\(.+\)$", flags=re.MULTILINE)
+SOLUTION = re.compile(
+    r"<details><summary>Solution</summary>\n\n```python\n.+\n```\n\n.+\n</details>", flags=re.DOTALL
+)
 REGISTRY = re.compile(r"(?i)\b(?:pypi|pythonhosted|anaconda)\.(?:org|com)\b|--(?:extra-)?index-url")
 
 # --- reading a notebook ---------------------------------------------------------------------------
@@ -66,11 +71,11 @@ def valid_format(notebook: NotebookNode) -> Iterator[str]:
 
 
 def opening(notebook: NotebookNode) -> Iterator[str]:
-    """Title, badges and promise; objectives; the set-up cell."""
-    if [cell.cell_type for cell in notebook.cells[:4]] != ["markdown"] * 3 + ["code"]:
-        yield "opening: expected three Markdown cells and the set-up cell"
+    """Title, badges and promise; objectives; the two set-up cells: the switch, the imports."""
+    if [cell.cell_type for cell in notebook.cells[:5]] != ["markdown"] * 3 + ["code"] * 2:
+        yield "opening: expected three Markdown cells and two set-up cells"
         return
-    title, objectives, heading, setup = notebook.cells[:4]
+    title, objectives, heading, setup, imports = notebook.cells[:5]
     if not re.match(r"# \d\d · \S", title.source):
         yield "opening: the title is not of the form '# NN · Title'"
     if "<!-- badges -->" not in title.source.splitlines():
@@ -82,13 +87,16 @@ def opening(notebook: NotebookNode) -> Iterator[str]:
             yield f"opening: cell 1 lacks {label}"
     if heading.source.splitlines()[:1] != ["## Set-up"]:
         yield "opening: cell 2 does not begin with '## Set-up'"
-    if "setup" not in tags(setup):
-        yield "opening: cell 3 lacks the tag 'setup'"
+    for number, cell in ((3, setup), (4, imports)):
+        if "setup" not in tags(cell):
+            yield f"opening: cell {number} lacks the tag 'setup'"
     statements = [line for line in setup.source.splitlines() if line and not line.startswith("#")]
     if not statements or not re.match(r"PROFILE = None\b", statements[0]):
         yield "opening: the set-up cell does not start with 'PROFILE = None'"
-    if "get_profile(PROFILE)" not in setup.source:
-        yield "opening: the set-up cell does not call get_profile(PROFILE)"
+    if "helpers/standalone.py" not in setup.source:
+        yield "opening: the set-up cell does not fetch the course where it was opened alone"
+    if "get_profile(PROFILE)" not in imports.source:
+        yield "opening: the imports do not end with get_profile(PROFILE)"
 
 
 def closing(notebook: NotebookNode) -> Iterator[str]:
@@ -109,6 +117,18 @@ def heading_levels(notebook: NotebookNode) -> Iterator[str]:
     for heading, above, level in zip(headings(notebook)[1:], levels, levels[1:], strict=False):
         if level > above + 1:
             yield f"headings: {heading!r} skips a level"
+
+
+def tables_have_headers(notebook: NotebookNode) -> Iterator[str]:
+    """Each column of a table is named: a screen reader says the name before each entry."""
+    for cell in notebook.cells:
+        if cell.cell_type != "markdown":
+            continue
+        for header, rule in itertools.pairwise(cell.source.splitlines()):
+            if re.fullmatch(r"\|(\s*:?-+:?\s*\|)+", rule.strip()):
+                names = [name.strip() for name in header.strip().strip("|").split("|")]
+                if not all(names) or len(names) != rule.count("|") - 1:
+                    yield f"table: a column has no name in {header[:60]!r}"
 
 
 def one_clean_run(notebook: NotebookNode) -> Iterator[str]:
@@ -147,7 +167,7 @@ def mostly_compared(notebook: NotebookNode) -> Iterator[str]:
 def short_cells(notebook: NotebookNode) -> Iterator[str]:
     """A code cell fits a screen."""
     for cell in code_cells(notebook):
-        lines, limit = len(cell.source.splitlines()), 30 if "setup" in tags(cell) else 18
+        lines, limit = len(cell.source.splitlines()), 25 if "setup" in tags(cell) else 18
         if lines > limit:
             yield f"length: {lines} lines, more than {limit}, in {cell.source[:40]!r}"
 
@@ -197,13 +217,38 @@ def _mentions_profile(node: ast.AST) -> bool:
 
 
 def imports_in_setup(notebook: NotebookNode) -> Iterator[str]:
-    """All imports are in the set-up cell."""
+    """All imports are in the set-up cells."""
     for cell in code_cells(notebook):
         found = [
             n for n in ast.walk(syntax_tree(cell)) if isinstance(n, (ast.Import, ast.ImportFrom))
         ]
         if found and "setup" not in tags(cell):
-            yield f"imports: {ast.unparse(found[0])!r} is outside of the set-up cell"
+            yield f"imports: {ast.unparse(found[0])!r} is outside of the set-up cells"
+
+
+def exercises_answer(notebook: NotebookNode) -> Iterator[str]:
+    """At least three exercises, each a cell that asks its check and a solution that folds out."""
+    titles = [c.source.splitlines()[:1] for c in notebook.cells if c.cell_type == "markdown"]
+    if ["## Exercises"] not in titles or ["## Recap"] not in titles:
+        yield "exercises: no cell begins with '## Exercises', or none with '## Recap'"
+        return
+    sources = [cell.source for cell in notebook.cells]
+    start = next(i for i, source in enumerate(sources) if source.startswith("## Exercises"))
+    end = next(i for i, source in enumerate(sources) if source.startswith("## Recap"))
+    section = notebook.cells[start : end + 1]
+    checked = 0
+    for cell, following in itertools.pairwise(section):
+        if cell.cell_type != "code" or not CHECK_CALL.search(cell.source):
+            continue
+        checked += 1
+        name = CHECK_CALL.search(cell.source)[1]
+        told = "".join(output.get("text", "") for output in cell.outputs)
+        if not re.fullmatch(r"Not yet: [^\n]+\n", told):
+            yield f"exercises: {name} is not stored as one line 'Not yet: ...', but {told[:60]!r}"
+        if not SOLUTION.fullmatch(following.source):
+            yield f"exercises: no solution folds out after {name}"
+    if checked < 3:
+        yield f"exercises: {checked} ask a check, expected at least 3"
 
 
 def quiz(notebook: NotebookNode) -> Iterator[str]:
@@ -220,6 +265,7 @@ RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
     opening,
     closing,
     heading_levels,
+    tables_have_headers,
     one_clean_run,
     shareable,
     mostly_compared,
@@ -227,6 +273,7 @@ RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
     figures_are_read,
     no_branch_on_profile,
     imports_in_setup,
+    exercises_answer,
     quiz,
 ]
 
@@ -278,8 +325,19 @@ def test_notebooks_links_and_readme_agree():
 # --- the rules themselves -------------------------------------------------------------------------
 
 
+def good_exercises() -> Iterator[NotebookNode]:
+    """Task, stub and solution, three times: cells 11 to 19 of the good notebook."""
+    told = new_output("stream", name="stdout", text="Not yet: the sum is 2, expected 3\n")
+    solution = "<details><summary>Solution</summary>\n\n```python\nn = 3\n```\n\nSo.\n\n</details>"
+    for number in (1, 2, 3):
+        heading = f"### {number} · Count"
+        yield new_markdown_cell(f"## Exercises\n\n{heading}" if number == 1 else heading)
+        yield new_code_cell("n = 2\n\nexercises.check_sum(n)", outputs=[copy.deepcopy(told)])
+        yield new_markdown_cell(solution)
+
+
 def good_notebook(number: int = 1, navigation: str = "[Next: Two →](02_two.ipynb)") -> NotebookNode:
-    """A small notebook that keeps every rule. Code: cells 3, 5, 6, 7, 9."""
+    """A small notebook that keeps every rule. Code: cells 3, 4, 6, 7, 8, 10, 12, 15, 18."""
     quiz_cell = "## Self-quiz\n" + "\n<details><summary>Why?</summary>So.</details>\n" * 4
     figure = new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"})
     cells = [
@@ -289,7 +347,10 @@ def good_notebook(number: int = 1, navigation: str = "[Next: Two →](02_two.ipy
         new_markdown_cell("**Objectives**: a\n\n**Prerequisites**: b\n\n**Time and memory**: c"),
         new_markdown_cell("## Set-up"),
         new_code_cell(
-            "PROFILE = None  # or a name\n\n"
+            "PROFILE = None  # or a name\n\n%run course/helpers/standalone.py",
+            metadata={"tags": ["setup"]},
+        ),
+        new_code_cell(
             "from helpers.profiles import get_profile\n\nprofile = get_profile(PROFILE)",
             metadata={"tags": ["setup"]},
         ),
@@ -299,8 +360,8 @@ def good_notebook(number: int = 1, navigation: str = "[Next: Two →](02_two.ipy
         new_code_cell("plt.show()", outputs=[figure]),
         new_markdown_cell("*Figure: a line that rises to the right.*\n\nMore pixels take longer."),
         new_code_cell("found = profile.model_dir if profile.model_dir.is_dir() else None"),
-        new_markdown_cell("## Exercises\n\nLater."),
-        new_markdown_cell("## Recap\n\nPixels are counted."),
+        *good_exercises(),
+        new_markdown_cell("## Recap\n\nPixels are counted.\n\n| a | b |\n| --- | :-: |\n| 1 | 2 |"),
         new_markdown_cell(quiz_cell),
         new_markdown_cell(navigation),
     ]
@@ -349,13 +410,14 @@ def attribute(index: int, **values) -> Callable[[NotebookNode], None]:
 
 def doubled_quiz(notebook: NotebookNode) -> None:
     """Twice as many questions."""
-    notebook.cells[12].source += notebook.cells[12].source.partition("\n")[2]
+    notebook.cells[QUIZ].source += notebook.cells[QUIZ].source.partition("\n")[2]
 
 
+RECAP, QUIZ = 20, 21
 ERROR = {"ename": "ValueError", "evalue": "no", "traceback": []}
 BROKEN = [
-    (valid_format, "not a valid", attribute(5, cell_type="prose")),
-    (valid_format, "repeated", lambda nb: nb.cells[5].update(id=nb.cells[6].id)),
+    (valid_format, "not a valid", attribute(6, cell_type="prose")),
+    (valid_format, "repeated", lambda nb: nb.cells[6].update(id=nb.cells[7].id)),
     (opening, "three Markdown", lambda nb: nb.cells.pop(1)),
     (opening, "NN · Title", edit(0, "01 · ", "")),
     (opening, "badges", edit(0, "<!-- badges -->", "")),
@@ -366,50 +428,70 @@ BROKEN = [
     (opening, "## Set-up", edit(2, "Set-up", "Start")),
     (opening, "tag 'setup'", metadata(3, tags=[])),
     (opening, "PROFILE = None", edit(3, "PROFILE = None", 'PROFILE = "full"')),
-    (opening, "get_profile(PROFILE)", edit(3, "get_profile(PROFILE)", "get_profile()")),
-    (closing, "last sections", edit(11, "## Recap", "## Summary")),
-    (closing, "last sections", lambda nb: nb.cells.insert(-1, nb.cells.pop(10))),
+    (opening, "cell 4 lacks the tag", metadata(4, tags=[])),
+    (opening, "does not fetch the course", edit(3, "standalone.py", "other.py")),
+    (opening, "get_profile(PROFILE)", edit(4, "get_profile(PROFILE)", "get_profile()")),
+    (closing, "last sections", edit(RECAP, "## Recap", "## Summary")),
+    (closing, "last sections", lambda nb: nb.cells.insert(-1, nb.cells.pop(11))),
     (closing, "last cell", lambda nb: nb.cells.pop()),
-    (heading_levels, "exactly one", edit(11, "## Recap", "# Recap")),
-    (heading_levels, "skips", edit(4, "### By hand", "#### By hand")),
-    (one_clean_run, "execution counts", attribute(5, execution_count=7)),
-    (one_clean_run, "execution counts", attribute(5, execution_count=None)),
-    (one_clean_run, "disagree", output(5, "error", **ERROR)),
-    (one_clean_run, "disagree", tag(5, name="raises-exception")),
-    (one_clean_run, "headless runs know", tag(5, name="nbval-raises-exception")),
-    (shareable, "stderr", output(5, "stream", name="stderr", text="UserWarning")),
+    (heading_levels, "exactly one", edit(RECAP, "## Recap", "# Recap")),
+    (heading_levels, "skips", edit(5, "### By hand", "#### By hand")),
+    (
+        tables_have_headers,
+        "no name",
+        edit(RECAP, "Pixels are", "| | b |\n| --- | --- |\n"),
+    ),
+    (tables_have_headers, "no name", edit(RECAP, "Pixels are", "| a |\n| --- | :-: |\n")),
+    (one_clean_run, "execution counts", attribute(6, execution_count=7)),
+    (one_clean_run, "execution counts", attribute(6, execution_count=None)),
+    (one_clean_run, "disagree", output(6, "error", **ERROR)),
+    (one_clean_run, "disagree", tag(6, name="raises-exception")),
+    (one_clean_run, "headless runs know", tag(6, name="nbval-raises-exception")),
+    (shareable, "stderr", output(6, "stream", name="stderr", text="UserWarning")),
     (shareable, "widget state", metadata(None, widgets={})),
-    (shareable, "timestamps", metadata(5, execution={"iopub.execute_input": "2026"})),
-    (shareable, "path", output(5, "stream", name="stdout", text="saved to /home/ada/model")),
-    (shareable, "path", output(5, "stream", name="stdout", text=f"in {REPOSITORY}/helpers")),
-    (shareable, "path", output(5, "execute_result", {"text/plain": "PosixPath('/tmp/x')"})),
-    (shareable, "path", output(5, "execute_result", {"text/plain": r"WindowsPath('C:\Users\x')"})),
-    (shareable, "source: a path", edit(5, "1", "open('/root/x')")),
-    (shareable, "registry", edit(11, "Pixels", "From pypi" + ".org")),
-    (shareable, "registry", output(5, "stream", name="stdout", text="files.pythonhosted" + ".org")),
-    (mostly_compared, "2 of 5", tag(5, 6, name="nbval-ignore-output")),
-    (mostly_compared, "2 of 5", lambda nb: [edit(i, "", "# NBVAL_SKIP\n")(nb) for i in (5, 6)]),
-    (short_cells, "19 lines", attribute(6, source="\n".join("a" * 19))),
-    (short_cells, "31 lines", attribute(3, source="\n".join("a" * 31))),
-    (figures_are_read, "no line", edit(8, "*Figure: a line", "A line")),
+    (shareable, "timestamps", metadata(6, execution={"iopub.execute_input": "2026"})),
+    (shareable, "path", output(6, "stream", name="stdout", text="saved to /home/ada/model")),
+    (shareable, "path", output(6, "stream", name="stdout", text=f"in {REPOSITORY}/helpers")),
+    (shareable, "path", output(6, "execute_result", {"text/plain": "PosixPath('/tmp/x')"})),
+    (shareable, "path", output(6, "execute_result", {"text/plain": r"WindowsPath('C:\Users\x')"})),
+    (shareable, "source: a path", edit(6, "1", "open('/root/x')")),
+    (shareable, "registry", edit(RECAP, "Pixels", "From pypi" + ".org")),
+    (shareable, "registry", output(6, "stream", name="stdout", text="files.pythonhosted" + ".org")),
+    (mostly_compared, "3 of 9", tag(6, 7, 10, name="nbval-ignore-output")),
+    (mostly_compared, "3 of 9", lambda nb: [edit(i, "", "# NBVAL_SKIP\n")(nb) for i in (6, 7, 10)]),
+    (short_cells, "19 lines", attribute(7, source="\n".join("a" * 19))),
+    (short_cells, "26 lines", attribute(3, source="\n".join("a" * 26))),
+    (figures_are_read, "no line", edit(9, "*Figure: a line", "A line")),
     (
         figures_are_read,
         "no line",
-        edit(8, "*Figure: a line that rises to the right.*", "*Figure: *"),
+        edit(9, "*Figure: a line that rises to the right.*", "*Figure: *"),
     ),
-    (figures_are_read, "no line", lambda nb: nb.cells.insert(8, new_code_cell("1"))),
-    (figures_are_read, "nothing reads", edit(8, "More pixels take longer.", "")),
-    (no_branch_on_profile, "branches", attribute(6, source="if profile.name == 'tiny':\n    pass")),
-    (no_branch_on_profile, "branches", attribute(6, source="n = 1 if PROFILE else 2")),
-    (no_branch_on_profile, "branches", attribute(6, source="quick = profile.name == 'tiny'")),
-    (no_branch_on_profile, "branches", attribute(6, source="n = {'tiny': 1}[profile.name]")),
-    (no_branch_on_profile, "branches", attribute(6, source="match profile.name:\n    case _: 1")),
-    (no_branch_on_profile, "branches", attribute(6, source="n = os.environ['SEG_PROFILE']")),
-    (no_branch_on_profile, "branches", attribute(6, source="n = profile.max_pictures or 50")),
-    (imports_in_setup, "import torch", edit(6, "size", "import torch\n\nsize")),
-    (imports_in_setup, "from PIL", edit(6, "size", "%time 1\nfrom PIL import Image\nsize")),
-    (quiz, "3 <details>", edit(12, "<details>", "<p>")),
-    (quiz, "expected 4 to 6", edit(12, "</details>", "")),
+    (figures_are_read, "no line", lambda nb: nb.cells.insert(9, new_code_cell("1"))),
+    (figures_are_read, "nothing reads", edit(9, "More pixels take longer.", "")),
+    (no_branch_on_profile, "branches", attribute(7, source="if profile.name == 'tiny':\n    pass")),
+    (no_branch_on_profile, "branches", attribute(7, source="n = 1 if PROFILE else 2")),
+    (no_branch_on_profile, "branches", attribute(7, source="quick = profile.name == 'tiny'")),
+    (no_branch_on_profile, "branches", attribute(7, source="n = {'tiny': 1}[profile.name]")),
+    (no_branch_on_profile, "branches", attribute(7, source="match profile.name:\n    case _: 1")),
+    (no_branch_on_profile, "branches", attribute(7, source="n = os.environ['SEG_PROFILE']")),
+    (no_branch_on_profile, "branches", attribute(7, source="n = profile.max_pictures or 50")),
+    (imports_in_setup, "import torch", edit(7, "size", "import torch\n\nsize")),
+    (imports_in_setup, "from PIL", edit(7, "size", "%time 1\nfrom PIL import Image\nsize")),
+    (exercises_answer, "no cell begins", edit(11, "## Exercises", "## Practice")),
+    (exercises_answer, "2 ask a check", edit(15, "exercises.check_sum", "print")),
+    (exercises_answer, "not stored as one line", attribute(12, outputs=[])),
+    (exercises_answer, "not stored as one line", output(12, "stream", name="stdout", text="1\n")),
+    (
+        exercises_answer,
+        "not stored as one line",
+        lambda nb: nb.cells[18].outputs[0].update(text="Correct: it is 3.\n"),
+    ),
+    (exercises_answer, "no solution folds out", lambda nb: nb.cells.pop(13)),
+    (exercises_answer, "no solution folds out", edit(16, "<details>", "<details open>")),
+    (exercises_answer, "no solution folds out", edit(19, "```python", "```")),
+    (quiz, "3 <details>", edit(QUIZ, "<details>", "<p>")),
+    (quiz, "expected 4 to 6", edit(QUIZ, "</details>", "")),
     (quiz, "8 <details>", doubled_quiz),
 ]
 

@@ -12,6 +12,7 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from helpers.ade20k import IGNORE_INDEX, NUM_LABELS, reduce_labels
+from helpers.masks import labels_from_colours
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import get_profile
 from helpers.transforms import (
@@ -27,7 +28,7 @@ NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 def shown(notebook: str, name: str, **namespace: Any) -> Any:
     """The function or value `name` as the notebook's own code defines it, and nothing else run."""
     for cell in nbformat.read(NOTEBOOKS / notebook, as_version=4).cells:
-        if cell.cell_type != "code":
+        if cell.cell_type != "code" or "setup" in cell.metadata.get("tags", []):
             continue
         for statement in ast.parse(cell.source).body:
             targets = [getattr(target, "id", None) for target in getattr(statement, "targets", [])]
@@ -84,3 +85,13 @@ def test_transforms() -> None:
         assert expected.keys() == got.keys()
         for key in expected:
             assert torch.equal(expected[key], got[key]), (name, key)
+
+
+def test_notebook_07_reads_colour_coded_masks_as_the_helper_does() -> None:
+    colours = {(0, 0, 0): 0, (255, 0, 0): 1, (255, 0, 255): 4}
+    by_hand = shown("07_custom_dataset.ipynb", "labels_by_hand", np=np, COLOURS=colours)
+    codes = np.array([*colours, (9, 9, 9)], dtype=np.uint8)
+    coded = Image.fromarray(codes[np.random.default_rng(0).integers(0, 4, (12, 16))])
+    expected = np.asarray(labels_from_colours(coded, colours, unknown=IGNORE_INDEX))
+    assert (by_hand(coded) == expected).all()
+    assert set(np.unique(expected)) == {0, 1, 4, IGNORE_INDEX}

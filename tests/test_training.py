@@ -18,7 +18,14 @@ import pytest
 import torch
 from datasets import DatasetDict
 from PIL import Image
-from samples import SIDE, save_encoder, small_model, small_profile, write_ade_folder
+from samples import (
+    SIDE,
+    WorseEachTime,
+    save_encoder,
+    small_model,
+    small_profile,
+    write_ade_folder,
+)
 from transformers import (
     AutoModelForSemanticSegmentation,
     EvalPrediction,
@@ -30,6 +37,7 @@ from transformers import (
 
 from helpers import profiles
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID
+from helpers.checkpoints import write_checksums
 from helpers.data import load_scenes
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import REPOSITORY, Profile
@@ -91,19 +99,6 @@ def losses(trainer: Trainer) -> dict[int, float]:
 
 
 # --- the best checkpoint ------------------------------------------------------------------------
-
-
-class WorseEachTime(StreamingMeanIoU):
-    """The real counts under a score that falls, so that the first checkpoint is the best one."""
-
-    calls = 0
-
-    def __call__(self, prediction: EvalPrediction, compute_result: bool) -> dict[str, float]:
-        scores = super().__call__(prediction, compute_result)
-        if scores:
-            self.calls += 1
-            scores["mean_iou"] = 1.0 / self.calls
-        return scores
 
 
 def train_past_the_best(
@@ -548,7 +543,6 @@ def test_a_run_without_chance_in_parts_equals_one_in_whole(tmp_path: Path) -> No
     [
         (["--profile", "huge"], "unknown profile 'huge': expected one of tiny, sample, full"),
         (["--gradient-accumulation-steps", "3"], "batch of 4 pictures cannot be shared equally"),
-        (["--seed", "-1"], "Seed must be between"),
     ],
 )
 def test_wrong_settings_end_in_one_sentence(
@@ -561,15 +555,66 @@ def test_wrong_settings_end_in_one_sentence(
 
 @pytest.mark.usefixtures("small_tiny")
 @pytest.mark.parametrize(
-    "arguments", [["--max-steps", "0"], ["--save-steps", "-2"], ["--max-steps", "many"], ["--huge"]]
+    ("arguments", "told"),
+    [
+        (["--max-steps", "0"], "--max-steps is 0: expected at least 1"),
+        (["--save-steps", "-2"], "--save-steps is -2: expected at least 1"),
+        (["--max-steps", "many"], "invalid int value: 'many'"),
+        (["--seed", "-1"], "--seed is -1: expected 0 to 4294967295"),
+        (["--huge"], "unrecognized arguments: --huge"),
+        (["--output-dir", __file__], "test_training.py is a file, expected a folder"),
+        (["--output-dir", f"{__file__}/run"], "test_training.py is a file, expected a folder"),
+    ],
 )
-def test_wrong_arguments_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+def test_wrong_arguments_are_refused_with_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
 ) -> None:
     with pytest.raises(SystemExit) as stop:
         run_main(tmp_path / "out", *arguments)
     assert stop.value.code == 2
-    assert "error: " in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert told in line
+
+
+def test_a_folder_that_cannot_be_written_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(SystemExit) as stop:
+        run_main(tmp_path / "out")
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"cannot write in {tmp_path}" in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("small_tiny")
+def test_a_checkpoint_of_another_model_is_refused_with_a_sentence(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "checkpoints" / "checkpoint-2"
+    make_trainer(SegmentationTrainer, profile, scenes, checkpoint.parent, max_steps=2).train()
+    small_model(patch_sizes=[5, 3, 3, 3]).save_pretrained(checkpoint)
+    write_checksums(checkpoint)
+    before = sorted(file.name for file in tmp_path.rglob("*"))
+    assert run_main(tmp_path, "--resume") == 1
+    (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error")]
+    assert str(checkpoint) in line
+    assert "start from a checkpoint of the same run" in line
+    assert sorted(file.name for file in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("small_tiny")
+def test_an_interrupted_command_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press_stop(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SegmentationTrainer, "training_step", press_stop)
+    assert run_main(tmp_path / "out", "--max-steps", "2") == 130
+    assert "the same command with --resume goes on" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("small_tiny")

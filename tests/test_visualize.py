@@ -9,7 +9,15 @@ from PIL import Image
 from samples import draw_blocks
 
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, PALETTE
-from helpers.visualize import colorize, largest_labels, legend_handles, overlay, show_pictures
+from helpers.visualize import (
+    colorize,
+    label_colours,
+    largest_labels,
+    legend_handles,
+    overlay,
+    segment_centres,
+    show_pictures,
+)
 
 
 @pytest.fixture
@@ -39,6 +47,29 @@ def test_another_palette_may_be_given() -> None:
     assert colorize(np.array([[1, 0, 255]]), palette).tolist() == [
         [[4, 5, 6], [1, 2, 3], [0, 0, 0]]
     ]
+    white = np.full((256, 3), 255, dtype=np.uint8)  # 255 is ignored also where it has a colour
+    assert colorize(np.array([[254, 255]]), white).tolist() == [[[255] * 3, [0] * 3]]
+
+
+def test_colours_equal_the_loop_over_the_palette_and_may_be_written_to() -> None:
+    labels = np.random.default_rng(0).choice([*range(150), 255], (40, 60))
+    expected = np.zeros((40, 60, 3), dtype=np.uint8)
+    for label, colour in enumerate(PALETTE):
+        expected[labels == label] = colour
+    colours = colorize(labels)
+    assert (colours == expected).all()
+    colours[0, 0] = 7
+    assert (colorize(labels) == expected).all()
+    # A map of which only a part is looked at, as NumPy slices it.
+    assert (colorize(labels[::2, 1::3].T) == expected[::2, 1::3].transpose(1, 0, 2)).all()
+
+
+def test_labels_have_ade20ks_colours_or_vocs() -> None:
+    assert (label_colours(150) == PALETTE).all()
+    voc = [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128], [128, 0, 128]]
+    assert label_colours(6).tolist() == voc
+    assert label_colours(21)[[15, 20]].tolist() == [[192, 128, 128], [0, 64, 128]]  # person, tv
+    assert len(np.unique(label_colours(300), axis=0)) == 256
 
 
 @pytest.mark.parametrize("label", [150, 254, 256, 1000, -1])
@@ -139,3 +170,54 @@ def test_a_figure_shows_all_titles_pictures_and_entries(
 
 def test_a_figure_without_labels_has_no_legend(picture: Image.Image) -> None:
     assert not show_pictures({"one": picture}).legends
+
+
+def test_a_segments_centre_lies_inside_of_it() -> None:
+    label_map = np.full((40, 40), 6, dtype=np.uint8)
+    label_map[10:30, 10:30] = IGNORE_INDEX  # the road is a frame: its centre of mass lies outside
+    label_map[13:18, 13:18], label_map[13:18, 22:27] = 20, 20  # two cars
+    label_map[0, 0] = 12  # a speck
+    centres = segment_centres(label_map)
+    assert [label for label, _ in centres] == [6, 20, 20]
+    assert all(label_map[place] == label for label, place in centres)
+    assert [place for _, place in centres[1:]] == [(15, 15), (15, 24)]
+    assert (12, (0, 0)) in segment_centres(label_map, smallest=0)
+    assert segment_centres(np.full((4, 4), IGNORE_INDEX)) == []
+
+
+def test_names_and_outlines_are_drawn_where_the_classes_are(
+    picture: Image.Image, label_map: np.ndarray
+) -> None:
+    figure = show_pictures(
+        {"plain": picture, "named": overlay(picture, label_map)}, named={"named": label_map}
+    )
+    plain, named = figure.axes[:2]
+    assert not plain.texts
+    assert not plain.collections
+    assert {text.get_text() for text in named.texts} == {"wall", "sky", "flag", "road"}
+    for text in named.texts:
+        column, row = text.get_position()
+        assert ID2LABEL[label_map[row, column]].split(",")[0] == text.get_text()
+    borders = sum((np.diff(label_map.astype(int), axis=axis) != 0).sum() for axis in (0, 1))
+    assert [len(lines.get_segments()) for lines in named.collections] == [borders, borders]
+    figure.canvas.draw()
+
+
+def test_names_for_a_picture_that_is_not_shown_are_refused(
+    picture: Image.Image, label_map: np.ndarray
+) -> None:
+    with pytest.raises(ValueError, match=r"no picture has the title 'two': expected one of \['on"):
+        show_pictures({"one": picture}, named={"two": label_map})
+
+
+def test_a_name_at_the_edge_is_not_cut() -> None:
+    label_map = np.full((60, 100), 6, dtype=np.uint8)
+    label_map[20:40, :8], label_map[20:40, -8:] = 80, 12
+    figure = show_pictures({"one": colorize(label_map)}, named={"one": label_map}, width=4)
+    figure.canvas.draw()
+    frame = figure.axes[0].get_window_extent()
+    assert {text.get_text() for text in figure.axes[0].texts} == {"road", "bus", "person"}
+    for text in figure.axes[0].texts:
+        extent = text.get_window_extent()
+        assert frame.x0 <= extent.x0, text.get_text()
+        assert extent.x1 <= frame.x1, text.get_text()

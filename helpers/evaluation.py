@@ -1,0 +1,338 @@
+"""Score a model as papers do: each picture at its own size, by a protocol that is written down.
+
+The published 37.4 mIoU of SegFormer-B0 on ADE20K's 2,000 validation pictures, measured again
+(with a network; `accelerate launch -m` in place of `python -m` shares the work among GPUs):
+
+    python -m helpers.evaluation --profile full --model nvidia/segformer-b0-finetuned-ade-512-512
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
+from torch.nn.functional import interpolate
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from helpers.ade20k import IGNORE_INDEX, reduce_labels
+from helpers.data import check_scenes, load_scenes, to_rgb
+from helpers.inference import load_model
+from helpers.losses import enlarging_matrix
+from helpers.metrics import ConfusionMatrix
+from helpers.processes import processes_wanted, start_processes
+from helpers.profiles import get_profile
+from helpers.progress import progress
+from helpers.transforms import resized_size
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from PIL import Image
+    from transformers import BaseImageProcessor, PreTrainedModel
+
+
+SMALLEST_SIDE = 32
+"""Below this, SegFormer's first stage has fewer positions than its attention pools into one."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a picture is shown to the model; all sizes in pixels, as mmsegmentation has them.
+
+    Raises:
+        ValueError: a size that is too small, a stride without a window, or one that leaves gaps.
+    """
+
+    short_side: int = 512
+    """Pictures are resized, in shape, until their short side has this length."""
+    window: int | None = None
+    """Side of a square window that slides over the resized picture; None: the whole at once."""
+    stride: int | None = None
+    """From one window to the next; None: two thirds of the window."""
+    flip: bool = False
+    """Average the class probabilities of the picture and of its mirror image."""
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("short_side", SMALLEST_SIDE),
+            ("window", SMALLEST_SIDE),
+            ("stride", 1),
+        ):
+            if (value := getattr(self, name)) is not None and value < least:
+                raise ValueError(f"{name} is {value}, expected at least {least} pixels")
+        if self.window is None and self.stride is not None:
+            raise ValueError(f"stride is {self.stride} and there is no window: give both, or none")
+        if self.window and self.stride is None:
+            object.__setattr__(self, "stride", 2 * self.window // 3)
+        if self.window and self.stride > self.window:
+            raise ValueError(
+                f"stride {self.stride} is larger than window {self.window}: pixels between the "
+                "windows would be seen by none"
+            )
+
+    def __str__(self) -> str:
+        way = f"windows of {self.window}, stride {self.stride}" if self.window else "whole pictures"
+        return f"short side {self.short_side}, {way}{', with flip' if self.flip else ''}"
+
+
+def evaluate(
+    scenes: Dataset,
+    model: PreTrainedModel,
+    image_processor: BaseImageProcessor,
+    protocol: Protocol,
+    num_workers: int = 0,
+) -> ConfusionMatrix:
+    """Count predictions against annotations at each picture's original size.
+
+    Memory does not grow with the number of pictures. Under `accelerate launch` each process
+    takes its share of them, and all return the sum, in which every picture counts once.
+
+    Args:
+        scenes: columns `image` and `annotation` (values 0-150), without a transform.
+        model: semantic segmentation model, on any device.
+        image_processor: the model's; its interpolation and normalisation are used.
+        protocol: see `Protocol`.
+        num_workers: processes that read and resize pictures ahead.
+
+    Returns:
+        The confusion matrix over all pictures; its `compute()` gives mean IoU.
+    """
+    state = _processes()
+    share = scenes.select(range(state.process_index, len(scenes), state.num_processes))
+    prepared = _Prepared(share, image_processor, protocol)
+    loader = DataLoader(prepared, batch_size=None, num_workers=num_workers)
+    matrix = ConfusionMatrix(model.config.num_labels, IGNORE_INDEX)
+    for pixel_values, reference in (
+        progress(loader, "Evaluating", len(loader)) if state.is_main_process else loader
+    ):
+        prediction = _predict(pixel_values, tuple(reference.shape), model, protocol)
+        matrix.update(prediction.cpu(), reference)
+    counts = torch.from_numpy(matrix.counts).to(state.device)
+    matrix.counts = reduce(counts, "sum").cpu().numpy()
+    return matrix
+
+
+def segment_by_protocol(
+    image: Image.Image,
+    model: PreTrainedModel,
+    image_processor: BaseImageProcessor,
+    protocol: Protocol,
+) -> torch.Tensor:
+    """Predict the class of every pixel of one picture, as `evaluate` does.
+
+    Returns:
+        (height, width) int64 label ids at the size of the (upright) picture.
+    """
+    image = to_rgb(image)
+    pixel_values = _resized(image, image_processor, protocol)
+    return _predict(pixel_values, image.size[::-1], model, protocol).cpu()
+
+
+def window_starts(length: int, window: int, stride: int) -> list[int]:
+    """Where windows begin along a side of so many pixels; the last one ends with the side.
+
+    One window where the side is no longer than it; `slide_inference` of mmsegmentation.
+    """
+    count = max(0, math.ceil((length - window) / stride)) + 1
+    return [max(0, min(index * stride, length - window)) for index in range(count)]
+
+
+class _Prepared(TorchDataset):
+    """Scenes as (pixel_values, reduced annotation); a class, so that workers can receive it."""
+
+    def __init__(
+        self, scenes: Dataset, image_processor: BaseImageProcessor, protocol: Protocol
+    ) -> None:
+        self.scenes, self.image_processor, self.protocol = scenes, image_processor, protocol
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        scene = self.scenes[index]
+        pixel_values = _resized(to_rgb(scene["image"]), self.image_processor, self.protocol)
+        return pixel_values, torch.from_numpy(reduce_labels(scene["annotation"]))
+
+
+def _resized(
+    image: Image.Image, image_processor: BaseImageProcessor, protocol: Protocol
+) -> torch.Tensor:
+    """(1, 3, height, width) float32: resized in shape, then normalised by the processor."""
+    height, width = resized_size(image.size[::-1], protocol.short_side, SMALLEST_SIDE)
+    size = {"height": height, "width": width}
+    return image_processor(image, size=size, return_tensors="pt")["pixel_values"]
+
+
+@torch.inference_mode()
+def _predict(
+    pixel_values: torch.Tensor, size: tuple[int, int], model: PreTrainedModel, protocol: Protocol
+) -> torch.Tensor:
+    """The best class of every pixel at `size`, (height, width) int64."""
+    training = model.training
+    model.eval()
+    pixel_values = pixel_values.to(model.device)
+    views = [_logits(pixel_values, model, protocol)]
+    if protocol.flip:
+        views.append(_logits(pixel_values.flip(-1), model, protocol).flip(-1))
+    model.train(training)
+    # The logits are enlarged to the resized picture and from there to the original, as
+    # mmsegmentation does; with a flip, probabilities are averaged (its `SegTTAModel`).
+    strips = zip(*(_enlarged(view, pixel_values.shape[-2:], size) for view in views), strict=True)
+    return torch.cat(
+        [
+            (sum(view.softmax(dim=0) for view in strip) if protocol.flip else strip[0]).argmax(0)
+            for strip in strips
+        ]
+    )
+
+
+def _logits(pixel_values: torch.Tensor, model: PreTrainedModel, protocol: Protocol) -> torch.Tensor:
+    """(num_labels, h, w): the model's coarse logits, or windows averaged at the picture's size."""
+    if protocol.window is None:
+        return model(pixel_values=pixel_values).logits[0].float()
+    height, width = pixel_values.shape[-2:]
+    total = torch.zeros(model.config.num_labels, height, width, device=model.device)
+    seen = torch.zeros(height, width, device=model.device)
+    for top in window_starts(height, protocol.window, protocol.stride):
+        for left in window_starts(width, protocol.window, protocol.stride):
+            rows = slice(top, min(top + protocol.window, height))
+            columns = slice(left, min(left + protocol.window, width))
+            part = pixel_values[..., rows, columns]
+            logits = model(pixel_values=part).logits.float()
+            total[:, rows, columns] += interpolate(
+                logits, size=part.shape[-2:], mode="bilinear", align_corners=False
+            )[0]
+            seen[rows, columns] += 1
+    return total / seen
+
+
+def _enlarged(
+    logits: torch.Tensor, via: tuple[int, int], size: tuple[int, int], most_values: int = 2**23
+) -> Iterator[torch.Tensor]:
+    """`interpolate` to `via`, then to `size`, bilinear, some rows of the result at a time.
+
+    150 classes at 2,000 x 3,000 pixels would be 3.6 GB. Bilinear resizing treats rows and
+    columns apart, so the rows of the result can be made from the few that they come from.
+    """
+    rows = enlarging_matrix(via[0], size[0]) @ enlarging_matrix(logits.shape[-2], via[0])
+    for strip in rows.to(logits.device).split(max(1, most_values // (len(logits) * size[1]))):
+        used = strip.any(dim=0).nonzero()
+        band = slice(int(used.min()), int(used.max()) + 1)
+        block = (strip[:, band] @ logits[:, band])[None]
+        for width in (via[1], size[1]):
+            block = interpolate(
+                block, size=(len(strip), width), mode="bilinear", align_corners=False
+            )
+        yield block[0]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Evaluate from the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.evaluation",
+        description="Score a model on a profile's test pictures, each at its original size. "
+        "Several processes: accelerate launch -m helpers.evaluation ...",
+        epilog="Exit status: 0 with a score, 1 where data, model or file is at fault, 2 for a "
+        "wrong option.",
+    )
+    parser.add_argument("--profile", help="tiny, sample or full (default: SEG_PROFILE, else tiny)")
+    parser.add_argument("--model", help="folder or Hub id (default: the profile's finished model)")
+    parser.add_argument(
+        "--short-side", type=int, metavar="PIXELS", help="default: the size of the model's input"
+    )
+    parser.add_argument("--window", type=int, metavar="PIXELS", help="slide a square window")
+    parser.add_argument(
+        "--stride", type=int, metavar="PIXELS", help="between windows (default: 2/3 of the window)"
+    )
+    parser.add_argument("--flip", action="store_true", help="average with the mirror image")
+    parser.add_argument("--max-pictures", type=int, metavar="N", help="only the first N pictures")
+    parser.add_argument("--num-workers", type=int, metavar="N", help="default: the profile's")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write protocol and scores here")
+    options = parser.parse_args(arguments)
+    if options.max_pictures is not None and options.max_pictures < 1:
+        parser.error(f"--max-pictures is {options.max_pictures}: expected at least 1")
+    if options.num_workers is not None and options.num_workers < 0:
+        parser.error(f"--num-workers is {options.num_workers}: expected 0 or more")
+    if options.json and not options.json.resolve().parent.is_dir():
+        parser.error(f"--json: there is no folder {options.json.resolve().parent}")
+    try:  # before anything is loaded; a short side that is not given is known only then
+        short_side = 512 if options.short_side is None else options.short_side
+        protocol = Protocol(short_side, options.window, options.stride, options.flip)
+    except ValueError as error:
+        parser.error(str(error))
+    if (processes := processes_wanted()) > 1:
+        return start_processes(processes, "helpers.evaluation", arguments or sys.argv[1:])
+    try:
+        _evaluate_and_tell(options, protocol)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _evaluate_and_tell(options: argparse.Namespace, protocol: Protocol) -> None:
+    state = _processes()
+    profile = get_profile(options.profile)
+    source = options.model or profile.finetuned_model
+    with state.main_process_first():  # which fills the cache and looks for broken files
+        model, image_processor = load_model(source)
+        scenes = load_scenes(profile, check=False)["test"]
+        if options.max_pictures:
+            scenes = scenes.select(range(min(options.max_pictures, len(scenes))))
+        if state.is_main_process:
+            check_scenes(scenes, "test")
+    if options.short_side is None:
+        protocol = replace(protocol, short_side=image_processor.size["height"])
+    workers = profile.num_workers if options.num_workers is None else options.num_workers
+    begin = time.monotonic()
+    matrix = evaluate(scenes, model.to(state.device), image_processor, protocol, workers)
+    seconds = time.monotonic() - begin
+    state.destroy_process_group()  # or a process may abort while it ends
+    if not state.is_main_process:
+        return
+    scores = matrix.compute()
+    print(f"{source} on {len(scenes)} pictures of {profile.dataset}\n{protocol}, {seconds:.0f} s")
+    for name in ("mean_iou", "mean_accuracy", "overall_accuracy"):
+        print(f"{name:<17} {scores[name]:.4f}")
+    if options.json:
+        result = {
+            "model": str(source),
+            "data": profile.dataset,
+            "pictures": len(scenes),
+            "labelled_pixels": int(matrix.counts.sum()),
+            "protocol": asdict(protocol),
+            "processes": state.num_processes,
+            "seconds": round(seconds, 2),
+            **_as_json(scores, model.config.id2label),
+        }
+        options.json.write_text(json.dumps(result, indent=2, allow_nan=False), encoding="utf-8")
+
+
+def _processes() -> PartialState:
+    """This process's place among all; without GPUs, accelerate looks for others only if told."""
+    return PartialState(cpu=not torch.accelerator.is_available())
+
+
+def _as_json(scores: dict[str, Any], id2label: dict[int, str]) -> dict[str, Any]:
+    """Scores with class names for keys; None for what is NaN, which JSON does not have."""
+
+    def number(value: float) -> float | None:
+        return None if math.isnan(value) else float(value)
+
+    means = {key: number(value) for key, value in scores.items() if isinstance(value, float)}
+    iou = scores["per_category_iou"]
+    return means | {"iou": {id2label[k]: number(value) for k, value in enumerate(iou)}}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

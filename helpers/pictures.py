@@ -1,0 +1,177 @@
+"""The command that segments many pictures and videos: `python -m helpers.inference --help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+from tqdm.auto import tqdm
+
+from helpers.inference import load_model
+from helpers.network import explained
+from helpers.picture_files import Results, find_sources
+from helpers.progress import progress
+from helpers.segmenter import DONE, FAILED, SKIPPED, Segmenter, segment_files, sentence
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor, PreTrainedModel
+
+_MOST_LABELS = 255  # a palette PNG has room for 256, and 255 stands for ignored pixels
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Segment pictures from the command line; returns the exit status."""
+    options = _parse(arguments)
+    try:
+        sources = find_sources(options.pictures)
+        results = Results(options.output)
+        device = _choose_device(options.device)
+        model, image_processor = _load(options.model)
+        segmenter = Segmenter(
+            model.to(device),
+            image_processor,
+            None if options.no_overlays else options.alpha,
+            options.batch_size,
+        )
+        results.open({"model": options.model} | segmenter.settings(), options.anew)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    counts = dict.fromkeys((DONE, SKIPPED, FAILED), 0)
+    steps = segment_files(sources, results, segmenter)
+    try:
+        with warnings.catch_warnings():
+            # Between 90 and 180 megapixels Pillow only warns; beyond, it refuses.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            for _, outcome, why in progress(steps, "Segmenting", len(sources)):
+                counts[outcome] += 1
+                if why:
+                    tqdm.write(f"failed: {why}", file=sys.stderr)
+        results.close()
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from here", file=sys.stderr)
+        return 130
+    except torch.OutOfMemoryError:
+        print(
+            f"error: a batch of {options.batch_size} does not fit into the memory of {device}: "
+            "choose a smaller --batch-size; the same command goes on from here",
+            file=sys.stderr,
+        )
+        return 1
+    except OSError as error:
+        print(
+            f"error: results cannot be written ({error}): the same command goes on from here",
+            file=sys.stderr,
+        )
+        return 1
+    print(
+        f"{len(sources)} found: {counts[DONE]} segmented, {counts[SKIPPED]} finished before, "
+        f"{counts[FAILED]} failed; results in {options.output}"
+    )
+    return 1 if counts[FAILED] else 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.inference",
+        description="Segment pictures and videos. The output folder gets labels/ (PNG whose values "
+        "are label ids, shown in the palette's colours), overlays/, shares/ (the share of each "
+        "class, JSON, a file a picture), and shares.json, all of them in one. The same command "
+        "again goes on where it stopped.",
+        epilog="Colours are ADE20K's for a model of 150 labels, else Pascal VOC's. Videos need the "
+        "package av, and get an overlay video and the shares second by second. Exit status: 0 all "
+        "done, 1 something failed, 2 refused before any work.",
+    )
+    parser.add_argument(
+        "pictures",
+        nargs="+",
+        metavar="PICTURES",
+        help='files, folders (with those inside), patterns ("in/**/*.jpg", quoted)',
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="DIR",
+        help="folder written by save_pretrained, or a Hub id",
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="a new folder, or that of an earlier call to go on with",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=8,
+        metavar="N",
+        help="pictures that go through the model together (default: 8)",
+    )
+    parser.add_argument(
+        "--alpha",
+        type=float,
+        default=0.5,
+        metavar="A",
+        help="overlays: 0 shows the picture alone, 1 the colours (default: 0.5)",
+    )
+    parser.add_argument("--no-overlays", action="store_true", help="label maps and shares alone")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU if there is one)")
+    parser.add_argument("--anew", action="store_true", help="remove earlier results, begin again")
+    options = parser.parse_args(arguments)
+    if options.batch_size < 1:
+        parser.error(f"--batch-size is {options.batch_size}: expected at least 1")
+    if not 0 <= options.alpha <= 1:
+        parser.error(f"--alpha is {options.alpha}: expected 0 (picture) to 1 (colours)")
+    return options
+
+
+def _choose_device(name: str | None) -> torch.device:
+    found = torch.accelerator.current_accelerator(check_available=True)
+    if name is None:
+        return found or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ValueError(
+            f"--device {name} is not available here: expected cpu{f' or {found}' if found else ''}"
+        ) from None
+    return device
+
+
+def _load(source: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
+    """As `load_model`, for any number of labels; refuses what is no semantic segmentation model."""
+    from transformers import AutoConfig
+
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        source = str(folder)
+        if not (folder / "config.json").is_file():
+            raise ValueError(
+                f"--model {source} has no config.json: expected a folder written by save_pretrained"
+            )
+    elif folder.exists() or folder.is_absolute() or source.count("/") != 1 or source[0] in ".~":
+        raise ValueError(f"there is no model folder {source}")
+    try:
+        with explained(source):
+            config = AutoConfig.from_pretrained(source)
+        kinds = config.architectures or []
+        if kinds and not any("SemanticSegmentation" in kind for kind in kinds):
+            raise ValueError(
+                f"it is a {kinds[0]}, and this command needs a model for semantic segmentation, "
+                "such as SegformerForSemanticSegmentation"
+            )
+        if config.num_labels > _MOST_LABELS:
+            raise ValueError(
+                f"it predicts {config.num_labels} labels, and a label map in colour has room for "
+                f"{_MOST_LABELS}"
+            )
+        return load_model(source, num_labels=None)
+    except Exception as error:
+        raise ValueError(f"--model {source} cannot be used: {sentence(error)}") from error

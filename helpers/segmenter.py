@@ -1,0 +1,216 @@
+"""Many pictures and videos through a model: decode, predict and write side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from helpers.inference import load_picture, segment_batch
+from helpers.picture_files import Results, Source
+from helpers.visualize import label_colours, overlay
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import BaseImageProcessor, PreTrainedModel
+
+DONE, FAILED, SKIPPED = "done", "failed", "skipped"
+_MOST_PIXELS = 2**25  # decoded in a batch: 100 MB of RGB; a larger picture is a batch of its own
+
+
+class Segmenter:
+    """A model, and all that its results depend on.
+
+    Args:
+        model: semantic segmentation model of at most 255 labels, on any device.
+        image_processor: the one that the model was trained with.
+        alpha: share of colour in overlays; None: no overlays.
+        batch_size: pictures or frames that go through the model together.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        image_processor: BaseImageProcessor,
+        alpha: float | None = 0.5,
+        batch_size: int = 8,
+    ) -> None:
+        self.model, self.image_processor = model, image_processor
+        self.alpha, self.batch_size = alpha, batch_size
+        self.palette = label_colours(model.config.num_labels)
+        self.names = [
+            str(model.config.id2label.get(label, label)).strip()
+            for label in range(model.config.num_labels)
+        ]
+
+    def settings(self) -> dict[str, Any]:
+        """All that the results depend on, as JSON."""
+        digest = hashlib.sha256(json.dumps(self.names).encode())
+        preprocessing = self.image_processor.to_dict()
+        digest.update(json.dumps(preprocessing, sort_keys=True, default=str).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return {"alpha": self.alpha, "weights": digest.hexdigest()[:16]}
+
+    def segment(self, images: Sequence[Image.Image]) -> list[np.ndarray]:
+        """As `helpers.inference.segment_batch`."""
+        return segment_batch(images, self.model, self.image_processor)
+
+    def shares(self, areas: np.ndarray) -> dict[str, float]:
+        """Areas of all labels as shares of their sum by class name, the largest first."""
+        found: dict[str, float] = {}
+        for label in np.flatnonzero(areas):  # two labels may have one name
+            name = self.names[label]
+            found[name] = found.get(name, 0) + int(areas[label])
+        total = int(areas.sum())
+        ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+        return {name: round(area / total, 6) for name, area in ordered}
+
+
+def segment_files(
+    sources: Sequence[Source], results: Results, segmenter: Segmenter
+) -> Iterator[tuple[Source, str, str]]:
+    """Segment what is not finished: decode, predict and write side by side, in constant memory.
+
+    Args:
+        sources: of `find_sources`.
+        results: opened with the segmenter's settings.
+
+    Yields:
+        For each source, when it is through: itself, "done", "skipped" (finished before) or
+        "failed", and why it failed.
+
+    Raises:
+        OSError: a result cannot be written, as on a full disk.
+    """
+    pictures, videos = [], []
+    for source in sources:
+        name = results.claim(source)
+        endings = _endings(source, segmenter)
+        if results.is_finished(source, name, endings):
+            yield source, SKIPPED, ""
+        else:
+            (videos if source.is_video else pictures).append((source, name))
+    batches = _batches(pictures, segmenter.batch_size)
+    with ThreadPoolExecutor() as pool:
+
+        def decode(batch: list[tuple[Source, PurePath]]) -> list[tuple]:
+            return [(*one, pool.submit(load_picture, one[0].path)) for one in batch]
+
+        coming, writing = decode(next(batches, [])), []
+        while coming:
+            current, coming = coming, decode(next(batches, []))
+            readable = []
+            for source, name, future in current:
+                try:
+                    readable.append((source, name, future.result()))
+                except Exception as error:
+                    yield source, FAILED, sentence(error)
+            label_maps = segmenter.segment([image for _, _, image in readable])
+            yield from _written(writing)  # the batch before: so many pictures wait, not more
+            writing = [
+                (one[0], pool.submit(_write_picture, results, segmenter, *one, label_map))
+                for one, label_map in zip(readable, label_maps, strict=True)
+            ]
+        yield from _written(writing)
+    yield from _segment_videos(videos, results, segmenter)
+
+
+def _batches(
+    pictures: Sequence[tuple[Source, PurePath]], size: int
+) -> Iterator[list[tuple[Source, PurePath]]]:
+    """At most `size` pictures at a time, and fewer of huge ones."""
+    batch, pixels = [], 0
+    for one in pictures:
+        area = _pixels(one[0].path)
+        if batch and (len(batch) == size or pixels + area > _MOST_PIXELS):
+            yield batch
+            batch, pixels = [], 0
+        batch.append(one)
+        pixels += area
+    if batch:
+        yield batch
+
+
+def _pixels(file: Path) -> int:
+    """Of a picture, read from the beginning of its file; 0 where that is impossible."""
+    try:
+        if not file.is_file():  # reading a pipe would wait for ever
+            return 0
+        with Image.open(file) as image:
+            return image.width * image.height
+    except Exception:
+        return 0
+
+
+def _endings(source: Source, segmenter: Segmenter) -> dict[str, str]:
+    labels = {} if source.is_video else {"labels": ".png"}
+    shown = {"overlays": ".mp4" if source.is_video else ".jpg"}
+    return labels | ({} if segmenter.alpha is None else shown)
+
+
+def _write_picture(
+    results: Results,
+    segmenter: Segmenter,
+    source: Source,
+    name: PurePath,
+    image: Image.Image,
+    label_map: np.ndarray,
+) -> None:
+    indexed = Image.fromarray(label_map)
+    indexed.putpalette(segmenter.palette.tobytes())
+    results.write(name, "labels", ".png", indexed.save)
+    if segmenter.alpha is not None:
+        shown = overlay(image, label_map, segmenter.alpha, segmenter.palette)
+        shown.thumbnail((65_500, 65_500))  # JPEG has no longer ones
+        # JPEG: a PNG of a photograph takes longer to write than to predict. Full colour
+        # resolution, or the borders between classes would blur.
+        results.write(
+            name, "overlays", ".jpg", lambda file: shown.save(file, quality=90, subsampling=0)
+        )
+    areas = np.array(indexed.histogram()[: len(segmenter.names)])
+    results.finish(
+        source, name, width=image.width, height=image.height, shares=segmenter.shares(areas)
+    )
+
+
+def _written(writing: list[tuple[Source, Future]]) -> Iterator[tuple[Source, str, str]]:
+    for source, future in writing:
+        future.result()
+        yield source, DONE, ""
+
+
+def _segment_videos(
+    videos: Sequence[tuple[Source, PurePath]], results: Results, segmenter: Segmenter
+) -> Iterator[tuple[Source, str, str]]:
+    if videos and not find_spec("av"):
+        # Said once, counted for each.
+        why = f"{videos[0][0].path} and any other video needs a package to be read: pip install av"
+        for source, _ in videos:
+            yield source, FAILED, why
+            why = ""
+        return
+    for source, name in videos:
+        from helpers.videos import segment_video  # it imports av
+
+        try:
+            segment_video(source, name, results, segmenter)
+        except ValueError as error:
+            yield source, FAILED, sentence(error)
+        else:
+            yield source, DONE, ""
+
+
+def sentence(error: BaseException) -> str:
+    """The first line of what a library has to say."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,149 @@
+"""How a row is measured: equal results first, then both sides in turns, then medians."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+KEYS = ("row", "other", "ours", "theirs", "ratio", "unit")
+"""What `build/benchmarks.json` holds of each row. Rows may also carry
+
+* `goal`: what the row is to show, such as "30 ×", for the table;
+* `skipped`: why there is nothing measured (then `row` is the only other key);
+* `curve`: {"x": [...], "y": [...], "label": ..., "panel": ...} for the plot.
+"""
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class Unequal(AssertionError):
+    """The two sides of a row do not do the same: there is nothing to time."""
+
+
+def compare(
+    row: str,
+    ours: Callable[[], Any],
+    others: Mapping[str, Callable[[], Any]],
+    check: Callable[[Any, Any], None],
+    *,
+    rounds: int,
+    unit: str = "s",
+    per: float = 1.0,
+    goals: Mapping[str, str] | None = None,
+) -> list[Row]:
+    """Time our way and others' by turns, so that a busy machine is busy for all of them.
+
+    Args:
+        row: what is done.
+        ours, others: functions without arguments; others by name.
+        check: called with our result and each other's; raises AssertionError if they differ.
+            That first call is the warm-up of both.
+        rounds: timed calls of each; the medians are reported.
+        unit: of the times reported: "s" or "ms", with what they are for ("ms a map").
+        per: how many of these a call does.
+        goals: by name of the other, such as "30 ×".
+
+    Returns:
+        One row for each other.
+
+    Raises:
+        Unequal: results differ; nothing has been timed.
+    """
+    expected = ours()
+    for name, other in others.items():
+        try:
+            check(expected, other())
+        except AssertionError as error:
+            raise Unequal(f"{row}: ours and {name} do not give the same: {error}") from error
+    ways = {"": ours, **others}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            seconds[name].append(timed(way))
+    scale = (1000 if unit.startswith("ms") else 1) / per
+    medians = {name: statistics.median(times) * scale for name, times in seconds.items()}
+    return [
+        faster(row, name, medians[""], medians[name], unit, (goals or {}).get(name, ""))
+        for name in others
+    ]
+
+
+def faster(row: str, other: str, ours: float, theirs: float, unit: str, goal: str = "") -> Row:
+    """A row of two costs (seconds, bytes): the ratio says how many times less ours is."""
+    return Row(
+        row=row, other=other, ours=ours, theirs=theirs, ratio=theirs / ours, unit=unit, goal=goal
+    )
+
+
+def alone(row: str, ours: float, unit: str, goal: str = "") -> Row:
+    """A row without another side."""
+    return Row(row=row, other=None, ours=ours, theirs=None, ratio=None, unit=unit, goal=goal)
+
+
+def skipped(row: str, reason: str) -> Row:
+    """A row that this machine cannot measure, and why."""
+    return Row(row=row, skipped=reason)
+
+
+def timed(way: Callable[[], Any]) -> float:
+    """Seconds of one call."""
+    begin = time.perf_counter()
+    way()
+    return time.perf_counter() - begin
+
+
+def in_child(code: str, **variables: str) -> tuple[float, Any]:
+    """Run Python code in a fresh process, from the repository's root.
+
+    Args:
+        code: the last line that it prints, if any, is read as JSON.
+        variables: of the environment, beside our own.
+
+    Returns:
+        Seconds from start to end, and what it printed.
+
+    Raises:
+        RuntimeError: the code failed.
+    """
+    begin = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds = time.perf_counter() - begin
+    if done.returncode:
+        raise RuntimeError(f"a benchmark's process failed:\n{done.stderr[-3000:]}")
+    *_, last = ["null", *done.stdout.splitlines()]
+    return seconds, json.loads(last)
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held so far, MB."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # `getrusage` would count what the parent held when it forked
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def photographs() -> Path | None:
+    """The folder of real photographs in ADEChallengeData2016 layout, if this machine has one."""
+    given = os.environ.get("SEG_TEST_DATA")
+    folder = Path(given) if given else REPOSITORY.parent / "shared" / "ade20k"
+    return folder.resolve() if (folder / "images" / "training").is_dir() else None

@@ -1,0 +1,159 @@
+"""What `make bench` writes: JSON, a table, a plot, and the README's copy of the table."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.benchmarks.measuring import KEYS, Row
+
+BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+"""What stands between these two lines of the README is written by `make bench README=yes`."""
+
+
+def write(rows: Sequence[Row], folder: Path) -> None:
+    """Write benchmarks.json, .md and .png into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    measured = [{key: row[key] for key in KEYS} for row in rows if "skipped" not in row]
+    text = json.dumps(measured, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "benchmarks.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "benchmarks.md").write_text(table(rows), encoding="utf-8")
+    draw(rows, folder / "benchmarks.png")
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as Markdown: date and machine, the table, then what could not be measured."""
+    lines = [
+        f"Measured on {datetime.date.today():%-d %B %Y}, {machine()}. Medians after a warm-up; "
+        "each row's two sides take turns and were checked to give equal results.",
+        "",
+        "| what | the other side | ours | theirs | ratio | at least |",
+        "| --- | --- | --: | --: | --: | --: |",
+    ]
+    for row in rows:
+        if "skipped" in row:
+            continue
+        cells = (
+            row["row"],
+            row["other"] or "–",
+            f"{number(row['ours'])} {row['unit']}",
+            "–" if row["theirs"] is None else f"{number(row['theirs'])} {row['unit']}",
+            "–" if row["ratio"] is None else f"{number(row['ratio'])} ×",
+            row.get("goal") or "–",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    absent = [f"- {row['row']}: {row['skipped']}." for row in rows if "skipped" in row]
+    if absent:
+        lines += ["", "Not measured here:", "", *absent]
+    return "\n".join(lines) + "\n"
+
+
+def number(value: float) -> str:
+    """Three digits, and no more than the value deserves: 0.0123, 1.23, 12.3, 123, 1,234."""
+    if value == 0 or not abs(value) < 1e6:
+        return f"{value:g}"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".")
+
+
+def machine() -> str:
+    """Processor, cores, accelerator and the versions that matter, in a line."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parts = [f"{cores} cores of {_processor()}"]
+    if torch.cuda.is_available():
+        parts.append(f"one {torch.cuda.get_device_name()}")
+    parts.append(f"Python {platform.python_version()}")
+    parts += [f"{name} {version(name)}" for name in ("torch", "transformers", "numpy")]
+    return ", ".join(parts)
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def into_readme(rows: Sequence[Row], readme: Path) -> None:
+    """Replace the README's table.
+
+    Raises:
+        ValueError: the README lacks the two lines between which it stands.
+    """
+    text = readme.read_text(encoding="utf-8")
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"{readme} lacks the lines {BEGIN!r} and {END!r}, in this order")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    readme.write_text(f"{before}{BEGIN}\n{table(rows)}{END}{after}", encoding="utf-8")
+
+
+def draw(rows: Sequence[Row], file: Path) -> None:
+    """Plot the ratios as bars and, beside them, how cost grows."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    compared = [row for row in rows if row.get("ratio")]
+    panels: dict[str, list[Row]] = {}
+    for row in rows:
+        if "curve" in row:
+            panels.setdefault(row["curve"]["panel"], []).append(row)
+    bars = max(1, len(compared))
+    figure = plt.figure(
+        figsize=(13, 1.2 + 0.42 * bars + (4.2 if panels else 0)), layout="constrained"
+    )
+    heights = [0.42 * bars + 0.8, *([4.2] if panels else [])]
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    axis = parts[0].subplots()
+    labels = [f"{row['row']}\nbeside {row['other']}" for row in compared]
+    ratios = [row["ratio"] for row in compared]
+    positions = range(len(compared))
+    drawn = axis.barh(positions, ratios, color="#4878a8", height=0.7)
+    axis.bar_label(drawn, [f"{number(ratio)} ×" for ratio in ratios], padding=3, fontsize=9)
+    axis.set_yticks(positions, labels, fontsize=7.5)
+    axis.invert_yaxis()
+    axis.axvline(1, color="0.3", linewidth=1)
+    axis.set(xscale="log", xlabel="times better than the other side (1: equal)")
+    axis.set_title("The course beside what its readers would use otherwise", fontsize=12)
+    axis.margins(x=0.15)
+    axis.spines[["top", "right"]].set_visible(False)
+    if panels:
+        parts[1].suptitle("How cost grows", fontsize=12)
+        axes = parts[1].subplots(1, len(panels), squeeze=False)[0]
+        for axis, (panel, members) in zip(axes, panels.items(), strict=True):
+            for row in members:
+                curve = row["curve"]
+                label = f"{curve['label']}: slope {row['ours']:.2f}"
+                axis.plot(curve["x"], curve["y"], marker="o", markersize=3, label=label)
+            axis.set(xscale="log", yscale="log", xlabel=panel, ylabel="seconds")
+            axis.legend(fontsize=7.5, frameon=False)
+            axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file, dpi=110)
+    plt.close(figure)
+
+
+def print_row(row: Row) -> None:
+    """One line for each row, as soon as it is measured."""
+    if "skipped" in row:
+        print(f"  {row['row']}: skipped, {row['skipped']}", flush=True)
+        return
+    line = f"  {row['row']}: {number(row['ours'])} {row['unit']}"
+    if row["theirs"] is not None:
+        line += f"; {row['other']} {number(row['theirs'])}"
+    if row["ratio"] is not None:
+        line += f"; {number(row['ratio'])} ×"
+    print(line + (f" (at least {row['goal']})" if row.get("goal") else ""), flush=True)
+    sys.stdout.flush()

@@ -1,0 +1,87 @@
+"""Trainings that one process and several must do alike, for test_processes.py.
+
+    torchrun --nproc_per_node N parallel_run.py OUTPUT ENCODER DATA
+
+Trains each of `CASES` anew and stores what was logged, the final weights and the confusion matrix
+in OUTPUT/result.pt. One start for all of them: importing takes longer than training.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from datasets import DatasetDict
+from samples import small_profile
+
+from helpers.data import load_scenes
+from helpers.profiles import Profile
+from helpers.training import SegmentationTrainer, build_trainer
+
+# Training pictures and accumulation steps; batches are of 4. On two processes the last batch
+# gives them 2 + 2, 2 + none, 2 + 1 and 1 + none pictures; of 3 pictures there is no other batch.
+CASES = {
+    "8 pictures": (8, 1),
+    "6 pictures": (6, 1),
+    "7 pictures": (7, 1),
+    "3 pictures": (3, 1),
+    "8 pictures in parts": (8, 2),
+    "9 pictures in parts": (9, 2),
+}
+
+
+def train(
+    profile: Profile, scenes: DatasetDict, output: Path, pictures: int, accumulation: int
+) -> dict[str, Any]:
+    chosen = scenes.copy()
+    chosen["train"] = scenes["train"].select(range(pictures))
+    trainer = build_trainer(
+        profile,
+        chosen,
+        output,
+        augment=False,
+        dropout=False,
+        gradient_accumulation_steps=accumulation,
+        load_best_model_at_end=False,
+        save_strategy="no",
+    )
+    trainer.train()
+    return {
+        "processes": trainer.args.world_size,
+        "history": trainer.state.log_history,
+        "weights": trainer.model.state_dict(),
+        "counts": torch.as_tensor(trainer.compute_metrics.matrix.counts),
+    }
+
+
+def chance(profile: Profile, scenes: DatasetDict, output: Path) -> dict[str, Any]:
+    """What each process draws: the order of the pictures, and a number as dropout would."""
+    trainer: SegmentationTrainer = build_trainer(profile, scenes, output, augment=False)
+    batches = iter(trainer.get_train_dataloader())
+    parts, _ = trainer.get_batch_samples(batches, len(scenes["train"]), trainer.args.device)
+    seen = [
+        round(picture.sum().item(), 2)
+        for part in parts
+        for picture in part["pixel_values"]
+        if "stands_in" not in part
+    ]
+    return {
+        "rank": trainer.args.process_index,
+        "pictures": gather_object(seen),
+        "numbers": gather_object([torch.rand(()).item()]),
+    }
+
+
+def main() -> None:
+    output, encoder, data = map(Path, sys.argv[1:])
+    profile = small_profile(encoder, data)
+    scenes = load_scenes(profile)
+    results = {name: train(profile, scenes, output, *case) for name, case in CASES.items()}
+    results["chance"] = chance(profile, scenes, output)
+    if results["chance"]["rank"] == 0:
+        torch.save(results, output / "result.pt")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,452 @@
+"""Evaluation as papers do it, against a slow, plain implementation that shares no code with it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from datasets import Dataset
+from PIL import Image, ImageOps
+from samples import draw_blocks, small_model, small_processor, write_ade_folder
+from torch.nn.functional import interpolate
+from transformers import BaseImageProcessor, SegformerForSemanticSegmentation
+
+from helpers import evaluation
+from helpers.ade20k import ID2LABEL
+from helpers.data import load_scenes
+from helpers.evaluation import (
+    Protocol,
+    evaluate,
+    main,
+    segment_by_protocol,
+    window_starts,
+)
+from helpers.inference import load_model
+from helpers.profiles import REPOSITORY, get_profile
+from helpers.transforms import resized_size
+
+PROTOCOLS = [
+    Protocol(32),
+    Protocol(32, flip=True),
+    Protocol(48, window=32, stride=11),
+    Protocol(64, window=32, stride=32),
+    Protocol(45, window=33, stride=17, flip=True),
+    Protocol(33, window=200),
+]
+SIZES = [(48, 36), (36, 48), (33, 33), (31, 47), (7, 90), (90, 7), (101, 40), (1, 1), (64, 64)]
+
+
+# --- the plain implementation -------------------------------------------------------------------
+
+
+def plain_resize(maps: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear, pixel by pixel: pixel centres at half positions, the border repeated."""
+    _, old_height, old_width = maps.shape
+    resized = np.empty((len(maps), height, width))
+    for y in range(height):
+        v = min(max((y + 0.5) * old_height / height - 0.5, 0), old_height - 1)
+        above = int(v)
+        below = min(above + 1, old_height - 1)
+        for x in range(width):
+            u = min(max((x + 0.5) * old_width / width - 0.5, 0), old_width - 1)
+            left = int(u)
+            right = min(left + 1, old_width - 1)
+            upper = (1 - u + left) * maps[:, above, left] + (u - left) * maps[:, above, right]
+            lower = (1 - u + left) * maps[:, below, left] + (u - left) * maps[:, below, right]
+            resized[:, y, x] = (1 - v + above) * upper + (v - above) * lower
+    return resized
+
+
+def torch_resize(maps: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The same by torch, for photographs, where pixel by pixel would take minutes."""
+    return interpolate(
+        torch.from_numpy(maps)[None], size=(height, width), mode="bilinear", align_corners=False
+    )[0].numpy()
+
+
+def plain_windows(pixels: torch.Tensor, model, protocol: Protocol, resize) -> np.ndarray:
+    """Logits at the size of `pixels`: walk in steps, move the last window back inside."""
+
+    def forward(part: torch.Tensor) -> np.ndarray:
+        with torch.no_grad():
+            logits = model(pixel_values=part[None]).logits[0].double().numpy()
+        return resize(logits, *part.shape[-2:])
+
+    _, height, width = pixels.shape
+    if protocol.window is None:
+        return forward(pixels)
+    total, seen = np.zeros((model.config.num_labels, height, width)), np.zeros((height, width))
+    top = 0
+    while True:
+        bottom = min(top + protocol.window, height)
+        left = 0
+        while True:
+            right = min(left + protocol.window, width)
+            y, x = max(bottom - protocol.window, 0), max(right - protocol.window, 0)
+            total[:, y:bottom, x:right] += forward(pixels[:, y:bottom, x:right])
+            seen[y:bottom, x:right] += 1
+            if right == width:
+                break
+            left += protocol.stride
+        if bottom == height:
+            break
+        top += protocol.stride
+    assert seen.min() >= 1
+    return total / seen
+
+
+def plain_scores(
+    image: Image.Image, model, processor: BaseImageProcessor, protocol: Protocol, resize
+) -> np.ndarray:
+    """(num_labels, height, width) scores of an upright RGB picture at its own size."""
+    width, height = image.size
+    scale = protocol.short_side / min(width, height)
+    if max(width, height) * scale > 4 * protocol.short_side:
+        scale = 4 * protocol.short_side / max(width, height)
+    new_width, new_height = (max(32, round(side * scale + 1e-9)) for side in (width, height))
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # bytes stay bytes
+    pixels = interpolate(
+        pixels, size=(new_height, new_width), mode="bilinear", antialias=True, align_corners=False
+    )[0].float()
+    mean = torch.tensor(processor.image_mean)[:, None, None]
+    pixels = (pixels / 255 - mean) / torch.tensor(processor.image_std)[:, None, None]
+    scores = resize(plain_windows(pixels, model, protocol, resize), height, width)
+    if not protocol.flip:
+        return scores
+    mirrored = plain_windows(pixels.flip(-1), model, protocol, resize)[:, :, ::-1]
+    mirrored = resize(np.ascontiguousarray(mirrored), height, width)
+    return (np.exp(scores) / np.exp(scores).sum(axis=0)) + (
+        np.exp(mirrored) / np.exp(mirrored).sum(axis=0)
+    )
+
+
+def assert_best_classes(labels: np.ndarray, scores: np.ndarray) -> None:
+    """Each label has the highest score, or one as good as that up to 32-bit rounding."""
+    assert labels.shape == scores.shape[1:]
+    chosen = np.take_along_axis(scores, labels[None], axis=0)[0]
+    assert (scores.max(axis=0) - chosen).max() < 1e-4
+    assert (labels == scores.argmax(axis=0)).mean() > 0.999
+
+
+# --- one picture --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model() -> SegformerForSemanticSegmentation:
+    """Random weights, the head's large enough that classes differ clearly from pixel to pixel."""
+    model = small_model(num_labels=9).eval()
+    with torch.no_grad():
+        model.decode_head.classifier.weight *= 20
+    return model
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_a_picture_of_any_size_is_segmented_as_the_plain_way_does(
+    model: SegformerForSemanticSegmentation, protocol: Protocol, size: tuple[int, int]
+) -> None:
+    noise = np.random.default_rng(size).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    image = Image.blend(Image.fromarray(noise), draw_blocks(1, (90, 90))[0].resize(size), 0.6)
+    labels = segment_by_protocol(image, model, small_processor(), protocol).numpy()
+    scores = plain_scores(image, model, small_processor(), protocol, plain_resize)
+    assert_best_classes(labels, scores)
+    if min(size) > 30:
+        assert len(np.unique(labels)) > 2  # else any map would do
+
+
+def test_pictures_of_any_mode_and_orientation(
+    model: SegformerForSemanticSegmentation, tmp_path: Path
+) -> None:
+    image, _ = draw_blocks(1, (48, 36))
+    protocol = Protocol(40, window=32, flip=True)
+    for mode in ("L", "P", "RGBA", "CMYK", "1", "LA"):
+        odd = image.convert(mode)
+        labels = segment_by_protocol(odd, model, small_processor(), protocol)
+        plain = segment_by_protocol(odd.convert("RGB"), model, small_processor(), protocol)
+        assert torch.equal(labels, plain), mode
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as turned:
+        assert turned.size == (36, 48)
+        labels = segment_by_protocol(turned, model, small_processor(), protocol)
+    assert torch.equal(labels, segment_by_protocol(image, model, small_processor(), protocol))
+
+
+@pytest.mark.parametrize("most_values", [1, 3000, 10**9])
+def test_rows_at_a_time_are_the_two_interpolations(most_values: int) -> None:
+    logits = torch.randn(5, 9, 12, generator=torch.Generator().manual_seed(0))
+    strips = list(evaluation._enlarged(logits, (35, 47), (61, 40), most_values))
+    expected = torch_resize(torch_resize(logits.numpy(), 35, 47), 61, 40)
+    np.testing.assert_allclose(torch.cat(strips, dim=1).numpy(), expected, atol=1e-5)
+    assert len(strips) == {1: 61, 3000: 5, 10**9: 1}[most_values]
+
+
+@pytest.mark.parametrize(
+    ("size", "short_side", "expected"),
+    [
+        ((512, 683), 512, (512, 683)),
+        ((683, 512), 512, (683, 512)),
+        ((256, 341), 512, (512, 682)),
+        ((1500, 2000), 512, (512, 683)),
+        ((500, 4000), 512, (256, 2048)),  # a panorama: its long side decides
+        ((1, 1000), 512, (2, 2048)),
+        ((192, 256), 128, (128, 171)),
+    ],
+)
+def test_pictures_keep_their_shape(
+    size: tuple[int, int], short_side: int, expected: tuple[int, int]
+) -> None:
+    assert resized_size(size, short_side) == expected
+    assert resized_size(size, short_side, smallest=32) == (max(32, expected[0]), expected[1])
+
+
+def test_windows_cover_a_side_and_no_more() -> None:
+    assert window_starts(683, 512, 341) == [0, 171]
+    assert window_starts(1024, 512, 341) == [0, 341, 512]
+    assert window_starts(1024, 512, 512) == [0, 512]
+    assert window_starts(300, 512, 341) == [0]
+    for length in range(1, 60):
+        for window in (1, 7, 16):
+            for stride in range(1, window + 1):
+                starts = window_starts(length, window, stride)
+                covered = {i for start in starts for i in range(start, start + window)}
+                assert set(range(length)) <= covered
+                assert len(set(starts)) == len(starts)
+                assert starts[-1] + window == max(length, window)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"short_side": 31}, "short_side is 31, expected at least 32 pixels"),
+        ({"window": -1}, "window is -1"),
+        ({"window": 32, "stride": 0}, "stride is 0, expected at least 1"),
+        ({"stride": 5}, "stride is 5 and there is no window"),
+        ({"window": 32, "stride": 33}, "pixels between the windows would be seen by none"),
+    ],
+)
+def test_a_protocol_that_makes_no_sense_is_refused(settings: dict[str, int], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Protocol(**settings)
+
+
+def test_two_thirds_of_the_window_is_the_usual_stride() -> None:
+    assert Protocol(512, window=512).stride == 341
+    assert str(Protocol(512, 512, flip=True)) == (
+        "short side 512, windows of 512, stride 341, with flip"
+    )
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_model_is_left_as_it_was(training: bool) -> None:
+    model = small_model().train(training)
+    image, _ = draw_blocks(1)
+    one, other = (
+        segment_by_protocol(image, model, small_processor(), Protocol(32)) for _ in range(2)
+    )
+    assert torch.equal(one, other)  # no dropout
+    assert model.training is training
+
+
+# --- a data set ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "protocol", [Protocol(128), Protocol(128, 96, 64, flip=True)], ids=["whole", "windows, flip"]
+)
+def test_real_photographs_are_counted_as_the_plain_way_does(
+    ade20k_dir: Path, protocol: Protocol
+) -> None:
+    """Pixel by pixel, in Python, on three photographs of different sizes."""
+    profile = replace(get_profile("tiny"), dataset=str(ade20k_dir))
+    scenes = load_scenes(profile, check=False)["test"]
+    sizes = {scene["image"].size: index for index, scene in enumerate(scenes)}
+    scenes = scenes.select(sorted(sizes.values())[:3])
+    model, processor = load_model(profile.finetuned_model)
+    counted, differing = Counter(), 0
+    for scene in scenes:
+        image = ImageOps.exif_transpose(scene["image"]).convert("RGB")
+        scores = plain_scores(image, model, processor, protocol, torch_resize)
+        annotation = np.asarray(scene["annotation"])
+        pairs = zip(
+            annotation.ravel().tolist(), scores.argmax(axis=0).ravel().tolist(), strict=True
+        )
+        counted.update((value - 1, label) for value, label in pairs if value > 0)
+    matrix = evaluate(scenes, model, processor, protocol)
+    assert matrix.counts.sum() == sum(counted.values()) > 100_000
+    for (reference, prediction), count in counted.items():
+        differing += abs(int(matrix.counts[reference, prediction]) - count)
+    # Two classes that are equal up to the seventh digit, in a few pixels of a million.
+    assert differing <= 1e-4 * matrix.counts.sum()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven test pictures, which two processes cannot share equally."""
+    return write_ade_folder(tmp_path_factory.mktemp("scenes"), train=1, test=7)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model with ADE20K's labels, and its image processor, as a folder."""
+    path = tmp_path_factory.mktemp("model")
+    small_model().save_pretrained(path)
+    small_processor().save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def scenes(folder: Path) -> Dataset:
+    return load_scenes(replace(get_profile("tiny"), dataset=str(folder)))["test"]
+
+
+def test_workers_change_nothing(scenes: Dataset, saved: Path) -> None:
+    model, processor = load_model(saved)
+    protocol = Protocol(32, flip=True)
+    alone = evaluate(scenes, model, processor, protocol)
+    helped = evaluate(scenes, model, processor, protocol, num_workers=2)
+    assert alone.counts.sum() > 0
+    assert (alone.counts == helped.counts).all()
+
+
+def test_two_processes_count_each_picture_once(
+    folder: Path, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--model", str(saved), "--max-pictures", "5", "--window", "32", "--json"]
+    monkeypatch.setenv("SEG_DATA", str(folder))
+    assert main([*options, str(tmp_path / "1.json")]) == 0
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"),
+            *("-m", "helpers.evaluation", *options, str(tmp_path / "2.json")),
+        ],
+        cwd=REPOSITORY,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("mean_iou") == 1  # one process speaks
+    one, two = (json.loads((tmp_path / f"{n}.json").read_text(encoding="utf-8")) for n in (1, 2))
+    assert (one.pop("processes"), two.pop("processes")) == (1, 2)
+    assert one.pop("seconds") > 0
+    assert two.pop("seconds") > 0
+    assert one == two
+    assert one["labelled_pixels"] > 0
+
+
+def test_memory_does_not_grow_with_the_number_of_pictures(saved: Path) -> None:
+    """What the guide's evaluation keeps of one picture, its logits, would be 8 MB each here."""
+    model, processor = load_model(saved)
+    pictures = [draw_blocks(seed, (120, 110)) for seed in range(4)]
+    repeated = Dataset.from_dict({"index": list(range(60))}).with_transform(
+        lambda rows: {
+            "image": [pictures[index % 4][0] for index in rows["index"]],
+            "annotation": [pictures[index % 4][1] for index in rows["index"]],
+        }
+    )
+    protocol = Protocol(64, window=48)
+    evaluate(repeated.select(range(8)), model, processor, protocol)
+    process, before = psutil.Process(), psutil.Process().memory_info().rss
+    evaluate(repeated, model, processor, protocol)
+    grown = (process.memory_info().rss - before) / 2**20
+    assert grown < 60, f"{grown:.0f} MiB"  # kept logits: 60 x 7.9 MB = 475 MB
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEG_DATA", str(folder))
+
+
+@pytest.mark.usefixtures("on_folder")
+def test_the_command_tells_scores_and_writes_them(
+    saved: Path, scenes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "scores.json"
+    assert main(["--model", str(saved), "--max-pictures", "4", "--json", str(file)]) == 0
+    told = capsys.readouterr().out
+    model, processor = load_model(saved)
+    matrix = evaluate(scenes.select(range(4)), model, processor, Protocol(32))
+    expected = matrix.compute()
+    assert f"mean_iou          {expected['mean_iou']:.4f}" in told
+    assert "on 4 pictures" in told
+    assert "short side 32, whole pictures" in told  # the size of the model's input
+    result = json.loads(file.read_text(encoding="utf-8"))
+    assert result["mean_iou"] == expected["mean_iou"]
+    assert result["labelled_pixels"] == matrix.counts.sum()
+    assert result["protocol"] == {"short_side": 32, "window": None, "stride": None, "flip": False}
+    absent = np.flatnonzero(np.isnan(expected["per_category_iou"]))
+    assert result["iou"][ID2LABEL[absent[0]]] is None  # NaN is not JSON
+    assert len(result["iou"]) == 150
+
+
+@pytest.mark.usefixtures("on_folder")
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--profile", "huge"], "unknown profile 'huge'"),
+        (["--model", "nowhere/at-all"], "nowhere/at-all is loaded from the Hugging Face Hub"),
+    ],
+)
+def test_what_is_missing_is_told_in_one_sentence(
+    options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(options) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert told in line
+
+
+def test_a_broken_picture_is_named_before_anything_is_scored(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_ade_folder(tmp_path / "scenes", train=1, test=2)
+    picture = folder / "images" / "validation" / "scene_1001.jpg"
+    picture.write_bytes(picture.read_bytes()[:300])
+    monkeypatch.setenv("SEG_DATA", str(folder))
+    assert main(["--model", str(saved)]) == 1
+    assert str(picture) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--short-side", "0"],
+        ["--stride", "5"],
+        ["--window", "50", "--stride", "60"],
+        ["--window", "0"],
+        ["--max-pictures", "0"],
+        ["--num-workers", "-1"],
+        ["--json", "no/such/folder/scores.json"],
+        ["--tta"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_options_are_refused_before_anything_is_loaded(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(options)
+    assert stop.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_help_tells_options_and_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    told = capsys.readouterr().out
+    for part in ("python -m helpers.evaluation", "--short-side", "--window", "--flip", "--json"):
+        assert part in told
+    assert "Exit status" in told

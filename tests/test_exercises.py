@@ -1,0 +1,337 @@
+"""The exercises' checks: solutions pass, wrong answers get a fitting hint, nothing crashes.
+
+The solutions are those that fold out in the notebooks, so what a reader sees is what is tested.
+"""
+
+import ast
+import random
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+from transformers import get_polynomial_decay_schedule_with_warmup
+from wrong_answers import WRONG
+
+from helpers import exercises
+from helpers.ade20k import ID2LABEL, PALETTE
+from helpers.exercises.core import compare, describe
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+CHECKS = sorted(name for name in exercises.__all__ if name.startswith("check_"))
+
+
+class Exercise(NamedTuple):
+    """One exercise of a notebook: its stub with the check's call, and the solution below it."""
+
+    notebook: str
+    check: str
+    stub: str
+    stored: str
+    call: str
+    solution: str
+    names: dict[str, str]  # each name that the set-up cell imports, and the import
+
+
+def imports(cell: str) -> dict[str, str]:
+    """Name to import statement, for all that a cell imports."""
+    found = {}
+    for node in ast.walk(ast.parse(cell)):
+        for alias in getattr(node, "names", ()) if isinstance(node, ast.ImportFrom) else ():
+            found[alias.asname or alias.name] = f"from {node.module} import {ast.unparse(alias)}"
+        for alias in node.names if isinstance(node, ast.Import) else ():
+            found[alias.asname or alias.name] = f"import {ast.unparse(alias)}"
+    return found
+
+
+def read_exercises() -> list[Exercise]:
+    """All exercises of all notebooks, in order."""
+    found = []
+    for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        # The second of the two: the first one fetches the course.
+        setup = [cell.source for cell in cells if "setup" in cell.metadata.get("tags", [])][1]
+        for cell, following in pairwise(cells):
+            calls = re.findall(r"^exercises\.(check_\w+)\(.*\)$", cell.source, flags=re.MULTILINE)
+            if cell.cell_type != "code" or not calls:
+                continue
+            (check,) = calls
+            solution = re.search(r"```python\n(.*?)```", following.source, flags=re.DOTALL)
+            found.append(
+                Exercise(
+                    notebook=path.stem,
+                    check=check,
+                    stub=cell.source,
+                    stored="".join(output.get("text", "") for output in cell.outputs),
+                    call=next(line for line in cell.source.splitlines() if check in line),
+                    solution=solution[1] if solution else "",
+                    names=imports(setup),
+                )
+            )
+    return found
+
+
+EXERCISES = read_exercises()
+each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.check)
+
+
+def namespace(exercise: Exercise) -> dict[str, Any]:
+    """What the set-up cell imports of what the exercise uses; nothing else of the notebook."""
+    space: dict[str, Any] = {"label2id": exercises.labels.LABEL2ID, "id2label": ID2LABEL}
+    space["ignore_index"] = 255  # notebook 02 gives these three facts short names
+    for name, statement in exercise.names.items():
+        if re.search(rf"\b{name}\b", exercise.stub + exercise.solution):
+            exec(statement, space)
+    return space
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a check printed."""
+    printed = capsys.readouterr().out
+    assert printed.endswith("\n")
+    assert printed.count("\n") == 1
+    assert len(printed) < 420, "nobody reads a line that long"
+    return printed.strip()
+
+
+def test_every_check_belongs_to_an_exercise() -> None:
+    assert sorted(exercise.check for exercise in EXERCISES) == CHECKS
+
+
+@each_exercise
+def test_the_stub_runs_as_given_and_says_not_yet(exercise: Exercise, capsys) -> None:
+    exec(exercise.stub, namespace(exercise))
+    assert (line := told(capsys)).startswith("Not yet: ")
+    assert exercise.stored.strip() == line
+
+
+@each_exercise
+def test_the_notebooks_solution_is_accepted(exercise: Exercise, capsys) -> None:
+    space = namespace(exercise)
+    exec(exercise.stub, space)
+    capsys.readouterr()
+    exec(exercise.solution, space)
+    exec(exercise.call, space)
+    assert re.match(r"Correct: \w.{60,}\.$", told(capsys))
+
+
+# --- other right answers --------------------------------------------------------------------------
+
+
+def uint8_all_the_way(annotation: np.ndarray) -> np.ndarray:
+    if ((annotation < 0) | (annotation > 150)).any():
+        raise ValueError
+    return annotation.astype(np.uint8) - np.uint8(1)
+
+
+def flip_one_call(image: Image.Image, annotation: Image.Image) -> Any:
+    return v2.RandomHorizontalFlip()(image, annotation)
+
+
+def flip_arrays(image: Image.Image, annotation: Image.Image) -> Any:
+    if random.random() < 0.5:
+        return np.fliplr(image), np.fliplr(annotation)
+    return [image, annotation]
+
+
+def scheduled(step: int, peak: float, warmup: int, total: int) -> float:
+    """What `Trainer` uses for `lr_scheduler_type="polynomial"` with power 1."""
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
+    schedule = get_polynomial_decay_schedule_with_warmup(optimiser, warmup, total)
+    return schedule.lr_lambdas[0](step) * peak
+
+
+ALSO_RIGHT: list[tuple[str, Any]] = [
+    ("check_areas_and_cars", (3.0, np.int64(3), 7)),
+    ("check_splitting_threshold", (0.71,)),
+    ("check_splitting_threshold", (np.float32(0.8),)),
+    ("check_count_things", (lambda p: {
+        ID2LABEL[k]: np.int64(len({i for c, i in p.reshape(-1, 2).tolist() if c == k and i}))
+        for k in {c for c, i in p.reshape(-1, 2).tolist() if i}
+    },)),
+    ("check_mislabelled_class", (" Person",)),
+    ("check_reduce_labels", (uint8_all_the_way,)),
+    ("check_random_flip", (flip_one_call,)),
+    ("check_random_flip", (flip_arrays,)),
+    ("check_iou", (lambda p, r: np.divide((p & r).sum(), (p | r).sum()),)),
+    ("check_iou", (lambda p, r: torch.tensor(float((p & r).sum() / (p | r).sum())),)),
+    ("check_two_pixels", ([[0, 0, 1, 1], [0, 0, 1, 2], [0, 2, 1, 1], [2, 2, 2, 1]],)),
+    ("check_logits_shape", ([8, 19, 96, 128],)),
+    ("check_logits_shape", (torch.Size([8, 19, 96, 128]),)),
+    ("check_learning_rate", (scheduled,)),
+    ("check_target_size", ([480, 640],)),
+    ("check_mirror_average", (lambda a, b: torch.stack([a, b.flip(dims=[3])]).mean(0),)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("check", "answer"), ALSO_RIGHT, ids=lambda v: v if v in CHECKS else "")
+def test_other_right_answers_are_accepted(check: str, answer: tuple, capsys) -> None:
+    getattr(exercises, check)(*answer)
+    assert told(capsys).startswith("Correct: ")
+
+
+# --- wrong answers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("check", "answer", "hint"), WRONG, ids=[f"{c}-{h}" for c, _, h in WRONG])
+def test_a_wrong_answer_gets_a_fitting_hint(check: str, answer: tuple, hint: str, capsys) -> None:
+    getattr(exercises, check)(*answer)
+    line = told(capsys)
+    assert line.startswith("Not yet: ")
+    assert hint.casefold() in line.casefold()
+    getattr(exercises, check)(*answer)
+    assert told(capsys) == line, "the same answer got another line"
+
+
+def test_every_check_is_tested_with_three_wrong_answers() -> None:
+    for check in CHECKS:
+        assert sum(name == check for name, _, _ in WRONG) >= 3, check
+
+
+# --- whatever a learner may return ----------------------------------------------------------------
+
+
+class Hostile:
+    """Fails at whatever NumPy asks it."""
+
+    def __array__(self, *_: Any, **__: Any) -> None:
+        raise RuntimeError("no")
+
+    def detach(self) -> None:
+        raise RuntimeError("no")
+
+
+class OddError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no message either")
+
+
+def fails(*_: Any) -> None:
+    raise KeyError("wall at 0x7f00deadbeef\nand more")
+
+
+def fails_oddly(*_: Any) -> None:
+    raise OddError
+
+
+VALUES = [
+    *(None, ..., "text", "", 3.5, True, float("nan"), 10**400, 1j, b"\0", object(), Hostile()),
+    *(
+        [],
+        {},
+        [[1], [2, 3]],
+        [Hostile()] * 2,
+        (None, None),
+        ("a", "b"),
+        {"car": None},
+        {1: 2, "a": 3},
+    ),
+    *(np.array(["a"]), np.array(None), np.zeros((0, 0)), torch.zeros(0), Image.new("RGB", (2, 2))),
+]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_no_answer_makes_a_check_fail(check: str, capsys) -> None:
+    count = getattr(exercises, check).__wrapped__.__code__.co_argcount
+    for value in VALUES:
+        for answer in (value, lambda *_, value=value: value, lambda value=value: value):
+            getattr(exercises, check)(*[answer] * count)
+            line = told(capsys)
+            assert line.startswith("Not yet: "), value
+            assert "0x7" not in line
+
+
+@pytest.mark.parametrize(
+    "check", [c for c in CHECKS if any(callable(a[0]) for n, a, _ in WRONG if n == c)]
+)
+def test_an_error_in_the_learners_function_is_named(check: str, capsys) -> None:
+    getattr(exercises, check)(fails)
+    assert "the function raises KeyError: 'wall at 0x...\\nand more'" in told(capsys)
+    getattr(exercises, check)(fails_oddly)
+    assert "the function raises OddError" in told(capsys)
+
+
+def test_a_check_leaves_the_notebooks_dice_alone(capsys) -> None:
+    def throws() -> list[float]:
+        return [float(torch.rand(())), random.random(), float(np.random.random())]  # noqa: NPY002
+
+    def seeded() -> None:
+        torch.manual_seed(5)
+        random.seed(5)
+        np.random.seed(5)  # noqa: NPY002
+
+    seeded()
+    expected = throws()
+    for exercise in EXERCISES:
+        space = namespace(exercise)
+        exec(exercise.stub, space)
+        seeded()
+        exec(exercise.call, space)
+        assert throws() == expected, exercise.check
+    capsys.readouterr()
+
+
+# --- the shared core ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "said"),
+    [
+        ([1, 2], np.array([1, 2]), ""),
+        (np.array([1.0, np.nan]), np.array([1.0, np.nan]), ""),
+        (torch.tensor([1, 2], requires_grad=False), np.array([1, 2]), ""),
+        (torch.ones(2, requires_grad=True), np.ones(2), ""),
+        (0.5, 0.5, ""),
+        (
+            np.array([1, 5, 3]),
+            np.array([1, 2, 3]),
+            "1 of 3 values differs, the first at [1]: 5",
+        ),
+        (np.zeros(2, np.uint8), np.full(2, 255, np.uint8), "the first at [0]: 0, expected 255"),
+        (np.ones(3), np.ones((3, 1)), "the shape is (3,), expected (3, 1)"),
+        (np.ones(1), 1.0, "the shape is (1,), expected that of one number"),
+        (np.ones(2, np.int32), np.ones(2, np.uint8), "the dtype is int32, expected uint8"),
+        (np.ones(2), np.ones(2, bool), "the dtype is float64, expected bool"),
+        (np.array([0.5, 0.501]), np.array([0.5, 0.5]), "near: they differ by 0.001 at most"),
+        (None, np.ones(2), "the result is None (is there a `return`?), expected an array"),
+    ],
+)
+def test_a_comparison_says_what_differs_first(answer: Any, expected: Any, said: str) -> None:
+    assert (said in compare(answer, expected)) if said else compare(answer, expected) == ""
+
+
+def test_a_comparison_may_be_approximate() -> None:
+    assert compare(0.5001, 0.5, tolerance=1e-3) == ""
+    assert "0.5001, expected 0.5" in compare(0.5001, 0.5, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("value", VALUES, ids=range(len(VALUES)))
+def test_a_value_is_described_without_addresses(value: Any) -> None:
+    assert describe(value)
+    assert not re.search("0x[0-9a-f]{6}", describe(value))
+
+
+# --- what the exercises claim ---------------------------------------------------------------------
+
+
+def test_the_thresholds_that_split_the_cars_are_those_that_are_told() -> None:
+    from scipy import ndimage
+
+    probability = exercises.car_probability()
+    near, far = probability[2:], probability[:2]
+    for threshold in np.arange(0.05, 1.0, 0.01):
+        parted = ndimage.label(near > threshold)[1] == 2
+        seen = bool((far > threshold).any())
+        assert (parted and seen) == (0.71 - 1e-9 <= threshold < 0.83 - 1e-9), threshold
+
+
+def test_sidewalks_colour_in_the_guides_palette_stands_for_person() -> None:
+    guide_palette = np.vstack([[0, 0, 0], PALETTE])
+    (label,) = np.flatnonzero((guide_palette[:150] == PALETTE[11]).all(axis=1))
+    assert (ID2LABEL[11], ID2LABEL[int(label)]) == ("sidewalk", "person")

@@ -1,0 +1,66 @@
+"""`--report-to tensorboard`: event files hold the curves; a clear word without the package."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from samples import save_encoder, small_profile, write_ade_folder
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from helpers import profiles, training
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Arguments of a run of four steps of a small model."""
+    encoder, folder = save_encoder(tmp_path / "encoder"), write_ade_folder(tmp_path / "scenes")
+    profile = replace(small_profile(encoder, folder), run_name="")
+    monkeypatch.setitem(profiles._PROFILES, "tiny", profile)
+    for name in ("SEG_DATA", "SEG_MAX_STEPS", "TENSORBOARD_LOGGING_DIR"):
+        monkeypatch.setenv(name, "")  # so that whatever the run sets is undone
+        monkeypatch.delenv(name)
+    return ["--profile", "tiny", "--output-dir", str(tmp_path / "out")]
+
+
+def test_event_files_hold_losses_and_scores(command: list[str], tmp_path: Path) -> None:
+    assert training.main([*command, "--report-to", "tensorboard"]) == 0
+    events = EventAccumulator(str(tmp_path / "out" / "logs"))
+    events.Reload()
+    state = tmp_path / "out" / "checkpoints" / "checkpoint-4" / "trainer_state.json"
+    history = json.loads(state.read_text(encoding="utf-8"))["log_history"]
+    for logged, shown in (("loss", "train/loss"), ("eval_mean_iou", "eval/mean_iou")):
+        expected = {entry["step"]: entry[logged] for entry in history if logged in entry}
+        curve = {event.step: event.value for event in events.Scalars(shown)}
+        assert len(expected) >= 3
+        assert curve == pytest.approx(expected, rel=1e-6)
+
+
+def test_nothing_is_written_unless_asked(command: list[str], tmp_path: Path) -> None:
+    assert training.main([*command, "--max-steps", "1", "--save-steps", "1"]) == 0
+    assert not (tmp_path / "out" / "logs").exists()
+    assert not list(tmp_path.rglob("events.out*"))
+    assert "TENSORBOARD_LOGGING_DIR" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--report-to", "tensorboard"], "pip install tensorboard"),
+        (["--report-to", "paper"], "invalid choice: 'paper'"),
+        (["--num-workers", "-1"], "--num-workers is -1"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_training(
+    command: list[str],
+    options: list[str],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(training, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as stop:
+        training.main([*command, *options])
+    assert stop.value.code == 2
+    assert told in capsys.readouterr().err

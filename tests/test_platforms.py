@@ -1,0 +1,219 @@
+"""The course where other people run it: Colab, the lowest versions, other Pythons, Binder.
+
+Each needs environments of its own, gigabytes of them, so `make test-platforms` runs this file and
+`make test` does not. The environments lie in build/platforms and are kept for the next run.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from helpers.address import read_address
+from helpers.course import choose_notebooks
+from helpers.notebooks import execute
+
+pytestmark = pytest.mark.platforms
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+NOTEBOOKS = choose_notebooks(REPOSITORY / "notebooks")
+ENVIRONMENTS = REPOSITORY / "build" / "platforms"
+
+# A Colab session as of August 2026; `evaluate` and `nbval` are absent there.
+COLAB_PYTHON = "3.13"
+COLAB = """
+accelerate==1.14.*
+datasets==4.0.*
+huggingface_hub==1.27.*
+ipykernel==6.17.*
+ipython==7.34.*
+ipywidgets==7.7.1
+matplotlib==3.10.*
+numpy==2.1.*
+pandas==2.2.*
+pip
+scipy
+torch==2.11.*
+torchvision==0.26.*
+transformers==5.15.*
+"""
+
+
+@cache
+def python(version: str) -> Path | None:
+    """The interpreter of a version such as "3.12", on the path or among pyenv's; None if none."""
+    name = "python.exe" if os.name == "nt" else f"python{version}"
+    folders = [Path(folder) for folder in os.environ["PATH"].split(os.pathsep)]
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    folders += [path / "bin" for path in sorted(pyenv.glob(f"{version}.*"))]
+    for candidate in [Path(sys.executable), *(folder / name for folder in folders)]:
+        if candidate.is_file():
+            told = subprocess.run([candidate, "--version"], capture_output=True, text=True)
+            if told.stdout.startswith(f"Python {version}."):
+                return candidate
+    return None
+
+
+def environment(name: str, version: str, *arguments: str, requirements: str = "") -> Path:
+    """Make a virtual environment once; returns its interpreter.
+
+    Args:
+        name: of its folder.
+        version: of Python.
+        arguments: further ones for `uv pip install`.
+        requirements: the text of a requirements file.
+    """
+    if (interpreter := python(version)) is None:
+        pytest.skip(f"there is no Python {version} on this machine")
+    folder = ENVIRONMENTS / f"{name}-{version}"
+    made, stamp = folder / "bin" / "python", folder / "made"
+    recipe = hashlib.sha256(repr((arguments, requirements)).encode()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == recipe:
+        return made
+    shutil.rmtree(folder, ignore_errors=True)
+    uv = [sys.executable, "-m", "uv"]
+    subprocess.run([*uv, "venv", "--quiet", "--python", interpreter, folder], check=True)
+    listed = folder / "requirements.txt"
+    listed.write_text(requirements)
+    install = [*uv, "pip", "install", "--quiet", "--python", made, "-r", listed, *arguments]
+    done = subprocess.run(install, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    stamp.write_text(recipe)
+    return made
+
+
+def bare_variables() -> dict[str, str]:
+    """This process's variables without the settings of the tests."""
+    ours = ("SEG_", "HF_", "PYTHON", "PYTEST", "TQDM", "JUPYTER", "MPL")
+    return {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+
+
+# --- the lowest versions --------------------------------------------------------------------------
+
+
+def lowest(requirements: str) -> str:
+    """Each `>=` of a requirements file turned into `==`."""
+    assert "<=" not in requirements
+    return re.sub(r">=([\w.]+)(,<\w+)?", r"==\1", requirements)
+
+
+def test_lowest_turns_lower_bounds_into_versions():
+    assert lowest("torch>=2.11\ntransformers>=5.15,<6\n") == "torch==2.11\ntransformers==5.15\n"
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_the_whole_course_runs_on_the_lowest_versions(version: str, tmp_path: Path):
+    listed = lowest((REPOSITORY / "requirements.txt").read_text(encoding="utf-8"))
+    interpreter = environment("lowest", version, requirements=listed)
+    done = subprocess.run(
+        [interpreter, "-m", "helpers.course", "run", "--output", tmp_path],
+        cwd=REPOSITORY,
+        env=bare_variables() | {"HF_HOME": str(tmp_path / "huggingface")},
+        capture_output=True,
+        text=True,
+        timeout=1500,
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for notebook in NOTEBOOKS:
+        assert (tmp_path / f"{notebook.stem}.html").is_file()
+
+
+# --- Colab ----------------------------------------------------------------------------------------
+
+
+def publish(folder: Path, ref: str) -> None:
+    """Make a bare repository that holds this checkout, uncommitted changes and all, as a tag."""
+    own = os.environ | {"GIT_INDEX_FILE": str(folder.with_suffix(".index"))}
+
+    def git(*arguments: object) -> str:
+        command = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org", *arguments]
+        return subprocess.check_output(command, cwd=REPOSITORY, env=own, text=True).strip()
+
+    git("init", "--quiet", "--bare", folder)
+    git("read-tree", "HEAD")
+    git("add", "--all")
+    commit = git("commit-tree", git("write-tree"), "-m", "as it is")
+    git("push", "--quiet", folder, f"{commit}:refs/tags/{ref}")
+
+
+@pytest.fixture(scope="module")
+def colab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The interpreter of a Colab session, which the kernel "colab" runs in."""
+    interpreter = environment("colab", COLAB_PYTHON, requirements=COLAB)
+    uninstall = [sys.executable, "-m", "uv", "pip", "uninstall", "--quiet", "evaluate"]
+    subprocess.run([*uninstall, "--python", interpreter], check=True)  # of an earlier run
+    folder = tmp_path_factory.mktemp("colab")
+    address = read_address()
+    published = folder / "published.git"
+    publish(published, address.ref)
+    (folder / "gitconfig").write_text(
+        f'[url "{published.as_uri()}"]\n\tinsteadOf = {address.url}\n'
+        "[advice]\n\tdetachedHead = false\n"
+    )
+    stub = folder / "stub" / "google" / "colab"
+    stub.mkdir(parents=True)
+    (stub / "__init__.py").touch()
+    kernel = folder / "jupyter" / "kernels" / "colab"
+    kernel.mkdir(parents=True)
+    command = [str(interpreter), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    specification = {"argv": command, "display_name": "Colab", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(specification))
+    before, bare = os.environ.copy(), bare_variables()
+    os.environ.clear()  # the kernel gets this process's variables
+    os.environ.update(
+        bare,
+        COLAB_RELEASE_TAG="release-colab_20260801",
+        GIT_CONFIG_GLOBAL=str(folder / "gitconfig"),
+        HF_HOME=str(folder / "huggingface"),
+        HF_HUB_DISABLE_TELEMETRY="1",
+        JUPYTER_PATH=str(folder / "jupyter"),
+        PYTHONPATH=str(folder / "stub"),
+    )
+    yield interpreter
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def installed(interpreter: Path) -> dict[str, str]:
+    """Name to version of every package of an environment."""
+    code = "import json, importlib.metadata as m\n"
+    code += "print(json.dumps({d.metadata['Name'].lower(): d.version for d in m.distributions()}))"
+    return json.loads(subprocess.check_output([interpreter, "-c", code], text=True))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_opened_alone_in_colab_runs_to_its_end(path: Path, colab: Path, tmp_path: Path):
+    before = installed(colab)
+    shutil.copy(path, tmp_path)
+    _, seconds, peak = execute(tmp_path / path.name, timeout=900, kernel_name="colab")
+    print(f"{path.stem}: {seconds:.0f} s, {peak / 1e9:.2f} GB")
+    folder = read_address().repository.split("/")[1]
+    assert {item.name for item in tmp_path.iterdir()} == {path.name, folder}
+    after = installed(colab)
+    assert before.items() <= after.items(), "a package that was there has been changed"
+    assert "evaluate" in after
+    assert not {"nbval", "jupyterlab"} & (after.keys() - before.keys())
+
+
+# --- Binder ---------------------------------------------------------------------------------------
+
+
+def test_binder_renders_a_dockerfile():
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    interpreter = environment("binder", version, requirements="jupyter-repo2docker\nsetuptools\n")
+    command = [interpreter.with_name("jupyter-repo2docker"), "--no-build", "--debug", "."]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told
+    assert "Building conda environment for python=3.12" in told
+    for line in ("chmod +x binder/postBuild", "chmod +x", '-r "binder/requirements.txt"'):
+        assert line in told, told

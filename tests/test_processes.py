@@ -1,0 +1,294 @@
+"""Several processes: real ones, over gloo, that must train and score what one process does."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from parallel_run import CASES
+from PIL import Image
+from samples import save_encoder, small_model, small_profile, write_ade_folder
+
+from helpers.data import load_scenes
+from helpers.processes import SharedBatchNorm2d, share_batch_norm
+from helpers.profiles import REPOSITORY
+from helpers.trainers import SegmentationTrainer
+from helpers.training import build_arguments, build_trainer
+
+HERE = Path(__file__).resolve().parent
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+
+
+def make_scenes(folder: Path, train: int, test: int) -> Path:
+    """Pictures with noise (equal pixels round alike, and all at once), labelled unequally."""
+    write_ade_folder(folder, train, test)
+    rng = np.random.default_rng(0)
+    for file in sorted(folder.glob("images/*/*.jpg")):
+        picture = np.asarray(Image.open(file)) * 0.7 + rng.uniform(0, 70, (1, 1, 3))
+        picture = picture + rng.normal(0, 15, picture.shape)
+        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(file, quality=95)
+    for index, file in enumerate(sorted(folder.glob("annotations/*/*.png"))):
+        values = np.asarray(Image.open(file)).copy()
+        if index % 2:
+            values[12:] = 0
+        Image.fromarray(values).save(file)
+    return folder
+
+
+def start(*command: str | Path, **variables: str | Path) -> subprocess.Popen:
+    settings = {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    return subprocess.Popen(
+        [str(word) for word in command],
+        cwd=REPOSITORY,
+        env=os.environ | settings | {name: str(value) for name, value in variables.items()},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def end(process: subprocess.Popen, timeout: float = 300) -> str:
+    """What the process has written; it must end well."""
+    told, _ = process.communicate(timeout=timeout)
+    assert process.returncode == 0, told
+    return told
+
+
+# --- one process and two --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """An encoder, and nine training and five test pictures."""
+    folder = tmp_path_factory.mktemp("sources")
+    return save_encoder(folder / "encoder"), make_scenes(folder / "scenes", train=9, test=5)
+
+
+@pytest.fixture(scope="module")
+def results(
+    sources: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What parallel_run.py comes to on one process, and on two."""
+    one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
+    script = HERE / "parallel_run.py"
+    running = [
+        start(sys.executable, script, one, *sources),
+        start(*TORCHRUN, script, two, *sources),
+    ]
+    for process in running:
+        end(process)
+    one, two = (torch.load(folder / "result.pt", weights_only=True) for folder in (one, two))
+    return one, two
+
+
+def numbers(history: list[dict[str, float]], name: str) -> list[float]:
+    return [entry[name] for entry in history if name in entry]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_do_what_one_does(
+    results: tuple[dict[str, Any], dict[str, Any]], case: str
+) -> None:
+    one, two = (result[case] for result in results)
+    assert (one["processes"], two["processes"]) == (1, 2)
+    names = ["loss", "grad_norm", "epoch", "learning_rate", "train_loss"]
+    scores = ["eval_mean_iou", "eval_mean_accuracy", "eval_overall_accuracy"]
+    for name in [*names, "eval_loss", *scores]:
+        expected, got = (numbers(result["history"], name) for result in (one, two))
+        assert expected
+        # On an untrained model a pixel of these 4,000 may be undecided between two classes.
+        tolerance = 1e-3 if name in scores else 1e-4
+        np.testing.assert_allclose(got, expected, rtol=tolerance, err_msg=name)
+    assert two["counts"].sum() == one["counts"].sum()  # of five pictures, not of six
+    assert (two["counts"] - one["counts"]).abs().sum() <= 2
+    for name, weights in one["weights"].items():
+        # Keys' biases have no influence at all, but Adam moves them by their rounding errors.
+        if not name.endswith("k_proj.bias"):
+            torch.testing.assert_close(two["weights"][name], weights, rtol=1e-3, atol=1e-4)
+
+
+def test_each_picture_is_drawn_once_and_chance_differs(
+    results: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    one, two = (result["chance"] for result in results)
+    assert len(set(one["pictures"])) == 9
+    assert sorted(two["pictures"]) == sorted(one["pictures"])
+    assert len(set(two["numbers"])) == 2  # else both would crop alike
+    assert two["numbers"][0] == one["numbers"][0]
+
+
+# --- batch normalisation --------------------------------------------------------------------------
+
+
+def test_alone_it_is_batch_norm() -> None:
+    torch.manual_seed(0)
+    plain, shared = torch.nn.BatchNorm2d(5), torch.nn.BatchNorm2d(5)
+    share_batch_norm(shared)
+    assert isinstance(shared, SharedBatchNorm2d)
+    assert shared.state_dict().keys() == plain.state_dict().keys()
+    torch.nn.init.normal_(plain.weight)
+    shared.load_state_dict(plain.state_dict())
+    features = 3 * torch.randn(4, 5, 6, 7) + 100
+    one, other = (features.clone().requires_grad_() for _ in range(2))
+    for _ in range(3):
+        (plain(one).square() * torch.arange(7)).sum().backward()
+        (shared(other).square() * torch.arange(7)).sum().backward()
+    torch.testing.assert_close(other.grad, one.grad, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(shared.weight.grad, plain.weight.grad)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(shared.state_dict()[name], value)
+    torch.testing.assert_close(shared.eval()(features), plain.eval()(features))
+    assert shared.train()(features.bfloat16()).dtype == torch.bfloat16
+
+
+def test_torch_s_own_refuses_cpus() -> None:
+    """If this fails, `SyncBatchNorm` does it, and SharedBatchNorm2d can go."""
+    code = """
+import torch
+from torch import distributed
+distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+torch.nn.SyncBatchNorm(3)(torch.zeros(2, 3, 4, 4))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "expected input tensor to be on GPU" in done.stderr
+
+
+# --- rounding errors that Adam would take for gradients -------------------------------------------
+
+NO_INFLUENCE = {f"decode_head.linear_projections.{stage}.proj.bias" for stage in range(4)}
+NO_INFLUENCE |= {"segformer.stages.3.layer_norm.bias"}
+
+
+def changed(sources: tuple[Path, Path], output: Path, frozen: bool) -> set[str]:
+    """The parameters that two steps change; `frozen`: with batch norm in evaluation mode."""
+    profile = small_profile(*sources, max_steps=2)
+    trainer = build_trainer(
+        profile,
+        load_scenes(profile),
+        output,
+        eval_strategy="no",
+        eval_on_start=False,
+        save_strategy="no",
+        load_best_model_at_end=False,
+    )
+    if frozen:
+        trainer.model.decode_head.batch_norm.eval()
+        trainer.model.decode_head.batch_norm.train = lambda mode=True: None
+    before = {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
+    trainer.train()
+    after = dict(trainer.model.named_parameters())
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_biases_before_batch_norm_have_no_influence() -> None:
+    model = small_model(hidden_dropout_prob=0, classifier_dropout_prob=0, drop_path_rate=0).train()
+    pictures = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    before = model(pixel_values=pictures).logits
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name in NO_INFLUENCE:
+            parameters[name] += torch.randn(parameters[name].shape)
+    torch.testing.assert_close(model(pixel_values=pictures).logits, before, rtol=1e-3, atol=1e-4)
+
+
+def test_they_stay_as_they_are(sources: tuple[Path, Path], tmp_path: Path) -> None:
+    moved = changed(sources, tmp_path, frozen=False)
+    assert not moved & NO_INFLUENCE
+    assert moved >= {"decode_head.classifier.bias", "segformer.stages.2.layer_norm.bias"}
+
+
+def test_they_are_learnt_where_batch_norm_is_frozen(
+    sources: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert changed(sources, tmp_path, frozen=True) >= NO_INFLUENCE
+
+
+# --- several GPUs in one process ------------------------------------------------------------------
+
+
+def test_one_process_takes_one_gpu(
+    sources: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = small_profile(*sources)
+    arguments = build_arguments(profile, tmp_path)
+    assert arguments.n_gpu <= 1
+    arguments._n_gpu = 2  # as on a machine with two GPUs
+    trainer = SegmentationTrainer(
+        model=small_model(), args=arguments, train_dataset=[{}], eval_dataset=[{}]
+    )
+    assert trainer.args.n_gpu == 1
+    assert trainer.args.train_batch_size == profile.batch_size  # and not twice as much
+    told = capsys.readouterr().out
+    assert "2 GPUs are visible" in told
+    assert "accelerate launch --num_processes 2 -m helpers.training" in told
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+# Without GPUs accelerate itself would start one process, and say nothing.
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"]
+TRAIN = ["-m", "helpers.training", "--profile", "tiny", "--no-augmentation", "--no-dropout"]
+
+
+def processes_of(parent: int, rank: str) -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process(parent).children(recursive=True):
+        try:
+            if child.environ().get("RANK") == rank and "helpers.training" in child.cmdline():
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
+
+
+def history_of(checkpoint: Path) -> list[dict[str, float]]:
+    return json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))[
+        "log_history"
+    ]
+
+
+def test_a_process_is_killed_and_the_run_goes_on(tmp_path: Path) -> None:
+    """Batches of 8 from 11 pictures, with checkpoints in the middle of an epoch."""
+    scenes = make_scenes(tmp_path / "scenes", train=11, test=3)
+    train = [*TRAIN, "--max-steps", "6", "--save-steps", "3"]
+    output = tmp_path / "two"
+    command = [*LAUNCH, *train, "--output-dir", output]
+    whole = start(sys.executable, *train, "--output-dir", tmp_path / "one", SEG_DATA=scenes)
+    killed = start(*command, SEG_DATA=scenes)
+    state = output / "checkpoints" / "checkpoint-3" / "trainer_state.json"
+    until = time.monotonic() + 200
+    while not state.exists() and killed.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    (second,) = processes_of(killed.pid, rank="1")
+    second.kill()
+    told, _ = killed.communicate(timeout=120)
+    assert killed.returncode != 0, told
+    assert not (output / "model.safetensors").exists()
+    assert not processes_of(os.getpid(), rank="0")  # nobody is left waiting
+    end(whole)
+    told = end(start(*command, "--resume", SEG_DATA=scenes))
+    assert told.count("test mIoU") == 1
+    assert "starts at step 0" not in told
+    for name in ("config.json", "model.safetensors", "preprocessor_config.json"):
+        assert (output / name).is_file()
+    one, two = (
+        history_of(tmp_path / name / "checkpoints" / "checkpoint-6") for name in ("one", "two")
+    )
+    assert (output / "checkpoints" / "checkpoint-6" / "rng_state_1.pth").is_file()
+    for name in ("loss", "grad_norm", "epoch", "eval_loss", "eval_mean_iou"):
+        assert numbers(one, name)
+        np.testing.assert_allclose(numbers(two, name), numbers(one, name), rtol=1e-3, err_msg=name)
+
+
+def test_a_mistake_is_told_once(tmp_path: Path) -> None:
+    process = start(*LAUNCH, *TRAIN, "--output-dir", tmp_path, "--gradient-accumulation-steps", "3")
+    told, _ = process.communicate(timeout=200)
+    assert process.returncode != 0
+    assert told.count("a batch of 8 pictures cannot be shared equally among 6 parts") == 1

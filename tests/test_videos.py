@@ -1,0 +1,177 @@
+"""Videos through the command that segments pictures."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from samples import draw_blocks, small_model, small_processor
+
+import helpers.segmenter
+from helpers.ade20k import ID2LABEL
+from helpers.inference import load_model, main, segment
+from helpers.visualize import overlay
+
+av = pytest.importorskip("av")
+
+RATE = 12
+SIZE = (62, 47)  # odd: H.264 for browsers has even sizes only
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    small_model().save_pretrained(folder)
+    small_processor().save_pretrained(folder)
+    return folder
+
+
+def write_video(file: Path, frames: int, size: tuple[int, int] = (62, 48)) -> Path:
+    """A video without loss, so that its frames are known, of scenes that change twice a second."""
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("libx264rgb", rate=RATE, options={"crf": "0"})
+        stream.width, stream.height, stream.pix_fmt = *size, "rgb24"
+        for index in range(frames):
+            image, _ = draw_blocks(index // (RATE // 2), size)
+            container.mux(stream.encode(av.VideoFrame.from_image(image)))
+        container.mux(stream.encode())
+    return file
+
+
+def read_video(file: Path) -> list[np.ndarray]:
+    with av.open(str(file)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def run(*arguments: object) -> int:
+    return main([str(one) for one in arguments])
+
+
+@pytest.fixture(scope="module")
+def results(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A folder with a video of two and a half seconds and a picture, and its results."""
+    folder, out = tmp_path_factory.mktemp("media"), tmp_path_factory.mktemp("out")
+    write_video(folder / "ride.mkv", RATE * 5 // 2, SIZE)
+    draw_blocks(1)[0].save(folder / "picture.png")
+    assert run(folder, "--model", model_dir, "--output", out, "--batch-size", 7) == 0
+    return folder, out
+
+
+def test_an_overlay_video_has_the_frames_and_the_rate(
+    results: tuple[Path, Path], model_dir: Path
+) -> None:
+    folder, out = results
+    assert (out / "labels" / "picture.png").is_file()
+    with av.open(str(out / "overlays" / "ride.mp4")) as container:
+        assert container.streams.video[0].average_rate == RATE
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
+    shown, given = read_video(out / "overlays" / "ride.mp4"), read_video(folder / "ride.mkv")
+    assert len(shown) == len(given) == RATE * 5 // 2
+    model, image_processor = load_model(model_dir)
+    for index in (0, 20, 29):
+        frame = Image.fromarray(given[index])
+        expected = np.asarray(overlay(frame, segment(frame, model, image_processor))).astype(int)
+        assert shown[index].shape == (48, 62, 3)
+        # Lossy, and at half the resolution in colour; the wrong frame is some 50 off.
+        assert np.abs(shown[index][:47] - expected).mean() < 15
+
+
+def test_shares_over_time(results: tuple[Path, Path], model_dir: Path) -> None:
+    folder, out = results
+    record = json.loads((out / "shares" / "ride.json").read_text())
+    assert record["frame_rate"] == RATE
+    assert len(record["seconds"]) == 3  # the last one is half
+    model, image_processor = load_model(model_dir)
+    areas = np.zeros((3, 150))
+    for index, frame in enumerate(read_video(folder / "ride.mkv")):
+        label_map = segment(Image.fromarray(frame), model, image_processor)
+        areas[index // RATE] += np.bincount(label_map.ravel(), minlength=150)
+    parts = [*zip(areas, record["seconds"], strict=True), (areas.sum(axis=0), record["shares"])]
+    for area, shares in parts:
+        expected = {
+            ID2LABEL[label].strip(): pytest.approx(area[label] / area.sum(), abs=1e-3)
+            for label in np.flatnonzero(area)
+        }
+        assert shares == expected
+    assert json.loads((out / "shares.json").read_text())[record["file"]] == record["shares"]
+
+
+def test_a_finished_video_is_skipped(
+    results: tuple[Path, Path], model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = results
+    before = (out / "overlays" / "ride.mp4").stat().st_mtime_ns
+    assert run(folder, "--model", model_dir, "--output", out) == 0
+    assert "0 segmented, 2 finished before" in capsys.readouterr().out
+    assert (out / "overlays" / "ride.mp4").stat().st_mtime_ns == before
+
+
+def test_shares_alone(model_dir: Path, tmp_path: Path) -> None:
+    video, out = write_video(tmp_path / "short.mp4", 3), tmp_path / "out"
+    assert run(video, "--model", model_dir, "--output", out, "--no-overlays") == 0
+    assert not (out / "overlays").exists()
+    assert len(json.loads((out / "shares" / "short.json").read_text())["seconds"]) == 1
+
+
+def test_a_turned_video_comes_upright(model_dir: Path, tmp_path: Path) -> None:
+    """As phones store it: a matrix in the file says how the camera was held."""
+    video = write_video(tmp_path / "lying.mp4", 2, (64, 48))
+    data = video.read_bytes()
+    start = data.index(b"tkhd") + 4 + 40  # version 0: the matrix follows 40 bytes
+    turned = np.array([0, 1 << 16, 0, -1 << 16, 0, 0, 48 << 16, 0, 1 << 30], dtype=">i4").tobytes()
+    video.write_bytes(data[:start] + turned + data[start + 36 :])
+    with av.open(str(video)) as container:
+        rotation = next(container.decode(video=0)).rotation
+    assert rotation == -90  # counterclockwise: the picture is shown turned to the right
+    out = tmp_path / "out"
+    assert run(video, "--model", model_dir, "--output", out) == 0
+    shown, given = read_video(out / "overlays" / "lying.mp4")[0], read_video(video)[0]
+    assert shown.shape == (64, 48, 3)
+    model, image_processor = load_model(model_dir)
+    upright = Image.fromarray(given).transpose(Image.Transpose.ROTATE_270)
+    expected = np.asarray(overlay(upright, segment(upright, model, image_processor))).astype(int)
+    assert np.abs(shown - expected).mean() < 15
+
+
+def test_damaged_videos_are_named_and_the_rest_goes_on(
+    model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "media", tmp_path / "out"
+    folder.mkdir()
+    whole = write_video(folder / "whole.mp4", 10).read_bytes()
+    (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.avi").write_bytes(b"")
+    (folder / "text.mov").write_text("no video")
+    # Its index is whole, its pictures are not.
+    write_video(folder / "holes.mp4", 10)
+    data = bytearray((folder / "holes.mp4").read_bytes())
+    begin = data.index(b"mdat") + 4
+    data[begin + len(data) // 3 : begin + len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
+    (folder / "holes.mp4").write_bytes(data)
+    assert run(folder, "--model", model_dir, "--output", out) == 1
+    shown = capsys.readouterr()
+    for name in ("cut.mp4", "empty.avi", "holes.mp4", "text.mov"):
+        assert len([line for line in shown.err.splitlines() if str(folder / name) in line]) == 1
+        assert not (out / "shares" / name).with_suffix(".json").exists()
+        assert not (out / "overlays" / name).with_suffix(".mp4").exists()
+    assert (out / "overlays" / "whole.mp4").is_file()
+
+
+def test_without_av_one_sentence_names_the_package(
+    model_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "media").mkdir()
+    for name in ("a.mp4", "b.mov"):
+        (tmp_path / "media" / name).write_bytes(b"not looked at")
+    draw_blocks(1)[0].save(tmp_path / "media" / "picture.png")
+    monkeypatch.setattr(helpers.segmenter, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "av", None)  # an import would fail
+    assert run(tmp_path / "media", "--model", model_dir, "--output", tmp_path / "out") == 1
+    shown = capsys.readouterr()
+    assert shown.err.count("pip install av") == 1
+    assert "1 segmented, 0 finished before, 2 failed" in shown.out
