@@ -103,9 +103,9 @@ def hub_error(error: BaseException, source: str | Path, ask: bool = True) -> Exc
             f"the Hub does not accept your token, asked for {source}: log in anew with "
             "`hf auth login`, or unset HF_TOKEN."
         )
-    if "doesn't exist on the Hugging Face Hub" in told:
+    if ask and "doesn't exist on the Hugging Face Hub" in told:
         # That is what `evaluate` says, whatever the Hub had answered.
-        answer = _asked_directly(source) if ask else None
+        answer = _asked_directly(source)
         return hub_error(answer, source, ask=False) if answer else _broken_off(source)
     if {"RepositoryNotFoundError", "DatasetNotFoundError"} & names or status == 401:
         return FileNotFoundError(

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hub_content import DATASET, ENCODER, METRIC, fill, scenes
+from hub_content import DATASET, ENCODER, METRIC, fill
 from loopback_hub import LoopbackHub
 
 from helpers.profiles import get_profile
@@ -82,16 +82,15 @@ def told(tmp_path_factory) -> dict[tuple[str, str], dict]:
     first = list(LOADERS)[:3]
     halves = [[case for case in cases() if (case[1] in first) is early] for early in (True, False)]
 
-    def run_with_a_hub(half: list[list]) -> list[dict]:
-        with LoopbackHub() as hub:
+    with LoopbackHub() as early, LoopbackHub() as late, ThreadPoolExecutor(2) as pool:
+        hubs = [early, late]
+        homes = [tmp_path_factory.mktemp("faults") / "home" for _ in hubs]
+        for hub in hubs:
             fill(hub)
-            answers = run(hub, tmp_path_factory.mktemp("faults") / "home", half)
+        answers = []
+        for hub, half in zip(hubs, pool.map(run, hubs, homes, halves), strict=True):
+            answers += [answer | {"url": hub.url} for answer in half]
             assert hub.strangers == [], "somebody asked for another address"
-            return [answer | {"url": hub.url} for answer in answers]
-
-    scenes()  # once, and not in both threads
-    with ThreadPoolExecutor(2) as pool:
-        answers = [answer for half in pool.map(run_with_a_hub, halves) for answer in half]
     return {(one["name"], one["loader"]): one for one in answers}
 
 

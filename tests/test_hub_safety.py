@@ -9,6 +9,7 @@ import nbformat
 import pytest
 import torch
 from hub_content import add_encoder, folder, trap
+from IPython.core.inputtransformer2 import TransformerManager
 from loopback_hub import LoopbackHub
 from samples import save_encoder, small_profile, write_ade_folder
 
@@ -30,7 +31,8 @@ def calls(path: Path) -> Iterator[ast.Call]:
         code = path.read_text(encoding="utf-8")
     else:
         cells = nbformat.read(path, as_version=4).cells
-        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        shell = TransformerManager()  # lines that begin with ! or % become calls
+        code = "\n".join(shell.transform_cell(c.source) for c in cells if c.cell_type == "code")
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Call):
             yield node
