@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import reduce
@@ -98,7 +99,8 @@ def evaluate(
     takes its share of them, and all return the sum, in which every picture counts once.
 
     Args:
-        scenes: columns `image` and `annotation` (values 0-150), without a transform.
+        scenes: columns `image` and `annotation`, without a transform. Annotation values are
+            reduced (0 becomes "ignore") where the image processor's `do_reduce_labels` says so.
         model: semantic segmentation model, on any device.
         image_processor: the model's; its interpolation and normalisation are used.
         protocol: see `Protocol`.
@@ -161,7 +163,10 @@ class _Prepared(TorchDataset):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         scene = self.scenes[index]
         pixel_values = _resized(to_rgb(scene["image"]), self.image_processor, self.protocol)
-        return pixel_values, torch.from_numpy(reduce_labels(scene["annotation"]))
+        labels = np.array(scene["annotation"])
+        if self.image_processor.do_reduce_labels:
+            labels = reduce_labels(labels)
+        return pixel_values, torch.from_numpy(labels)
 
 
 def _resized(

@@ -317,6 +317,24 @@ def test_workers_change_nothing(scenes: Dataset, saved: Path) -> None:
     assert (alone.counts == helped.counts).all()
 
 
+def test_labels_that_need_no_reduction_are_taken_as_they_are(scenes: Dataset) -> None:
+    """A data set of one's own may have class 0."""
+    model, processor = small_model(num_labels=151).eval(), small_processor()
+    processor.do_reduce_labels = False
+    matrix = evaluate(scenes, model, processor, Protocol(32))
+    expected = np.bincount(
+        np.concatenate([np.ravel(one["annotation"]) for one in scenes]), minlength=151
+    )
+    assert expected[0] > 0
+    assert (matrix.counts.sum(axis=1) == expected).all()
+
+
+def test_a_process_without_a_picture_counts_nothing(scenes: Dataset, saved: Path) -> None:
+    model, processor = load_model(saved)
+    matrix = evaluate(scenes.select(range(1, 1)), model, processor, Protocol(32))
+    assert matrix.counts.sum() == 0
+
+
 def test_two_processes_count_each_picture_once(
     folder: Path, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
