@@ -29,9 +29,10 @@ def write(rows: Sequence[Row], folder: Path) -> None:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as Markdown: date and machine, the table, then what could not be measured."""
+    today = datetime.date.today()
     lines = [
-        f"Measured on {datetime.date.today():%-d %B %Y}, {machine()}. Medians after a warm-up; each "
-        "row's two sides take turns and were checked to give equal results.",
+        f"Measured on {today.day} {today:%B %Y}, {machine()}. Medians after a warm-up; the two "
+        "sides of a row take turns, and were checked to give equal results.",
         "",
         "| what | the other side | ours | theirs | ratio | at least |",
         "| --- | --- | --: | --: | --: | --: |",
