@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from helpers.data import to_rgb
+from helpers.hue import adjust_hue
 from helpers.network import explained
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ def augmentation(image_size: int) -> v2.Compose:
             _RandomResizedCrop(image_size, scale=(0.4, 1.0), ratio=(0.75, 1.6), antialias=True),
             v2.RandomHorizontalFlip(),
             # On the picture only: v2 leaves masks alone here.
-            v2.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.25, hue=0.1),
+            _ColorJitter(brightness=0.25, contrast=0.25, saturation=0.25, hue=0.1),
         ]
     )
 
@@ -110,3 +112,16 @@ class _RandomResizedCrop(v2.RandomResizedCrop):
         exact = v2.InterpolationMode.NEAREST_EXACT
         resized = v2.functional.resize_image(cropped[None], list(self.size), interpolation=exact)
         return tv_tensors.Mask(resized[0])
+
+
+class _ColorJitter(v2.ColorJitter):
+    """`ColorJitter` with a faster way to the same pixels: the hue is two thirds of its time."""
+
+    def _call_kernel(self, functional: Any, inpt: Any, *args: Any, **kwargs: Any) -> Any:
+        if (
+            functional is v2.functional.adjust_hue
+            and isinstance(inpt, Image.Image)
+            and inpt.mode == "RGB"
+        ):
+            return adjust_hue(inpt, kwargs["hue_factor"])
+        return super()._call_kernel(functional, inpt, *args, **kwargs)
