@@ -98,6 +98,17 @@ def test_the_readme_s_table_alone_is_replaced(tmp_path: Path):
         report.into_readme([SAMPLE], readme)
 
 
+def test_slopes_have_a_table_of_their_own():
+    rows = [
+        measuring.alone(f"growth of {name} with the {panel}", slope, "slope")
+        for name, panel, slope in (("loss", "classes", 0.5), ("loss", "pixels", 1.01))
+    ]
+    table = report.table([SAMPLE, *rows])
+    assert "| | with the classes | with the pixels |" in table
+    assert "| loss | 0.50 | 1.01 |" in table
+    assert "growth of" not in table
+
+
 def test_the_course_s_readme_has_a_place_for_the_table():
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert text.count(report.BEGIN) == text.count(report.END) == 1
