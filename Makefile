@@ -8,13 +8,16 @@ NOTEBOOKS ?=
 UV ?= yes
 # More options for JupyterLab, such as LAB_FLAGS=--no-browser.
 LAB_FLAGS ?=
+# README=yes puts the table of `make bench` into README.md; BENCH_FLAGS are options of its command.
+README ?= no
+BENCH_FLAGS ?=
 
 PY = $(VENV)/bin/python
 # Settings of the caller's must not change what is tested; SEG_TEST_DATA is the tests' own.
 UNSET_SEG = unset $$(env | sed -n 's/^\(SEG_[A-Z_]*\)=.*/\1/p' | grep -v '^SEG_TEST_DATA$$')
 
 .DEFAULT_GOAL := help
-.PHONY: help course test unit notebooks test-platforms lab refresh map address lint lock clean
+.PHONY: help course test unit notebooks test-platforms lab refresh map address lint lock bench clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +66,9 @@ lock: $(VENV)/.made  ## write constraints.txt anew from the newest releases
 	@{ echo "# The versions that CI runs with, for Python 3.11 to 3.13 on Linux, macOS and Windows."; \
 	  echo '# Made by `make lock`; do not edit by hand.'; cat build-constraints.tmp; } > constraints.txt
 	@rm -f build-constraints.tmp
+
+bench: $(VENV)/.dev  ## measure the course beside other ways: table and plot under build/
+	@$(UNSET_SEG); $(PY) -m tests.benchmarks $(if $(filter yes,$(README)),--readme) $(BENCH_FLAGS)
 
 clean:  ## remove build/ and caches; .venv and outputs/ stay
 	rm -rf build .pytest_cache .ruff_cache .hypothesis notebooks/.ipynb_checkpoints

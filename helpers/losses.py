@@ -44,16 +44,18 @@ def pixel_cross_entropy(
     # 16-bit arithmetic under autocast would round the enlarged logits to three digits.
     with torch.autocast(labels.device.type, enabled=False):
         logits = outputs.logits.float().contiguous()
-        rows = enlarging_matrix(logits.shape[-2], height).to(logits.device)
-        columns = enlarging_matrix(logits.shape[-1], width).to(logits.device)
+        rows = _tiles(enlarging_matrix(logits.shape[-2], height), logits.device)
+        columns = _tiles(enlarging_matrix(logits.shape[-1], width), logits.device)
         total = sum(
             cross_entropy(
-                (rows @ picture @ columns.T)[None],
-                label[None],
+                (down @ picture[:, top, left] @ across.T)[None],
+                label[None, bottom, right],
                 ignore_index=IGNORE_INDEX,
                 reduction="sum",
             )
             for picture, label in zip(logits, labels, strict=True)
+            for bottom, top, down in rows
+            for right, left, across in columns
         )
     return total / max(num_items_in_batch, 1)
 
@@ -73,3 +75,21 @@ def enlarging_matrix(size: int, enlarged: int) -> torch.Tensor:
     """
     identity = torch.eye(size)[None]
     return interpolate(identity, size=enlarged, mode="linear", align_corners=False)[0].T
+
+
+def _tiles(
+    matrix: torch.Tensor, device: torch.device, side: int = 512
+) -> list[tuple[slice, slice, torch.Tensor]]:
+    """Cut enlarging weights into products of bounded size: [(enlarged, original, weights)].
+
+    A pixel depends on its neighbours only. Over a whole picture of side s the products would
+    take s ** 3 operations, most of them times zero; in tiles time grows as the pixels do. Up to
+    `side` pixels there is one tile.
+    """
+    tiles, start = [], 0
+    for strip in matrix.split(side):
+        used = strip.any(dim=0).nonzero()
+        original = slice(int(used[0]), int(used[-1]) + 1)
+        tiles.append((slice(start, start + len(strip)), original, strip[:, original].to(device)))
+        start += len(strip)
+    return tiles

@@ -87,6 +87,7 @@ def prepare(scratch: Path, network: bool) -> None:
     os.environ.update(headless_environment("sample" if network else "tiny"))
     for name in [name for name in os.environ if name.startswith("SEG_") and "TEST" not in name]:
         del os.environ[name]  # a caller's settings must not change what is measured
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # a new decode head is what we want
     os.environ["SEG_PROFILE"] = "tiny"
     os.environ["SEG_OUTPUT"] = str(scratch)
     os.environ["HF_HOME"] = str(scratch / "huggingface")

@@ -17,6 +17,10 @@ BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 """What stands between these two lines of the README is written by `make bench README=yes`."""
 
 
+SLOPE = "slope"
+"""The unit of the rows that tell how cost grows."""
+
+
 def write(rows: Sequence[Row], folder: Path) -> None:
     """Write benchmarks.json, .md and .png into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -29,15 +33,16 @@ def write(rows: Sequence[Row], folder: Path) -> None:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as Markdown: date and machine, the table, then what could not be measured."""
+    today = datetime.date.today()
     lines = [
-        f"Measured on {datetime.date.today():%-d %B %Y}, {machine()}. Medians after a warm-up; "
-        "each row's two sides take turns and were checked to give equal results.",
+        f"Measured on {today.day} {today:%B %Y}, {machine()}. Medians after a warm-up; the two "
+        "sides of a row take turns, and were checked to give equal results.",
         "",
         "| what | the other side | ours | theirs | ratio | at least |",
         "| --- | --- | --: | --: | --: | --: |",
     ]
     for row in rows:
-        if "skipped" in row:
+        if "skipped" in row or row["unit"] == SLOPE:
             continue
         cells = (
             row["row"],
@@ -48,10 +53,36 @@ def table(rows: Sequence[Row]) -> str:
             row.get("goal") or "–",
         )
         lines.append("| " + " | ".join(cells) + " |")
+    lines += _slopes([row for row in rows if row.get("unit") == SLOPE])
     absent = [f"- {row['row']}: {row['skipped']}." for row in rows if "skipped" in row]
     if absent:
         lines += ["", "Not measured here:", "", *absent]
     return "\n".join(lines) + "\n"
+
+
+def _slopes(rows: Sequence[Row]) -> list[str]:
+    """How cost grows as a table of its own: what by what."""
+    slopes: dict[str, dict[str, float]] = {}
+    for row in rows:
+        name, panel = row["row"].removeprefix("growth of ").split(" with the ")
+        slopes.setdefault(name, {})[panel] = row["ours"]
+    if not slopes:
+        return []
+    panels = list(dict.fromkeys(panel for found in slopes.values() for panel in found))
+    return [
+        "",
+        "How time grows, as the slope of its logarithm (1: linear; 0: not at all):",
+        "",
+        f"| | {' | '.join(f'with the {panel}' for panel in panels)} |",
+        f"| --- |{' --: |' * len(panels)}",
+        *(
+            f"| {name} | {' | '.join(f'{found[panel]:.2f}' for panel in panels)} |"
+            for name, found in slopes.items()
+        ),
+        "",
+        "A confusion matrix of n classes holds n × n counts: of 1,000 classes they outnumber the "
+        "pixels of a picture. Nothing else may grow faster than linearly.",
+    ]
 
 
 def number(value: float) -> str:
@@ -105,6 +136,7 @@ def draw(rows: Sequence[Row], file: Path) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     compared = [row for row in rows if row.get("ratio")]
     panels: dict[str, list[Row]] = {}
@@ -118,15 +150,21 @@ def draw(rows: Sequence[Row], file: Path) -> None:
     heights = [0.42 * bars + 0.8, *([4.2] if panels else [])]
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     axis = parts[0].subplots()
+    plain = FuncFormatter(lambda value, _: f"{value:,.10g}")
     labels = [f"{row['row']}\nbeside {row['other']}" for row in compared]
     ratios = [row["ratio"] for row in compared]
     positions = range(len(compared))
-    drawn = axis.barh(positions, ratios, color="#4878a8", height=0.7)
+    # From 1 to the right is better, to the left worse.
+    widths = [ratio - 1 for ratio in ratios]
+    colours = ["#4878a8" if ratio >= 1 else "#c0504d" for ratio in ratios]
+    drawn = axis.barh(positions, widths, left=1, color=colours, height=0.7)
     axis.bar_label(drawn, [f"{number(ratio)} ×" for ratio in ratios], padding=3, fontsize=9)
     axis.set_yticks(positions, labels, fontsize=7.5)
     axis.invert_yaxis()
     axis.axvline(1, color="0.3", linewidth=1)
-    axis.set(xscale="log", xlabel="times better than the other side (1: equal)")
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(plain)
+    axis.set(xlabel="times better than the other side (1: equal)")
     axis.set_title("The course beside what its readers would use otherwise", fontsize=12)
     axis.margins(x=0.15)
     axis.spines[["top", "right"]].set_visible(False)
@@ -139,6 +177,10 @@ def draw(rows: Sequence[Row], file: Path) -> None:
                 label = f"{curve['label']}: slope {row['ours']:.2f}"
                 axis.plot(curve["x"], curve["y"], marker="o", markersize=3, label=label)
             axis.set(xscale="log", yscale="log", xlabel=panel, ylabel="seconds")
+            side_of = (lambda x: f"{x**0.5:.0f}²") if panel.startswith("pixels") else str
+            sizes = max((row["curve"]["x"] for row in members), key=len)
+            axis.set_xticks(sizes, [side_of(size) for size in sizes], fontsize=8)
+            axis.xaxis.set_minor_formatter(NullFormatter())
             axis.legend(fontsize=7.5, frameon=False)
             axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=110)

@@ -1,0 +1,121 @@
+"""Training pictures ready for the model, a second: our transform beside the guide's.
+
+The guide's jitters the colours of the whole picture and squashes it. Ours also crops and flips
+at random, and then jitters. Files are decoded and batches put together on both sides.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from torchvision.transforms import v2
+from transformers import default_data_collator
+
+from helpers.data import load_scenes
+from helpers.profiles import Profile, get_profile
+from helpers.transforms import (
+    augmentation,
+    load_image_processor,
+    make_eval_transform,
+    make_train_transform,
+)
+from tests.benchmarks import guide
+from tests.benchmarks.measuring import Row, photographs, skipped, timed
+
+BATCH = 4
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    toy = get_profile("tiny")
+    yield from on(toy, "toy scenes 256 × 192 to 128 × 128", 8 if quick else 160, quick)
+    folder = photographs()
+    if folder is None:
+        yield skipped(
+            "training-set preprocessing, real photographs",
+            "no folder of them: set SEG_TEST_DATA to one in ADEChallengeData2016 layout",
+        )
+        return
+    real = replace(toy, dataset=str(folder), image_size=64 if quick else 512)
+    side = real.image_size
+    yield from on(real, f"real photographs to {side} × {side}", 8 if quick else 24, quick)
+
+
+def on(profile: Profile, pictures: str, count: int, quick: bool) -> Iterator[Row]:
+    plain = load_scenes(profile, check=False)["train"]
+    plain = plain.select([index % len(plain) for index in range(count)])
+    processor = load_image_processor(profile)
+    train, evaluate = guide.transforms(profile.encoder, profile.image_size)
+    jitter = v2.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.25, hue=0.1)
+    for ours, theirs in (
+        (make_eval_transform(processor), evaluate),
+        (make_train_transform(processor, jitter), train),  # without crop and flip: the guide's
+    ):
+        same_batches(first_batch(plain, ours), first_batch(plain, theirs))
+    ours = make_train_transform(processor, augmentation(profile.image_size))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        rounds = 2 if quick else 9
+        seconds = by_turns([loader(plain, ours), loader(plain, train)], rounds)
+        name = f"training-set preprocessing, {pictures}"
+        yield rate(f"{name}, one process", "the guide's transform", count, *seconds, "1.5 ×")
+        seconds = by_turns([loader(plain, ours, 2), loader(plain, ours, 1)], rounds)
+        yield rate(f"{name}, two workers", "one worker", count, *seconds, "1.7 ×")
+    finally:
+        torch.set_num_threads(threads)
+
+
+def rate(row: str, other: str, count: int, ours: float, theirs: float, goal: str) -> Row:
+    return Row(
+        row=row,
+        other=other,
+        ours=count / ours,
+        theirs=count / theirs,
+        ratio=theirs / ours,
+        unit="pictures/s",
+        goal=goal,
+    )
+
+
+def loader(plain: Any, transform: Any, workers: int = 0) -> DataLoader:
+    return DataLoader(
+        plain.with_transform(transform),
+        batch_size=BATCH,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        collate_fn=default_data_collator,  # the one that `Trainer` takes
+    )
+
+
+def by_turns(loaders: list[DataLoader], rounds: int) -> list[float]:
+    """Median seconds of a pass over each, after one that starts the workers."""
+
+    def whole(one: DataLoader) -> None:
+        for _ in one:
+            pass
+
+    seconds: list[list[float]] = [[] for _ in loaders]
+    for round_ in range(rounds + 1):
+        for one, times in zip(loaders, seconds, strict=True):
+            took = timed(lambda one=one: whole(one))
+            if round_:
+                times.append(took)
+    return [statistics.median(times) for times in seconds]
+
+
+def first_batch(plain: Any, transform: Any) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    rows = plain.with_transform(transform)[: min(BATCH, len(plain))]
+    return {name: torch.stack([torch.as_tensor(one) for one in rows[name]]) for name in rows}
+
+
+def same_batches(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert torch.equal(ours[name], theirs[name]), f"{name} differ"
