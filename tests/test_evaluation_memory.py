@@ -27,7 +27,7 @@ def test_ten_times_the_pictures_take_the_same_memory(
     few, many = (measured["ours", count]["peak"] for count in (20, 200))
     assert many < 1.1 * few
     few, many = (measured["guide", count]["peak"] for count in (20, 60))
-    assert many > 1.3 * few  # and if every logit were kept, this would show it
+    assert many > 1.2 * few  # and if every logit were kept, this would show it
 
 
 def test_both_ways_come_to_the_same(measured: dict[tuple[str, int], dict[str, float]]) -> None:
