@@ -4,8 +4,10 @@ The solutions are those that fold out in the notebooks, so what a reader sees is
 """
 
 import ast
+import math
 import random
 import re
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +23,9 @@ from wrong_answers import WRONG
 
 from helpers import exercises
 from helpers.ade20k import ID2LABEL, PALETTE
+from helpers.evaluation import window_starts
 from helpers.exercises.core import compare, describe
+from helpers.transforms import resized_size
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 CHECKS = sorted(name for name in exercises.__all__ if name.startswith("check_"))
@@ -147,6 +151,57 @@ def scheduled(step: int, peak: float, warmup: int, total: int) -> float:
     return schedule.lr_lambdas[0](step) * peak
 
 
+def labels_by_table(mask: Image.Image) -> np.ndarray:
+    table = {0: 255, 10: 0, 20: 1, 30: 2}
+    values = np.asarray(mask)
+    if unknown := set(values.ravel().tolist()) - set(table):
+        raise ValueError(unknown)
+    return np.vectorize(table.get, otypes=[np.uint8])(values)
+
+
+def split_with_global_dice(label_maps: list, rare: int, fraction: float, seed: int) -> Any:
+    random.seed(seed)
+    parts: list[list[int]] = [[], []]
+    for wanted in (True, False):
+        group = [k for k, one in enumerate(label_maps) if (rare in one) == wanted]
+        random.shuffle(group)
+        cut = round(fraction * len(group))
+        parts[0] += group[cut:]
+        parts[1] += group[:cut]
+    return [np.sort(parts[0]), np.sort(parts[1])]
+
+
+def colours_of_pillow(coded_masks: list) -> dict:
+    areas: Counter = Counter()
+    for mask in coded_masks:
+        areas.update({colour: count for count, colour in mask.getcolors()})
+    ordered = sorted(sorted(areas), key=areas.__getitem__, reverse=True)
+    return {tuple(np.uint8(colour)): np.int64(k) for k, colour in enumerate(ordered)}
+
+
+def multiplied_one_by_one(*numbers: int) -> int:
+    size = 1
+    for number in numbers:
+        if number < 1:
+            raise ValueError
+        size *= number
+    return size
+
+
+def polynomial(step: int, peak: float, warmup: int, total: int, power: float = 1.0) -> float:
+    """What `Trainer` uses for `lr_scheduler_type="polynomial"` and this power."""
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
+    schedule = get_polynomial_decay_schedule_with_warmup(optimiser, warmup, total, 0.0, power)
+    return schedule.lr_lambdas[0](step) * peak
+
+
+def windows_of_the_evaluation(
+    height: int, width: int, short_side: int = 512, window: int = 512, stride: int = 341
+) -> int:
+    sides = resized_size((height, width), short_side)
+    return math.prod(len(window_starts(side, window, stride)) for side in sides)
+
+
 ALSO_RIGHT: list[tuple[str, Any]] = [
     ("check_areas_and_cars", (3.0, np.int64(3), 7)),
     ("check_splitting_threshold", (0.71,)),
@@ -167,6 +222,12 @@ ALSO_RIGHT: list[tuple[str, Any]] = [
     ("check_learning_rate", (scheduled,)),
     ("check_target_size", ([480, 640],)),
     ("check_mirror_average", (lambda a, b: torch.stack([a, b.flip(dims=[3])]).mean(0),)),
+    ("check_to_labels", (labels_by_table,)),
+    ("check_stratified_split", (split_with_global_dice,)),
+    ("check_discover_colours", (colours_of_pillow,)),
+    ("check_effective_batch_size", (multiplied_one_by_one,)),
+    ("check_learning_rate_at", (polynomial,)),
+    ("check_count_windows", (windows_of_the_evaluation,)),
 ]  # fmt: skip
 
 
@@ -335,3 +396,14 @@ def test_sidewalks_colour_in_the_guides_palette_stands_for_person() -> None:
     guide_palette = np.vstack([[0, 0, 0], PALETTE])
     (label,) = np.flatnonzero((guide_palette[:150] == PALETTE[11]).all(axis=1))
     assert (ID2LABEL[11], ID2LABEL[int(label)]) == ("sidewalk", "person")
+
+
+def test_half_a_pixel_decides_on_a_column_of_windows() -> None:
+    width, (_, half_up) = 2_389 / 2, resized_size((1_024, 2_389), 512)
+    assert (half_up, round(width), int(width)) == (1_195, 1_194, 1_194)
+    assert len(window_starts(half_up, 512, 341)) == len(window_starts(1_194, 512, 341)) + 1
+
+
+def test_dividing_by_ten_gives_the_right_labels_and_refuses_nothing() -> None:
+    values = np.array([0, 10, 20, 30, 15, 40], dtype=np.uint8)
+    assert (values // 10 - 1).tolist() == [255, 0, 1, 2, 0, 3]

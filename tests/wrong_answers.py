@@ -162,6 +162,125 @@ def doubtful(order: str) -> Any:
     return segment
 
 
+def tens(change: Callable[[np.ndarray], Any]) -> Any:
+    """Labels from the friend's values, which are checked before."""
+
+    def to_labels(mask: Image.Image) -> Any:
+        values = np.asarray(mask).astype(int)
+        if not np.isin(values, (0, 10, 20, 30)).all():
+            raise ValueError
+        return change(values)
+
+    return to_labels
+
+
+def as_labels(values: np.ndarray) -> np.ndarray:
+    return np.where(values == 0, 255, values // 10 - 1).astype(np.uint8)
+
+
+def brightness(mask: Image.Image) -> np.ndarray:
+    return as_labels(np.asarray(mask.convert("L")).astype(int))
+
+
+def without_brightness(mask: Image.Image) -> np.ndarray:
+    return tens(as_labels)(mask.convert("L"))
+
+
+def split_by(
+    holds: Any = None,
+    share: Callable[[float], int] = round,
+    dice: Callable[[int], np.random.Generator] = np.random.default_rng,
+    drawn: bool = True,
+    change: Callable[[list, list], Any] = lambda training, validation: (training, validation),
+) -> Any:
+    """A stratified split with one slip."""
+    holds = holds or (lambda label_map, rare: (label_map == rare).any())
+
+    def split(label_maps: list, rare: int, fraction: float, seed: int) -> Any:
+        random, validation = dice(seed), []
+        for wanted in (True, False):
+            group = [k for k, one in enumerate(label_maps) if bool(holds(one, rare)) == wanted]
+            order = random.permutation(len(group)) if drawn else range(len(group))
+            validation += [group[k] for k in list(order)[: share(fraction * len(group))]]
+        rest = set(range(len(label_maps))) - set(validation)
+        return change(sorted(rest), sorted(validation))
+
+    return split
+
+
+def split_by_chance(label_maps: list, rare: int, fraction: float, seed: int) -> Any:
+    order = np.random.default_rng(seed).permutation(len(label_maps)).tolist()
+    count = round(fraction * len(order))
+    return sorted(order[count:]), sorted(order[:count])
+
+
+def areas_of(masks: list, largest: bool = False, presence: bool = False) -> dict:
+    areas: dict = {}
+    for mask in masks:
+        pixels = np.asarray(mask).reshape(-1, 3).tolist()
+        for colour in dict.fromkeys(map(tuple, pixels)):
+            count = 1 if presence else pixels.count(list(colour))
+            before = areas.get(colour, 0)
+            areas[colour] = max(before, count) if largest else before + count
+    return areas
+
+
+def by_area(areas: dict, first: int = 0, sign: int = -1) -> dict:
+    ordered = sorted(areas, key=lambda colour: (sign * areas[colour], colour))
+    return {colour: label for label, colour in enumerate(ordered, first)}
+
+
+def in_order(colours: Any) -> dict:
+    return {colour: label for label, colour in enumerate(colours)}
+
+
+def refusing(
+    answer: Callable[[int, int, int], Any], refuses: Any = lambda a, b, c: min(a, b, c) < 1
+) -> Any:
+    """An effective batch size whose three numbers are checked before."""
+
+    def size(pictures: int, processes: int = 1, parts: int = 1) -> Any:
+        if refuses(pictures, processes, parts):
+            raise ValueError
+        return answer(pictures, processes, parts)
+
+    return size
+
+
+def rate(
+    rise: Any = lambda p, share, k: p * share,
+    fall: Any = lambda p, share, k: p * (1 - share) ** k,
+    begin: int = 1,
+    later: bool = True,
+) -> Any:
+    """A schedule with one slip."""
+
+    def at(step: int, peak: float, warmup: int, total: int, power: float = 1.0) -> Any:
+        if step < warmup:
+            return rise(peak, step / warmup, power)
+        if later and step >= total:
+            return 0.0
+        return fall(peak, (step - begin * warmup) / (total - begin * warmup), power)
+
+    return at
+
+
+def windows(
+    count: Callable[[int, int, int], int] = lambda a, w, s: 1 + max(0, -((w - a) // s)),
+    limit: float = 4,
+    resize: bool = True,
+    whole: Callable[[float], int] = lambda side: int(side + 0.5),
+    join: Callable[[int, int], int] = lambda rows, columns: rows * columns,
+) -> Any:
+    """A count of windows with one slip."""
+
+    def total(h: int, w: int, short: int = 512, window: int = 512, stride: int = 341) -> int:
+        scale = min(short / min(h, w), limit * short / max(h, w)) if resize else 1
+        return join(*(count(whole(side * scale), window, stride) for side in (h, w)))
+
+    return total
+
+
 FOUR = [[0, 0, 0, 1], [0, 0, 1, 1], [0, 2, 1, 1], [2, 2, 2, 1]]
 MENDED = [[0, 0, 1, 1], [0, 0, 1, 1], [0, 2, 1, 1], [2, 2, 2, 2]]
 WORSE = [[0, 0, 0, 1], [0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 2, 2]]
@@ -286,4 +405,77 @@ WRONG: list[tuple[str, tuple, str]] = [
     ("check_doubtful_pixels", (doubtful("turned round"),), "sure pixels were left out"),
     ("check_doubtful_pixels", (lambda x, size, t: x.argmax(1)[0],), "the shape is (3, 5), expected (9, 20)"),
     ("check_doubtful_pixels", (lambda x, size, t: doubtful("right")(x, size[::-1], t),), "the shape is (20, 9), expected (9, 20)"),
+    ("check_to_labels", (lambda m: np.asarray(m),), "friend's values as they were"),
+    ("check_to_labels", (tens(lambda v: v // 10),), "subtract one, and see to 0"),
+    ("check_to_labels", (tens(lambda v: np.where(v == 0, 255, v // 10)),), "the classes count from 0"),
+    ("check_to_labels", (tens(lambda v: v // 10 - 1),), "0 became -1"),
+    ("check_to_labels", (tens(lambda v: np.maximum(v // 10 - 1, 0)),), "which is a class: it would be learnt"),
+    ("check_to_labels", (tens(lambda v: np.where(v == 0, 3, v // 10 - 1)),), "a class of its own"),
+    ("check_to_labels", (tens(lambda v: as_labels(v).astype(int)),), "dtype is int64, expected uint8"),
+    ("check_to_labels", (tens(lambda v: Image.fromarray(as_labels(v))),), "np.asarray turns one into the other"),
+    ("check_to_labels", (without_brightness,), "raises ValueError. The indices are the values"),
+    ("check_to_labels", (lambda m: np.asarray(m.convert("L")) if m.mode == "P" else as_labels(np.asarray(m).astype(int)),), "brightness of the colours"),
+    ("check_to_labels", (brightness,), "(mode P)"),
+    ("check_to_labels", (lambda m: np.asarray(m) // 10 - 1,), "holds 40 the function returns [[255, 0], [3, 2]] without a word"),
+    ("check_to_labels", (lambda m: as_labels(np.asarray(m).astype(int)) if np.asarray(m).max() <= 30 else [][0],), "raises IndexError, expected a ValueError"),
+    ("check_stratified_split", (split_by_chance,), "chance decides who goes"),
+    ("check_stratified_split", (split_by(change=lambda t, v: (sorted(t + v), v)),), "is in both parts"),
+    ("check_stratified_split", (split_by(change=lambda t, v: (t[1:], v)),), "is in neither part"),
+    ("check_stratified_split", (split_by(change=lambda t, v: (t, v + v)),), "in one part twice"),
+    ("check_stratified_split", (split_by(change=lambda t, v: (v, t)),), "training comes first"),
+    ("check_stratified_split", (split_by(change=lambda t, v: (t, v[::-1])),), "the lists are not sorted"),
+    ("check_stratified_split", (split_by(change=lambda t, v: ([k + 1 for k in t], [k + 1 for k in v])),), "holds 20, expected indices from 0 to 19"),
+    ("check_stratified_split", (split_by(change=lambda t, v: v),), "expected two lists: training and validation"),
+    ("check_stratified_split", (split_by(share=int),), "2 go to validation, expected 3. Draw round(fraction * count)"),
+    ("check_stratified_split", (split_by(drawn=False),), "the seeds 0 to 3 all give one split"),
+    ("check_stratified_split", (split_by(dice=lambda seed: np.random.default_rng(0)),), "the seeds 0 to 3 all give one split"),
+    ("check_stratified_split", (split_by(dice=lambda seed: np.random.mtrand._rand),), "two calls give two splits"),
+    ("check_stratified_split", (split_by(lambda m, rare: m.max() == rare),), "the rare class"),
+    ("check_discover_colours", (lambda ms: {k: c for c, k in by_area(areas_of(ms)).items()},), "from colour to label, not back"),
+    ("check_discover_colours", (areas_of,), "these are areas"),
+    ("check_discover_colours", (lambda ms: by_area(areas_of(ms), first=1),), "labels count from 0"),
+    ("check_discover_colours", (lambda ms: by_area(areas_of(ms), sign=1),), "smallest area comes first"),
+    ("check_discover_colours", (lambda ms: by_area(areas_of(ms[:1])),), "only the first mask"),
+    ("check_discover_colours", (lambda ms: by_area(areas_of(ms[-1:])),), "only the last mask"),
+    ("check_discover_colours", (lambda ms: {c[::-1]: k for c, k in by_area(areas_of(ms)).items()},), "blue, green, red"),
+    ("check_discover_colours", (lambda ms: in_order(sorted(areas_of(ms))),), "in order of colour; the area"),
+    ("check_discover_colours", (lambda ms: in_order(areas_of(ms)),), "in order of appearance"),
+    ("check_discover_colours", (lambda ms: by_area(areas_of(ms, presence=True)),), "number of masks was counted"),
+    ("check_discover_colours", (lambda ms: by_area(areas_of(ms, largest=True)),), "add up the areas of all"),
+    ("check_discover_colours", (lambda ms: in_order(sorted(areas_of(ms), key=lambda c: (-areas_of(ms)[c], [-x for x in c]))),), "equal areas come in order of colour"),
+    ("check_effective_batch_size", (refusing(lambda a, b, c: a),), "one process has in memory"),
+    ("check_effective_batch_size", (refusing(lambda a, b, c: a * c),), "gradients of all processes"),
+    ("check_effective_batch_size", (refusing(lambda a, b, c: a * b),), "parts are added up"),
+    ("check_effective_batch_size", (refusing(lambda a, b, c: a + b + c),), "multiply"),
+    ("check_effective_batch_size", (refusing(lambda a, b, c: a * b / c),), "accumulation makes the batch larger"),
+    ("check_effective_batch_size", (refusing(lambda a, b, c: a / b / c),), "each process's own share already"),
+    ("check_effective_batch_size", (refusing(lambda a, b, c: a / b * c),), "the processes share nothing"),
+    ("check_effective_batch_size", (lambda a, b=1, c=1: a * b * c,), "(0, 2, 2) the function returns 0, expected a ValueError"),
+    ("check_effective_batch_size", (refusing(lambda a, b, c: a * b * c, lambda a, b, c: a * b * c < 1),), "ask each of the three"),
+    ("check_effective_batch_size", (lambda a, b, c: a * b * c,), "defaults are one process"),
+    ("check_learning_rate_at", (rate(later=False, fall=lambda p, t, k: p * max(0, 1 - t) ** k, begin=0),), "t counts from the end of the warm-up"),
+    ("check_learning_rate_at", (lambda s, p, w, n, k=1.0: p * (1 - s / n) ** k,), "no warm-up yet"),
+    ("check_learning_rate_at", (rate(rise=lambda p, t, k: p),), "this is its peak"),
+    ("check_learning_rate_at", (rate(rise=lambda p, t, k: p * t**k),), "straight line, whatever the power"),
+    ("check_learning_rate_at", (rate(fall=lambda p, t, k: p * (1 - t)),), "power is left out"),
+    ("check_learning_rate_at", (rate(fall=lambda p, t, k: p * (1 - t**k)),), "belongs to 1 - t"),
+    ("check_learning_rate_at", (rate(fall=lambda p, t, k: (p * (1 - t)) ** k),), "inside of the power"),
+    ("check_learning_rate_at", (rate(fall=lambda p, t, k: p),), "after the warm-up the rate falls"),
+    ("check_learning_rate_at", (rate(lambda p, t, k: t, lambda p, t, k: (1 - t) ** k),), "share of the peak"),
+    ("check_learning_rate_at", (rate(later=False),), "the result is a complex, expected a number. After the last step 1 - t is negative"),
+    ("check_learning_rate_at", (lambda s, p, w, n, k=1.0: min(p * s / w, rate()(s, p, w, n, k)),), "division by zero. Without a warm-up"),
+    ("check_learning_rate_at", (lambda s, p, w, n, k: rate()(s, p, w, n, k),), "the default power is 1"),
+    ("check_learning_rate_at", (lambda s, p, w, n, k=1.0: p * s / w if s < w else p * max(0, 1 - (s - w) / n) ** k,), "the fall takes max_steps"),
+    ("check_count_windows", (windows(resize=False),), "resized first"),
+    ("check_count_windows", (windows(limit=1e9),), "take the smaller of the two factors"),
+    ("check_count_windows", (windows(whole=int),), "a half is rounded up"),
+    ("check_count_windows", (windows(whole=round),), "a half is rounded up"),
+    ("check_count_windows", (windows(lambda a, w, s: 1 + max(0, (a - w) // s)),), "less than a stride is left over"),
+    ("check_count_windows", (windows(join=lambda rows, columns: rows + columns),), "multiply"),
+    ("check_count_windows", (windows(join=lambda rows, columns: rows),), "count the columns too"),
+    ("check_count_windows", (windows(join=lambda rows, columns: columns),), "count the rows too"),
+    ("check_count_windows", (windows(lambda a, w, s: -(-a // s)),), "beyond the first window"),
+    ("check_count_windows", (windows(lambda a, w, s: -(-a // w)),), "and overlap"),
+    ("check_count_windows", (windows(lambda a, w, s: 1 - (w - a) // s),), "smaller than the window still has one"),
+    ("check_count_windows", (lambda h, w, *n: windows()(h, w, *n) if n else [][0],), "the defaults are"),
 ]  # fmt: skip

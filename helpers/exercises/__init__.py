@@ -7,6 +7,11 @@ what differs and what may have been misunderstood. Whatever an answer is, no che
 There is one module for each notebook; `core` holds what they share.
 """
 
+from helpers.exercises.custom_dataset import (
+    check_discover_colours,
+    check_stratified_split,
+    check_to_labels,
+)
 from helpers.exercises.inference import (
     check_doubtful_pixels,
     check_mirror_average,
@@ -22,6 +27,11 @@ from helpers.exercises.preprocessing import (
     check_pad_to_square,
     check_random_flip,
     check_to_picture,
+)
+from helpers.exercises.scaling import (
+    check_count_windows,
+    check_effective_batch_size,
+    check_learning_rate_at,
 )
 from helpers.exercises.segmentation_types import (
     car_probability,
@@ -41,9 +51,13 @@ __all__ = [
     "check_areas_and_cars",
     "check_batch_loss",
     "check_count_things",
+    "check_count_windows",
+    "check_discover_colours",
     "check_doubtful_pixels",
+    "check_effective_batch_size",
     "check_iou",
     "check_learning_rate",
+    "check_learning_rate_at",
     "check_logits_shape",
     "check_mean_iou",
     "check_mirror_average",
@@ -52,7 +66,9 @@ __all__ = [
     "check_random_flip",
     "check_reduce_labels",
     "check_splitting_threshold",
+    "check_stratified_split",
     "check_target_size",
+    "check_to_labels",
     "check_to_picture",
     "check_two_pixels",
 ]

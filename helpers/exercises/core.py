@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import functools
+import random
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -73,6 +75,49 @@ def call(function: Any, *arguments: Any, given: str, hint: str = "") -> Any:
                 "data are lost; work on a copy (`array.copy()`)"
             )
     return result
+
+
+def expect_refusal(function: Any, *arguments: Any, given: str, hint: str) -> None:
+    """Make sure that the learner's function raises ValueError for what it should refuse.
+
+    Args:
+        function: the learner's.
+        arguments: as for `call`.
+        given: the arguments in words, for the message.
+        hint: why they should be refused.
+
+    Raises:
+        NotYet: it returns something, or raises another error.
+    """
+    try:
+        answer = function(*copy.deepcopy(arguments))
+    except ValueError:
+        return
+    except Exception as error:
+        what = f"the function raises {type(error).__name__}"
+    else:
+        what = f"the function returns {describe(answer)}"
+        found = as_array(answer)
+        if found is not None and found.ndim and found.size <= 6:
+            what = f"the function returns {found.tolist()} without a word"
+    raise NotYet(f"for {given} {what}, expected a ValueError: {hint}")
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed whichever dice a learner may throw, and leave the notebook's own as they were."""
+    import torch
+
+    before = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])  # noqa: NPY002
 
 
 def expect(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from helpers.exercises.core import NotYet, answers, as_array, call, describe, expect
+from helpers.exercises.core import NotYet, answers, as_array, call, describe, expect, seeded
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _OTHER = ((0.5, 0.5, 0.5), (0.25, 0.5, 0.125))
@@ -119,7 +116,7 @@ def check_random_flip(random_flip: Any) -> None:
     flips, seeds = 0, 100
     for seed in range(seeds):
         given = f"call {seed + 1} of {seeds}"
-        with _seeded(seed):
+        with seeded(seed):
             answer = call(random_flip, image, annotation, given=given)
         picture, mask = _two(answer, given)
         moves = [_movement(picture, pixels), _movement(mask, labels)]
@@ -142,23 +139,6 @@ def check_random_flip(random_flip: Any) -> None:
         if flips in (0, seeds):
             hint += "; where are the dice, and are they thrown anew in each call?"
         raise NotYet(f"{flips} of {seeds} calls flip the pair: {hint}")
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed whichever dice a learner may throw, and leave the notebook's own as they were."""
-    import torch
-
-    before = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])  # noqa: NPY002
 
 
 def _movement(found: np.ndarray, original: np.ndarray) -> str:
