@@ -59,7 +59,7 @@ def execute(
 
     Returns:
         The notebook with its outputs, the seconds it took, and the peak resident memory of its
-        kernel and the kernel's child processes in bytes (pages they share count for each).
+        kernel and the kernel's child processes in bytes.
 
     Raises:
         NotebookError: a cell failed; the message says which and why, and `notebook` holds the
@@ -111,7 +111,7 @@ def _peak_memory(client: Any) -> Iterator[list[int]]:
             try:
                 kernel = psutil.Process(pid) if pid else None
                 family = [kernel, *kernel.children(recursive=True)] if kernel else []
-                peak[0] = max(peak[0], sum(process.memory_info().rss for process in family))
+                peak[0] = max(peak[0], _memory(family))
             except psutil.Error:
                 continue  # a process ended between being listed and being asked
 
@@ -122,6 +122,14 @@ def _peak_memory(client: Any) -> Iterator[list[int]]:
     finally:
         done.set()
         thread.join()
+
+
+def _memory(family: list[Any]) -> int:
+    """Bytes that processes use together; pages that data-loader workers share count once."""
+    if len(family) == 1:
+        return family[0].memory_info().rss
+    shares = [process.memory_full_info() for process in family]
+    return sum(getattr(share, "pss", share.rss) for share in shares)  # pss: on Linux
 
 
 def write_page(notebook: NotebookNode, path: Path) -> None:

@@ -85,6 +85,7 @@ def arguments(output_dir: Path, **overrides: Any) -> TrainingArguments:
         "eval_accumulation_steps": 5,
         "remove_unused_columns": False,
         "report_to": "none",
+        "dataloader_pin_memory": torch.cuda.is_available(),  # without a GPU it only warns
         "disable_tqdm": True,
     }
     return TrainingArguments(**settings | overrides)
