@@ -102,8 +102,8 @@ def _label_mistakes(mask: Image.Image) -> dict[str, Any]:
 )
 def check_stratified_split(stratified_split: Any) -> None:
     """Share out the pictures with a rare class, and those without it, in proportion."""
-    # The class is the second largest of each picture, or one pixel: neither the maximum nor the
-    # corner tells. No share ends in .5, which Python rounds to even numbers.
+    # One pixel shows the class, and it is neither a picture's largest label nor its corner. No
+    # share ends in .5, which Python rounds to even numbers.
     cases = {
         "20 pictures, every fifth with the rare class": ([k % 5 == 0 for k in range(20)], 0.25),
         "30 pictures, the last nine with the rare class": ([k >= 21 for k in range(30)], 0.3),
