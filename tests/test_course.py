@@ -338,6 +338,7 @@ def test_workflow_parses_and_runs_make_test():
         "macos-latest",
         "windows-latest",
     }
+    assert any("make test-platforms" in step.get("run", "") for step in jobs["platforms"]["steps"])
     assert any("pytest tests" in step.get("run", "") for step in jobs["other-systems"]["steps"])
     assert all(job["timeout-minutes"] <= 60 for job in jobs.values())
     assert workflow["permissions"] == {"contents": "read"}
@@ -345,7 +346,8 @@ def test_workflow_parses_and_runs_make_test():
 
 def test_ci_script_calls_make_test():
     script = REPOSITORY / ".ci" / "run"
-    assert "make test" in script.read_text(encoding="utf-8").splitlines()
+    lines = script.read_text(encoding="utf-8").splitlines()
+    assert lines.index("make test") < lines.index("make test-platforms")
     if os.name == "posix":
         assert os.access(script, os.X_OK)
 
