@@ -77,7 +77,7 @@ def test_rows_of_another_machine_are_added(monkeypatch, tmp_path: Path):
 def test_wrong_options_are_refused(capsys):
     for options, message in (
         (["--rows", "nothing"], "no group nothing: choose from"),
-        (["--readme", "--quick"], "--readme takes a whole run"),
+        (["--readme", "--quick"], "--readme takes a run at full size"),
     ):
         with pytest.raises(SystemExit):
             command.main(options)

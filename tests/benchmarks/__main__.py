@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="benchmarks.json of another machine, with a GPU, say: rows that this run lacks",
+        help="benchmarks.json of another run, on a machine with a GPU, say: rows that this lacks",
     )
     parser.add_argument(
         "--network", action="store_true", help="fetch the published mean_iou metric to compare with"
@@ -49,8 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.rows or ()) - set(groups())):
         parser.error(f"no group {', '.join(unknown)}: choose from {', '.join(groups())}")
-    if options.readme and (options.quick or options.rows):
-        parser.error("--readme takes a whole run at full size, without --rows and --quick")
+    if options.readme and (options.quick or (options.rows and not options.add)):
+        parser.error("--readme takes a run at full size of all groups, or --add for those left out")
     added = [row for file in options.add for row in json.loads(file.read_text(encoding="utf-8"))]
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
