@@ -80,8 +80,9 @@ def _slopes(rows: Sequence[Row]) -> list[str]:
             for name, found in slopes.items()
         ),
         "",
-        "A confusion matrix of n classes holds n × n counts: of 1,000 classes they outnumber the "
-        "pixels of a picture. Nothing else may grow faster than linearly.",
+        "Nothing grows faster than linearly with pictures and pixels. With classes two things may: "
+        "a confusion matrix of n classes holds n × n counts, and the loss enlarges n maps at a "
+        "time, most likely beyond the CPU's cache (not taken apart).",
     ]
 
 
