@@ -100,12 +100,17 @@ def class_palette(num_labels: int) -> np.ndarray:
     Returns:
         (num_labels, 3) uint8 RGB.
     """
-    from matplotlib import color_sequences, colormaps
+    from matplotlib import colormaps
+    from matplotlib.colors import to_rgba_array
 
     more = max(0, num_labels - 9)
     spaced = colormaps["hsv"](np.linspace(0, 1, more, endpoint=False))[:, :3]
-    colours = np.concatenate([[(0.85, 0.85, 0.85)], color_sequences["petroff8"], spaced])
+    colours = np.concatenate([[(0.85, 0.85, 0.85)], to_rgba_array(_PETROFF8)[:, :3], spaced])
     return (255 * colours[:num_labels]).round().astype(np.uint8)
+
+
+# Written out, because matplotlib before 3.11 does not know the sequence.
+_PETROFF8 = "#1845fb #ff5e02 #c91f16 #c849a9 #adad7d #86c8dd #578dff #656364".split()
 
 
 def _check_labels(id2label: Mapping[int, str], file: Path) -> None:
