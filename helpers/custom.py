@@ -110,7 +110,7 @@ def class_palette(num_labels: int) -> np.ndarray:
 
 
 # Written out, because matplotlib before 3.11 does not know the sequence.
-_PETROFF8 = "#1845fb #ff5e02 #c91f16 #c849a9 #adad7d #86c8dd #578dff #656364".split()
+_PETROFF8 = ["#1845fb", "#ff5e02", "#c91f16", "#c849a9", "#adad7d", "#86c8dd", "#578dff", "#656364"]
 
 
 def _check_labels(id2label: Mapping[int, str], file: Path) -> None:
