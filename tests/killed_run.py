@@ -3,8 +3,9 @@
     python killed_run.py OUTPUT ENCODER DATA [EVENT STEP]
 
 EVENT: "step" (after an optimiser step), "evaluate" (in the middle of an evaluation), or the name
-of a file: while the checkpoint of that step is being written, as soon as the file appears. Without
-EVENT the run goes to its end and stores what it came to in OUTPUT/result.pt.
+of a file: while the checkpoint of that step is being written, as soon as the file appears and
+before the checkpoint is whole. Without EVENT the run goes to its end and stores what it came to
+in OUTPUT/result.pt.
 """
 
 import os
@@ -44,6 +45,20 @@ def die_when_written(file: Path) -> None:
     die()
 
 
+def die_before_the_next(file: Path) -> None:
+    """Die where Python opens one more file after `file`, if the watching thread came too late.
+
+    On a busy machine it may sleep until the whole checkpoint is written. `Trainer` opens the last
+    file of a checkpoint, trainer_state.json, in Python, so this moment always comes before.
+    """
+
+    def watch(event: str, arguments: tuple) -> None:
+        if event == "open" and file.exists():
+            die()
+
+    sys.addaudithook(watch)
+
+
 def main() -> None:
     output, encoder, data, *when = sys.argv[1:]
     profile = small_profile(Path(encoder), Path(data))
@@ -55,6 +70,7 @@ def main() -> None:
         trainer.add_callback(Killer(event, step))
         if "." in event:
             file = checkpoints / f"checkpoint-{step}" / event
+            die_before_the_next(file)
             threading.Thread(target=die_when_written, args=[file], daemon=True).start()
     trainer.train(resume_from_checkpoint=True)
     last = torch.load(checkpoints / "checkpoint-6" / "optimizer.pt", weights_only=True)

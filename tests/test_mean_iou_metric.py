@@ -18,15 +18,14 @@ from helpers.profiles import REPOSITORY
 
 @pytest.fixture(scope="module")
 def metric(tmp_path_factory: pytest.TempPathFactory) -> evaluate.Metric:
-    """`evaluate.load("mean_iou")` from the notebooks' folder, offline, with caches of its own."""
-    cache = tmp_path_factory.mktemp("evaluate")
+    """`evaluate.load("mean_iou")` from the notebooks' folder, offline (see the root's conftest).
+
+    The folder of modules is the whole process's: Python looks for a second metric where it found
+    the first, so a folder of this test's own would hide later ones.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(REPOSITORY / "notebooks")
-        # The variables HF_EVALUATE_OFFLINE and HF_MODULES_CACHE are read at import; these
-        # are what they set.
-        patch.setattr(evaluate.config, "HF_EVALUATE_OFFLINE", True)
-        patch.setattr(evaluate.config, "HF_MODULES_CACHE", str(cache / "modules"))
-        return evaluate.load("mean_iou", cache_dir=str(cache))
+        return evaluate.load("mean_iou", cache_dir=str(tmp_path_factory.mktemp("evaluate")))
 
 
 def assert_equal_scores(scores: dict[str, Any], expected: dict[str, Any]) -> None:
