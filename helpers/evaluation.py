@@ -28,8 +28,8 @@ from torch.utils.data import Dataset as TorchDataset
 
 from helpers.ade20k import IGNORE_INDEX, reduce_labels
 from helpers.data import check_scenes, load_scenes, to_rgb
+from helpers.enlarging import enlarging_matrix
 from helpers.inference import load_model
-from helpers.losses import enlarging_matrix
 from helpers.metrics import ConfusionMatrix
 from helpers.processes import processes_wanted, start_processes
 from helpers.profiles import get_profile

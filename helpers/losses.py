@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn.functional import cross_entropy, interpolate
+from torch.nn.functional import cross_entropy
 
 from helpers.ade20k import IGNORE_INDEX
+from helpers.enlarging import enlarging_matrix
 
 if TYPE_CHECKING:
     from transformers.modeling_outputs import SemanticSegmenterOutput
@@ -63,18 +64,6 @@ def pixel_cross_entropy(
 def labelled_pixels(labels: torch.Tensor) -> torch.Tensor:
     """The number of pixels that have a class: a scalar int64 tensor."""
     return (labels != IGNORE_INDEX).sum()
-
-
-def enlarging_matrix(size: int, enlarged: int) -> torch.Tensor:
-    """(enlarged, size) weights that resize a column as `interpolate(mode="bilinear")` does.
-
-    Bilinear resizing is linear and works on rows and columns apart, so it is a matrix product
-    from either side. Picture by picture (a CPU's cache holds one picture's 150 enlarged maps,
-    not eight), loss and gradient take a quarter of the time of `interpolate`, whose backward
-    pass is slow on a CPU and, on a GPU, not reproducible.
-    """
-    identity = torch.eye(size)[None]
-    return interpolate(identity, size=enlarged, mode="linear", align_corners=False)[0].T
 
 
 def _tiles(

@@ -179,17 +179,10 @@ def predicted_labels(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
         (batch, height, width) uint8 label ids (int64 where there are more than 256 labels).
     """
     import torch
-    from torch.nn.functional import interpolate
 
-    dtype = torch.uint8 if logits.shape[1] <= 256 else torch.int64
-    return torch.cat(
-        [
-            interpolate(one[None], size=labels.shape[-2:], mode="bilinear", align_corners=False)
-            .argmax(dim=1)
-            .to(dtype)
-            for one in logits.contiguous()  # channels-last maps would be slower to reduce
-        ]
-    )
+    from helpers.enlarging import label_maps
+
+    return torch.stack(label_maps(logits, [tuple(labels.shape[-2:])] * len(logits)))
 
 
 def _is_tensor(values: Maps) -> bool:

@@ -12,17 +12,11 @@ from samples import draw_blocks, small_model, small_processor, write_ade_folder
 from transformers import SegformerForSemanticSegmentation
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
-import helpers.inference
+import helpers.enlarging
 from helpers.ade20k import reduce_labels
 from helpers.data import load_scenes, to_rgb
-from helpers.inference import (
-    enlarged_argmax,
-    evaluate_scenes,
-    load_model,
-    load_picture,
-    segment,
-    segment_batch,
-)
+from helpers.enlarging import enlarged_argmax
+from helpers.inference import evaluate_scenes, load_model, load_picture, segment, segment_batch
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import get_profile
 
@@ -55,7 +49,7 @@ def test_some_rows_at_a_time_give_the_same_labels(most_values: int) -> None:
     logits = torch.randn(150, 8, 12, generator=torch.Generator().manual_seed(0))
     outputs = SemanticSegmenterOutput(logits=logits[None])
     (expected,) = small_processor().post_process_semantic_segmentation(outputs, [(33, 50)])
-    assert torch.equal(enlarged_argmax(logits, (33, 50), most_values), expected)
+    assert torch.equal(enlarged_argmax(logits, (33, 50), most_values).long(), expected)
 
 
 @pytest.mark.parametrize("size", [(33, 50), (8, 12), (5, 3), (1, 1), (8, 1), (300, 7)])
@@ -70,13 +64,13 @@ def test_the_short_cut_of_the_cpu_gives_the_same_labels(
     logits = torch.nn.functional.interpolate(logits, size=(8, 12), mode="bicubic")
     outputs = SemanticSegmenterOutput(logits=logits)
     (expected,) = small_processor().post_process_semantic_segmentation(outputs, [size])
-    assert torch.equal(enlarged_argmax(logits[0], size), expected)
+    assert torch.equal(enlarged_argmax(logits[0], size).long(), expected)
 
 
 def test_the_way_of_a_gpu_gives_the_same_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.randn(150, 8, 12, generator=torch.Generator().manual_seed(0))
     expected = enlarged_argmax(logits, (33, 50))
-    monkeypatch.setattr(helpers.inference, "_is_on_cpu", lambda tensor: False)
+    monkeypatch.setattr(helpers.enlarging, "_is_on_cpu", lambda tensor: False)
     for most_values in (1, 20_000, 10**9):
         assert torch.equal(enlarged_argmax(logits, (33, 50), most_values), expected)
 

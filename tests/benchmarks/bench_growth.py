@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from helpers.inference import enlarged_argmax
+from helpers.enlarging import enlarged_argmax
 from helpers.losses import pixel_cross_entropy
 from helpers.metrics import ConfusionMatrix
 from helpers.visualize import colorize, overlay
