@@ -38,7 +38,7 @@ test: $(VENV)/.dev  ## lint, unit tests, then every notebook against its stored 
 	echo "== result"; printf '%s' "$$summary" | tr '|' '\n'; exit $$failed
 
 unit: $(VENV)/.dev  ## the unit tests
-	@$(UNSET_SEG); $(PY) -m pytest tests -n 2 --dist loadscope
+	@$(UNSET_SEG); $(PY) -m pytest tests -n 2 --dist loadscope --no-loadscope-reorder
 
 notebooks: $(VENV)/.dev  ## every notebook, in order, against its stored outputs
 	@$(UNSET_SEG); rm -rf build/test-notebooks; mkdir -p build/test-notebooks; \

@@ -24,6 +24,10 @@ if _PROFILE == "tiny":  # a developer's own cache must not stand in for what the
     for _name in ("HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_MODULES_CACHE"):
         os.environ.pop(_name, None)
     os.environ["HF_HOME"] = str(_BUILD / "huggingface")
+if _workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    # Each worker and its children get their share of the cores: where two processes have a thread
+    # a core each, torch's threads spend most of their time waiting for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(_workers))))
 if not os.environ.get("SEG_OUTPUT"):
     _BUILD.mkdir(exist_ok=True)
     os.environ["SEG_OUTPUT"] = tempfile.mkdtemp(prefix="test-", dir=_BUILD)

@@ -11,6 +11,17 @@ matplotlib.use("Agg")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+# Two workers take whole files, in this order: a long file at the end would leave one without work.
+LONGEST = ("hub_notebooks", "jupyterlab", "checkpoints", "toy_panoptic", "processes")
+LONGEST += ("hub_faults", "real_photographs", "hub_sharing", "evaluation_memory")
+LONGEST += ("notebooks_on_photographs", "evaluation", "toy_checkpoints", "course", "training")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; the others stay in order."""
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
 
 @pytest.fixture(scope="session")
 def ade20k_dir() -> Path:
