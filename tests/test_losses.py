@@ -42,7 +42,7 @@ def test_it_is_segformer_s_own_loss() -> None:
         torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [(32, 32), (24, 40), (30, 33), (5, 64), (1040, 24)])
+@pytest.mark.parametrize("size", [(32, 32), (24, 40), (30, 33), (5, 64), (1040, 24), (200, 180)])
 def test_it_enlarges_as_interpolate_does(size: tuple[int, int]) -> None:
     logits, labels = random_batch(size)
     enlarged = interpolate(logits, size=size, mode="bilinear", align_corners=False)

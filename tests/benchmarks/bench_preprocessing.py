@@ -2,7 +2,8 @@
 
 The guide's jitters the colours of the whole picture and squashes it. Our code is timed with these
 steps, which give equal tensors, and with the course's own, which also crop and flip at random,
-and then jitter. Files are decoded and batches put together on both sides.
+and then jitter. Files are decoded and batches put together on both sides. Toy scenes come in
+batches of profile "tiny", photographs in those of profile "sample".
 """
 
 from __future__ import annotations
@@ -27,12 +28,10 @@ from helpers.transforms import (
 from tests.benchmarks import guide
 from tests.benchmarks.measuring import Row, photographs, skipped, timed
 
-BATCH = 4
-
 
 def rows(quick: bool) -> Iterator[Row]:
     toy = get_profile("tiny")
-    yield from on(toy, "toy scenes 256 × 192 to 128 × 128", 8 if quick else 160, quick)
+    yield from on(toy, "toy scenes 256 × 192 to 128 × 128", 16 if quick else 320, quick)
     folder = photographs()
     if folder is None:
         yield skipped(
@@ -40,9 +39,15 @@ def rows(quick: bool) -> Iterator[Row]:
             "no folder of them: set SEG_TEST_DATA to one in ADEChallengeData2016 layout",
         )
         return
-    real = replace(toy, dataset=str(folder), image_size=64 if quick else 512)
+    sample = get_profile("sample")
+    real = replace(
+        toy,
+        dataset=str(folder),
+        batch_size=sample.batch_size,
+        image_size=64 if quick else sample.image_size,
+    )
     side = real.image_size
-    yield from on(real, f"real photographs to {side} × {side}", 8 if quick else 24, quick)
+    yield from on(real, f"real photographs to {side} × {side}", 16 if quick else 96, quick)
 
 
 def on(profile: Profile, pictures: str, count: int, quick: bool) -> Iterator[Row]:
@@ -56,17 +61,28 @@ def on(profile: Profile, pictures: str, count: int, quick: bool) -> Iterator[Row
     for one, theirs in ((make_eval_transform(processor), evaluate), (same_steps, train)):
         same_batches(first_batch(plain, one), first_batch(plain, theirs))
     ours = make_train_transform(processor, ours)
+
+    def loader(transform: Any, workers: int = 0) -> DataLoader:
+        return DataLoader(
+            plain.with_transform(transform),
+            batch_size=profile.batch_size,
+            shuffle=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=default_data_collator,  # the one that `Trainer` takes
+        )
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        rounds = 2 if quick else 9
+        rounds = 2 if quick else 5
         name = f"training-set preprocessing, {pictures}"
         other = "the guide's transform"
         ways = (same_steps, ours, train)
-        *seconds, theirs = by_turns([loader(plain, way) for way in ways], rounds)
+        *seconds, theirs = by_turns([loader(way) for way in ways], rounds)
         yield rate(f"{name}, the guide's steps, one process", other, count, seconds[0], theirs)
         yield rate(f"{name}, with crop and flip, one process", other, count, seconds[1], theirs)
-        seconds = by_turns([loader(plain, ours, 2), loader(plain, ours, 1)], rounds)
+        seconds = by_turns([loader(ours, 2), loader(ours, 1)], rounds)
         yield rate(f"{name}, two workers", "one worker", count, *seconds, goal="1.7 ×")
     finally:
         torch.set_num_threads(threads)
@@ -81,17 +97,6 @@ def rate(row: str, other: str, count: int, ours: float, theirs: float, goal: str
         ratio=theirs / ours,
         unit="pictures/s",
         goal=goal,
-    )
-
-
-def loader(plain: Any, transform: Any, workers: int = 0) -> DataLoader:
-    return DataLoader(
-        plain.with_transform(transform),
-        batch_size=BATCH,
-        shuffle=True,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        collate_fn=default_data_collator,  # the one that `Trainer` takes
     )
 
 
@@ -113,7 +118,7 @@ def by_turns(loaders: list[DataLoader], rounds: int) -> list[float]:
 
 def first_batch(plain: Any, transform: Any) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    rows = plain.with_transform(transform)[: min(BATCH, len(plain))]
+    rows = plain.with_transform(transform)[:4]
     return {name: torch.stack([torch.as_tensor(one) for one in rows[name]]) for name in rows}
 
 
