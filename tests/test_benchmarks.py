@@ -107,6 +107,9 @@ def test_slopes_have_a_table_of_their_own():
     assert "| | with the classes | with the pixels |" in table
     assert "| loss | 0.50 | 1.01 |" in table
     assert "growth of" not in table
+    assert "Steeper than 1.15: nothing." in table
+    rows.append(measuring.alone("growth of loss with the pixels", 1.3, "slope"))
+    assert "Steeper than 1.15: loss with the pixels." in report.table(rows)
 
 
 def test_the_course_s_readme_has_a_place_for_the_table():

@@ -20,6 +20,9 @@ BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 SLOPE = "slope"
 """The unit of the rows that tell how cost grows."""
 
+STEEP = 1.15
+"""A slope above this is more than linear, and more than the noise of a measurement."""
+
 
 def write(rows: Sequence[Row], folder: Path) -> None:
     """Write benchmarks.json, .md and .png into `folder`."""
@@ -69,6 +72,12 @@ def _slopes(rows: Sequence[Row]) -> list[str]:
     if not slopes:
         return []
     panels = list(dict.fromkeys(panel for found in slopes.values() for panel in found))
+    steep = [
+        f"{name} with the {panel}"
+        for name, found in slopes.items()
+        for panel, slope in found.items()
+        if slope > STEEP
+    ]
     return [
         "",
         "How time grows, as the slope of its logarithm (1: linear; 0: not at all):",
@@ -80,9 +89,7 @@ def _slopes(rows: Sequence[Row]) -> list[str]:
             for name, found in slopes.items()
         ),
         "",
-        "Nothing grows faster than linearly with pictures and pixels. With classes two things may: "
-        "a confusion matrix of n classes holds n × n counts, and the loss enlarges n maps at a "
-        "time, most likely beyond the CPU's cache (not taken apart).",
+        f"Steeper than {STEEP}: {', '.join(steep) or 'nothing'}.",
     ]
 
 
