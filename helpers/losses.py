@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -51,11 +52,12 @@ def pixel_cross_entropy(
         columns = _tiles(enlarging_matrix(logits.shape[-1], width), side, logits.device)
         total = 0
         for picture, label in zip(logits, labels, strict=True):
-            for bottom, top, down in rows:
-                strip = down @ picture[:, top]
-                for right, left, across in columns:
+            strips = _Pieces.apply(picture, 1, [top for _, top, _ in rows])
+            for strip, (bottom, _, down) in zip(strips, rows, strict=True):
+                pieces = _Pieces.apply(down @ strip, 2, [left for _, left, _ in columns])
+                for piece, (right, _, across) in zip(pieces, columns, strict=True):
                     total = total + cross_entropy(
-                        (strip[:, :, left] @ across.T)[None],
+                        (piece @ across.T)[None],
                         label[None, bottom, right],
                         ignore_index=IGNORE_INDEX,
                         reduction="sum",
@@ -85,7 +87,7 @@ def _tiles(
     """Cut enlarging weights into products of bounded size: [(enlarged, original, weights)].
 
     A pixel depends on its neighbours only. Over a whole picture of side s the products would
-    take s ** 3 operations, most of them times zero; in tiles time grows nearly as the pixels do.
+    take s ** 3 operations, most of them times zero; in tiles time grows as the pixels do.
     """
     tiles, start = [], 0
     for strip in matrix.chunk(math.ceil(len(matrix) / side)):
@@ -94,3 +96,29 @@ def _tiles(
         tiles.append((slice(start, start + len(strip)), original, strip[:, original].to(device)))
         start += len(strip)
     return tiles
+
+
+class _Pieces(torch.autograd.Function):
+    """Slices of a tensor along one axis, which may overlap.
+
+    Their gradients are added up in one place. Those of plain slices would each be a tensor of
+    zeros as large as the whole, so that time would grow with the square of their number.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, whole: torch.Tensor, axis: int, places: Sequence[slice]
+    ) -> tuple[torch.Tensor, ...]:
+        ctx.shape, ctx.axis, ctx.places = whole.shape, axis, places
+        return tuple(_slice(whole, axis, place) for place in places)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        total = gradients[0].new_zeros(ctx.shape)
+        for gradient, place in zip(gradients, ctx.places, strict=True):
+            _slice(total, ctx.axis, place).add_(gradient)
+        return total, None, None
+
+
+def _slice(tensor: torch.Tensor, axis: int, place: slice) -> torch.Tensor:
+    return tensor.narrow(axis, place.start, place.stop - place.start)

@@ -64,7 +64,7 @@ class ConfusionMatrix:
             pairs = np.argwhere(table)  # (reference, prediction) values that occur
             reference, prediction = pairs[(pairs >= self.num_labels).any(axis=1)][0]
             self._refuse(prediction, reference)
-        self.counts += inside
+        self.counts += inside.astype(np.int64, copy=False)
 
     def merge(self, other: ConfusionMatrix) -> ConfusionMatrix:
         """Add another matrix's counts (of another process, say) to this one, and return it."""
@@ -210,7 +210,7 @@ def _as_integers(values: Maps) -> Maps:
 
 
 def _count_pairs_uint8(predictions: Maps, references: Maps) -> np.ndarray | None:
-    """(256, 256) int64 counts, rows = reference; None where a value does not fit in 8 bits.
+    """(256, 256) counts, rows = reference; None where a value does not fit in 8 bits.
 
     One 16-bit key a pixel and one `bincount` are what makes this fast: a key is a quarter of
     the memory traffic of int64 indices, and pixels to ignore are counted too and dropped
@@ -240,11 +240,11 @@ def _count_runs(keys: np.ndarray) -> np.ndarray:
     they are longer, and a sixth more where three pixels in ten differ from their neighbour.
     """
     if keys.size == 0:
-        return np.zeros(65536, dtype=np.int64)
+        return np.zeros(65536)
     last = np.append(np.flatnonzero(keys[1:] != keys[:-1]), keys.size - 1)
     lengths = np.diff(last, prepend=-1)
     # Weights are summed as float64, which is exact up to 2 ** 53 pixels.
-    return np.bincount(keys[last], weights=lengths, minlength=65536).astype(np.int64)
+    return np.bincount(keys[last], weights=lengths, minlength=65536)
 
 
 def _fits_uint8(values: Maps) -> bool:

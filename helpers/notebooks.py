@@ -32,6 +32,9 @@ _PAGE_TEMPLATE = """{% extends 'lab/index.html.j2' %}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 {%- block html_head_js_mathjax -%}
 {{ super() | replace("<script src", "<script async src") }}
+{%- endblock -%}
+{%- block html_head_css -%}
+<style>.jp-MarkdownOutput .highlight { margin-bottom: 1em }</style>
 {%- endblock -%}"""
 
 
