@@ -1,4 +1,4 @@
-"""Shifting a picture's hue as torchvision does, to the last bit, in a quarter of the time.
+"""Shifting a picture's hue as torchvision does, to the last bit, in less than a third of the time.
 
 The hue is the dearest part of `ColorJitter`: Pillow converts to HSV and back pixel by pixel, with
 divisions, a remainder and six cases for each. Here tables hold what the formulas give.
