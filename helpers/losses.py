@@ -50,11 +50,12 @@ def pixel_cross_entropy(
         side = _side_of_tiles(logits)
         rows = _tiles(enlarging_matrix(logits.shape[-2], height), side, logits.device)
         columns = _tiles(enlarging_matrix(logits.shape[-1], width), side, logits.device)
+        tops, lefts = ([original for _, original, _ in tiles] for tiles in (rows, columns))
         total = 0
         for picture, label in zip(logits, labels, strict=True):
-            strips = _Pieces.apply(picture, 1, [top for _, top, _ in rows])
+            strips = _Pieces.apply(picture, 1, tops)
             for strip, (bottom, _, down) in zip(strips, rows, strict=True):
-                pieces = _Pieces.apply(down @ strip, 2, [left for _, left, _ in columns])
+                pieces = _Pieces.apply(down @ strip, 2, lefts)
                 for piece, (right, _, across) in zip(pieces, columns, strict=True):
                     total = total + cross_entropy(
                         (piece @ across.T)[None],

@@ -5,9 +5,7 @@ Both sides run in turns in one process; their label maps are compared before any
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,7 @@ from helpers.data import load_scenes, to_rgb
 from helpers.inference import load_model, segment_batch
 from helpers.profiles import get_profile
 from helpers.visualize import colorize, overlay
-from tests.benchmarks.measuring import Row
+from tests.benchmarks.measuring import Row, medians_by_turns
 
 SIZE = (683, 512)
 
@@ -35,17 +33,6 @@ def draw_pictures(count: int, size: tuple[int, int] = SIZE) -> list[Image.Image]
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (count, 8, 10, 3), dtype=np.uint8)
     return [Image.fromarray(one).resize(size, Image.Resampling.BICUBIC) for one in small]
-
-
-def median_seconds(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """The median time of each, measured in turns, so that both meet the same disturbances."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            begin = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - begin)
-    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def pipeline_row(
@@ -73,13 +60,13 @@ def pipeline_row(
     # Sums taken in another order differ in the last digit, which decides between equal classes.
     if differing > 1e-4 * total:
         raise AssertionError(f"{name}: {differing} of {total} pixels differ")
-    seconds = median_seconds({"theirs": one_at_a_time, "ours": batches}, rounds)
-    rates = {side: len(pictures) / value for side, value in seconds.items()}
+    theirs, ours = medians_by_turns([one_at_a_time, batches], rounds)
     return {
         "row": f"{name}, batches of {batch_size} ({differing} of {total} pixels differ)",
         "other": 'pipeline("image-segmentation"), one at a time',
-        **rates,
-        "ratio": rates["ours"] / rates["theirs"],
+        "ours": len(pictures) / ours,
+        "theirs": len(pictures) / theirs,
+        "ratio": theirs / ours,
         "unit": "pictures/s",
         "goal": "1.5 ×",
     }
@@ -108,13 +95,14 @@ def overlay_rows(rounds: int) -> list[Row]:
         difference = np.abs(np.asarray(ours()).astype(int) - theirs())
         if difference.max() > off:  # of 255: halves are rounded one way or the other
             raise AssertionError(f"{name}: results differ by {difference.max()}")
-        seconds = median_seconds({"theirs": theirs, "ours": ours}, rounds)
+        their_seconds, our_seconds = medians_by_turns([theirs, ours], rounds)
         rows.append(
             {
                 "row": f"{name}, {SIZE[0]} x {SIZE[1]}",
                 "other": "the guide's loop over the palette",
-                **{side: 1000 * value for side, value in seconds.items()},
-                "ratio": seconds["theirs"] / seconds["ours"],
+                "ours": 1000 * our_seconds,
+                "theirs": 1000 * their_seconds,
+                "ratio": their_seconds / our_seconds,
                 "unit": "ms",
                 "goal": "50 ×",
             }

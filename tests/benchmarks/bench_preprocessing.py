@@ -8,9 +8,9 @@ batches of profile "tiny", photographs in those of profile "sample".
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ from helpers.transforms import (
     make_train_transform,
 )
 from tests.benchmarks import guide
-from tests.benchmarks.measuring import Row, photographs, skipped, timed
+from tests.benchmarks.measuring import Row, medians_by_turns, photographs, skipped
 
 
 def rows(quick: bool) -> Iterator[Row]:
@@ -55,12 +55,12 @@ def on(profile: Profile, pictures: str, count: int, quick: bool) -> Iterator[Row
     plain = plain.select([index % len(plain) for index in range(count)])
     processor = load_image_processor(profile)
     train, evaluate = guide.transforms(profile.encoder, profile.image_size)
-    ours = augmentation(profile.image_size)
-    jitter = ours.transforms[-1]
+    augment = augmentation(profile.image_size)
+    jitter = augment.transforms[-1]
     same_steps = make_train_transform(processor, jitter)
     for one, theirs in ((make_eval_transform(processor), evaluate), (same_steps, train)):
         same_batches(first_batch(plain, one), first_batch(plain, theirs))
-    ours = make_train_transform(processor, ours)
+    ours = make_train_transform(processor, augment)
 
     def loader(transform: Any, workers: int = 0) -> DataLoader:
         return DataLoader(
@@ -79,10 +79,10 @@ def on(profile: Profile, pictures: str, count: int, quick: bool) -> Iterator[Row
         name = f"training-set preprocessing, {pictures}"
         other = "the guide's transform"
         ways = (same_steps, ours, train)
-        *seconds, theirs = by_turns([loader(way) for way in ways], rounds)
+        *seconds, theirs = passes([loader(way) for way in ways], rounds)
         yield rate(f"{name}, the guide's steps, one process", other, count, seconds[0], theirs)
         yield rate(f"{name}, with crop and flip, one process", other, count, seconds[1], theirs)
-        seconds = by_turns([loader(ours, 2), loader(ours, 1)], rounds)
+        seconds = passes([loader(ours, 2), loader(ours, 1)], rounds)
         yield rate(f"{name}, two workers", "one worker", count, *seconds, goal="1.7 ×")
     finally:
         torch.set_num_threads(threads)
@@ -100,20 +100,17 @@ def rate(row: str, other: str, count: int, ours: float, theirs: float, goal: str
     )
 
 
-def by_turns(loaders: list[DataLoader], rounds: int) -> list[float]:
+def passes(loaders: list[DataLoader], rounds: int) -> list[float]:
     """Median seconds of a pass over each, after one that starts the workers."""
 
     def whole(one: DataLoader) -> None:
         for _ in one:
             pass
 
-    seconds: list[list[float]] = [[] for _ in loaders]
-    for round_ in range(rounds + 1):
-        for one, times in zip(loaders, seconds, strict=True):
-            took = timed(lambda one=one: whole(one))
-            if round_:
-                times.append(took)
-    return [statistics.median(times) for times in seconds]
+    ways = [partial(whole, one) for one in loaders]
+    for way in ways:
+        way()
+    return medians_by_turns(ways, rounds)
 
 
 def first_batch(plain: Any, transform: Any) -> dict[str, torch.Tensor]:

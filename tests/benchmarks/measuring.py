@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +64,11 @@ def compare(
             check(expected, other())
         except AssertionError as error:
             raise Unequal(f"{row}: ours and {name} do not give the same: {error}") from error
-    ways = {"": ours, **others}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            seconds[name].append(timed(way))
+    mine, *theirs = medians_by_turns([ours, *others.values()], rounds)
     scale = (1000 if unit.startswith("ms") else 1) / per
-    medians = {name: statistics.median(times) * scale for name, times in seconds.items()}
     return [
-        faster(row, name, medians[""], medians[name], unit, (goals or {}).get(name, ""))
-        for name in others
+        faster(row, name, mine * scale, other * scale, unit, (goals or {}).get(name, ""))
+        for name, other in zip(others, theirs, strict=True)
     ]
 
 
@@ -92,6 +87,12 @@ def alone(row: str, ours: float, unit: str, goal: str = "") -> Row:
 def skipped(row: str, reason: str) -> Row:
     """A row that this machine cannot measure, and why."""
     return Row(row=row, skipped=reason)
+
+
+def medians_by_turns(ways: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
+    """Median seconds of a call of each, taken in turns: all meet the same disturbances."""
+    times = [[timed(way) for way in ways] for _ in range(rounds)]
+    return [statistics.median(one) for one in zip(*times, strict=True)]
 
 
 def timed(way: Callable[[], Any]) -> float:
