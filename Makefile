@@ -23,7 +23,7 @@ help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 course: $(VENV)/.course  ## run every notebook headless: pages, model and overlays under build/
-	@$(PY) -m helpers.course run $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+	@$(PY) -m tools.course run $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
 
 lab: $(VENV)/.course  ## open JupyterLab on the first notebook
 	@$(PY) -m jupyterlab $(LAB_FLAGS) notebooks/01_segmentation_types.ipynb
@@ -52,13 +52,13 @@ lint: $(VENV)/.dev  ## ruff over modules, tests and notebooks
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
 refresh: $(VENV)/.course  ## run the notebooks and store their outputs in them
-	@$(PY) -m helpers.course refresh $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+	@$(PY) -m tools.course refresh $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
 
 map: $(VENV)/.course  ## write what the last `make course` cost into the README's course map
-	@$(PY) -m helpers.course map
+	@$(PY) -m tools.course map
 
 address: $(VENV)/.course  ## write where the course is published: REPOSITORY=OWNER/NAME REF=v1.0
-	@$(PY) -m helpers.address $(if $(REPOSITORY),--repository $(REPOSITORY)) $(if $(REF),--ref $(REF))
+	@$(PY) -m tools.address $(if $(REPOSITORY),--repository $(REPOSITORY)) $(if $(REF),--ref $(REF))
 
 lock: $(VENV)/.made  ## write constraints.txt anew from the newest releases
 	@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade \

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.course import headless_environment
+from tools.course import headless_environment
 
 _BUILD = Path(__file__).parent / "build"
 

@@ -1,5 +1,30 @@
-"""What the notebooks share, one module per subject; see each module's first lines.
+"""What the notebooks share, one module or package per subject; see each one's first lines.
 
 Importing the package loads nothing heavy: `torch` and `transformers` come with the modules that
 use them.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+
+def face(package: str, **modules: str) -> tuple[Callable[[str], Any], list[str]]:
+    """A package's `__getattr__` and `__all__`: its public names, each loaded when first asked for.
+
+    So importing one name from a package does not load the whole of it.
+
+    Args:
+        package: the package's `__name__`.
+        modules: module of the package to the names that it hands on, with spaces between.
+    """
+    where = {name: module for module, names in modules.items() for name in names.split()}
+
+    def get(name: str) -> Any:
+        if name not in where:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(f"{package}.{where[name]}"), name)
+
+    return get, sorted(where)

@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from helpers.ade20k import ID2LABEL, NUM_LABELS
-from helpers.network import explained
-from helpers.pairs import check_pair, find_pairs
+from helpers.cli import progress
+from helpers.custom.pairs import check_pair, find_pairs
+from helpers.hub import explained
 from helpers.profiles import Profile
-from helpers.progress import progress
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

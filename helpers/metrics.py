@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    import torch
     from transformers import EvalPrediction
 
 Maps = Any
@@ -163,26 +162,6 @@ class StreamingMeanIoU:
         self.reset()
         scores = self.matrix.compute()
         return {key: value for key, value in scores.items() if isinstance(value, float)}
-
-
-def predicted_labels(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Logits to label maps at the labels' size, picture by picture, so that memory stays small.
-
-    Meant for `Trainer(preprocess_logits_for_metrics=...)`: what is kept and gathered is one
-    byte a pixel, not the 150 floats a pixel of upsampled logits (157 MB at 512 x 512).
-
-    Args:
-        logits: (batch, num_labels, height / 4, width / 4) float.
-        labels: (batch, height, width) integer; only the size is used.
-
-    Returns:
-        (batch, height, width) uint8 label ids (int64 where there are more than 256 labels).
-    """
-    import torch
-
-    from helpers.enlarging import label_maps
-
-    return torch.stack(label_maps(logits, [tuple(labels.shape[-2:])] * len(logits)))
 
 
 def _is_tensor(values: Maps) -> bool:

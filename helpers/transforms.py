@@ -18,8 +18,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from helpers.data import to_rgb
+from helpers.hub import explained
 from helpers.hue import adjust_hue
-from helpers.network import explained
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor

@@ -24,10 +24,10 @@ from huggingface_hub import constants
 from transformers import PreTrainedModel
 
 from helpers.data import load_scenes
-from helpers.inference import load_model, load_picture
-from helpers.network import explained, remove_damaged
+from helpers.hub import explained, remove_damaged
+from helpers.inference.predict import load_model, load_picture
 from helpers.profiles import REPOSITORY, get_profile
-from helpers.training import build_model
+from helpers.training.recipe import build_model
 from helpers.transforms import load_image_processor
 
 datasets.disable_progress_bars()

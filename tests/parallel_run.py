@@ -17,7 +17,7 @@ from samples import small_profile
 
 from helpers.data import load_scenes
 from helpers.profiles import Profile
-from helpers.training import SegmentationTrainer, build_trainer
+from helpers.training.recipe import SegmentationTrainer, build_trainer
 
 # Training pictures and accumulation steps; batches are of 4. On two processes the last batch
 # gives them 2 + 2, 2 + none, 2 + 1 and 1 + none pictures; of 3 pictures there is no other batch.

@@ -6,8 +6,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from helpers import address as module
-from helpers.address import Address, main, read_address, write_into_notebook, write_into_readme
+from tools import address as module
+from tools.address import Address, main, read_address, write_into_notebook, write_into_readme
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))

@@ -15,11 +15,11 @@ from datasets import DatasetDict
 from samples import WorseEachTime, save_encoder, small_profile, write_ade_folder
 from transformers import AutoModelForSemanticSegmentation, EvalPrediction
 
-from helpers.checkpoints import defect_of, last_complete_checkpoint
 from helpers.data import load_scenes
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import REPOSITORY, Profile
-from helpers.training import SegmentationTrainer, build_trainer
+from helpers.training.checkpoints import defect_of, last_complete_checkpoint
+from helpers.training.recipe import SegmentationTrainer, build_trainer
 
 TIMES = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
 TIMES |= {"train_runtime", "train_samples_per_second", "train_steps_per_second"}

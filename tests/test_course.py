@@ -13,8 +13,8 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from helpers import course
-from helpers.notebooks import (
+from tools import course
+from tools.execute import (
     NotebookError,
     execute,
     output_problems,
@@ -36,10 +36,10 @@ def write(folder: Path, name: str, *sources: str) -> Path:
 
 
 def command(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m helpers.course` as a user does, without the tests' own SEG_ settings."""
+    """Run `python -m tools.course` as a user does, without the tests' own SEG_ settings."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SEG_")} | variables
     return subprocess.run(
-        [sys.executable, "-m", "helpers.course", *map(str, arguments)],
+        [sys.executable, "-m", "tools.course", *map(str, arguments)],
         cwd=REPOSITORY,
         env=environment,
         capture_output=True,
@@ -322,7 +322,7 @@ def test_importing_helpers_is_quick_and_loads_nothing_heavy():
 def test_help_is_there(arguments: list[str]):
     done = command(*arguments, "--help")
     assert done.returncode == 0
-    assert "usage: python -m helpers.course" in done.stdout
+    assert "usage: python -m tools.course" in done.stdout
 
 
 # --- the commands that CI runs --------------------------------------------------------------------
@@ -375,7 +375,7 @@ def test_make_test_lints_and_compares_outputs_strictly():
     )
     assert "SEG_PROFILE=tiny" in plan["notebooks"]
     assert "nbval-lax" not in makefile
-    assert "-m helpers.course run" in plan["course"]
+    assert "-m tools.course run" in plan["course"]
 
 
 def test_requirements_hold_the_course_and_constraints_pin_them():

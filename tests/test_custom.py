@@ -13,22 +13,22 @@ from PIL import Image
 from samples import draw_blocks, save_encoder, small_model, small_processor, small_profile
 from torchvision.datasets import OxfordIIITPet
 
-from helpers import pets
 from helpers.ade20k import IGNORE_INDEX
-from helpers.custom import (
+from helpers.custom.dataset import (
     class_palette,
     make_dataset,
     read_id2label,
     write_id2label,
     write_parquet,
 )
+from helpers.custom.masks import labels_from_colours, labels_from_values, report_pairs
+from helpers.custom.pairs import find_pairs
 from helpers.data import check_scenes, load_scenes, warn_of_unseen_classes
-from helpers.inference import load_model, segment
-from helpers.masks import labels_from_colours, labels_from_values, report_pairs
-from helpers.pairs import find_pairs
+from helpers.inference.predict import load_model, segment
 from helpers.toy import fruit
-from helpers.training import build_model, build_trainer
+from helpers.training.recipe import build_model, build_trainer
 from helpers.transforms import load_image_processor, make_eval_transform
+from tools import oxford_pets as pets
 
 ID2LABEL = {0: "background", 1: "apple", 2: "pear"}
 SIZE = (40, 30)

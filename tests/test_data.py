@@ -15,7 +15,7 @@ from PIL import Image
 from samples import draw_blocks, small_model, small_processor, small_profile, write_ade_folder
 
 from helpers.data import COLUMNS, _load_first, check_scenes, load_scenes, to_rgb
-from helpers.inference import evaluate_scenes, segment
+from helpers.inference.predict import evaluate_scenes, segment
 from helpers.profiles import REPOSITORY, Profile, get_profile
 from helpers.transforms import make_eval_transform
 
@@ -107,9 +107,9 @@ HUB_SCRIPT = """
 import os
 from dataclasses import replace
 from helpers.data import load_scenes
-from helpers.inference import load_model
+from helpers.inference.predict import load_model
 from helpers.profiles import get_profile
-from helpers.training import build_model
+from helpers.training.recipe import build_model
 from helpers.transforms import load_image_processor
 
 def told(function, *arguments):

@@ -21,14 +21,9 @@ from transformers import BaseImageProcessor, SegformerForSemanticSegmentation
 from helpers import evaluation
 from helpers.ade20k import ID2LABEL
 from helpers.data import load_scenes
-from helpers.evaluation import (
-    Protocol,
-    evaluate,
-    main,
-    segment_by_protocol,
-    window_starts,
-)
-from helpers.inference import load_model
+from helpers.evaluation.__main__ import main
+from helpers.evaluation.protocol import Protocol, evaluate, segment_by_protocol, window_starts
+from helpers.inference.predict import load_model
 from helpers.profiles import REPOSITORY, get_profile
 from helpers.transforms import resized_size
 

@@ -23,7 +23,7 @@ from wrong_answers import WRONG
 
 from helpers import exercises
 from helpers.ade20k import ID2LABEL, PALETTE
-from helpers.evaluation import window_starts
+from helpers.evaluation.protocol import window_starts
 from helpers.exercises.core import compare, describe
 from helpers.transforms import resized_size
 

@@ -10,8 +10,9 @@ from IPython.core.formatters import DisplayFormatter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
-from helpers.explorer import WIDTH, Explorer, fit, lay_out, outline, picker, slider
-from helpers.notebooks import WIDGET_VIEW, normalise, output_problems
+from helpers.widgets.explorer import Explorer, picker, slider
+from helpers.widgets.sheet import WIDTH, fit, lay_out, outline
+from tools.execute import WIDGET_VIEW, normalise, output_problems
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from hub_content import fill
 from loopback_hub import LoopbackHub, files_holding
 
-from helpers.course import choose_notebooks
 from helpers.profiles import REPOSITORY
+from tools.course import choose_notebooks
 
 NOTEBOOKS = choose_notebooks(REPOSITORY / "notebooks")
 CANARY = "hf_" + "c4n4ry" * 6
@@ -34,7 +34,7 @@ def test_notebook_runs_on_what_the_hub_sends(
     notebook: Path, hub: LoopbackHub, output: Path
 ) -> None:
     done = hub.run(
-        *("-m", "helpers.course", "run", "--output", output, "--notebooks", notebook.stem),
+        *("-m", "tools.course", "run", "--output", output, "--notebooks", notebook.stem),
         home=output / "huggingface",
         token=CANARY,
         SEG_PROFILE="sample",

@@ -13,9 +13,9 @@ from IPython.core.inputtransformer2 import TransformerManager
 from loopback_hub import LoopbackHub
 from samples import save_encoder, small_profile, write_ade_folder
 
-from helpers.network import safe_weights
+from helpers.hub import safe_weights
 from helpers.profiles import REPOSITORY
-from helpers.training import build_trainer
+from helpers.training.recipe import build_trainer
 
 SOURCES = sorted((REPOSITORY / "helpers").rglob("*.py"))
 SOURCES += sorted((REPOSITORY / "notebooks").rglob("*.py"))
@@ -92,9 +92,9 @@ def test_safe_weights_of_a_folder_and_of_the_encoder(tmp_path: Path) -> None:
 
 SCRIPT = """
 import json, sys
-from helpers.inference import load_model
+from helpers.inference.predict import load_model
 from helpers.profiles import get_profile
-from helpers.training import build_model
+from helpers.training.recipe import build_model
 from dataclasses import replace
 
 def told(call):
@@ -113,7 +113,7 @@ print(json.dumps({
 }))
 """
 CONVERTED = """
-from helpers.inference import load_model
+from helpers.inference.predict import load_model
 print(type(load_model("some/converted")[0]).__name__)
 """
 

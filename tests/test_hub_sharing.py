@@ -13,8 +13,8 @@ from hub_content import folder
 from loopback_hub import LoopbackHub, files_holding
 from samples import save_encoder, write_ade_folder
 
-from helpers import sharing
 from helpers.profiles import REPOSITORY, TOY
+from helpers.training import sharing
 
 TOKEN = "hf_" + "c4n4ry" * 6
 
@@ -109,9 +109,9 @@ from hub_content import encoded, folder
 from huggingface_hub import ModelCard, hf_hub_download
 from samples import draw_blocks
 from helpers.data import load_scenes
-from helpers.inference import load_model, segment
+from helpers.inference.predict import load_model, segment
 from helpers.profiles import get_profile
-from helpers.sharing import model_card, push
+from helpers.training.sharing import model_card, push
 
 work = Path(sys.argv[1])
 trained = work / "trained"
@@ -229,7 +229,7 @@ def test_a_data_set_arrives_whole(upload, hub: LoopbackHub) -> None:
 def test_what_cannot_be_uploaded_is_told_in_a_sentence(upload, hub: LoopbackHub) -> None:
     told, _, work = upload
     place = work / "trained"
-    advice = "write it with helpers.sharing.model_card"
+    advice = "write it with helpers.training.model_card"
     assert told["without a card"] == f"there is no README.md in {place}: {advice}"
     assert "your token has no right" in told["not ours"]
     assert "nan is no number" in told["a card with NaN"]

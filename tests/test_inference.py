@@ -12,13 +12,19 @@ from samples import draw_blocks, small_model, small_processor, write_ade_folder
 from transformers import SegformerForSemanticSegmentation
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
-import helpers.enlarging
+import helpers.upsampling
 from helpers.ade20k import reduce_labels
 from helpers.data import load_scenes, to_rgb
-from helpers.enlarging import enlarged_argmax
-from helpers.inference import evaluate_scenes, load_model, load_picture, segment, segment_batch
+from helpers.inference.predict import (
+    evaluate_scenes,
+    load_model,
+    load_picture,
+    segment,
+    segment_batch,
+)
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import get_profile
+from helpers.upsampling import enlarged_argmax
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +76,7 @@ def test_the_short_cut_of_the_cpu_gives_the_same_labels(
 def test_the_way_of_a_gpu_gives_the_same_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.randn(150, 8, 12, generator=torch.Generator().manual_seed(0))
     expected = enlarged_argmax(logits, (33, 50))
-    monkeypatch.setattr(helpers.enlarging, "_is_on_cpu", lambda tensor: False)
+    monkeypatch.setattr(helpers.upsampling, "_is_on_cpu", lambda tensor: False)
     for most_values in (1, 20_000, 10**9):
         assert torch.equal(enlarged_argmax(logits, (33, 50), most_values), expected)
 

@@ -23,7 +23,7 @@ import nbformat
 import pytest
 from PIL import Image
 
-from helpers.course import choose_notebooks
+from tools.course import choose_notebooks
 
 pytestmark = pytest.mark.slow
 

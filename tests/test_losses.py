@@ -6,7 +6,7 @@ from samples import SIDE, small_model
 from torch.nn.functional import cross_entropy, interpolate
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
-from helpers.losses import labelled_pixels, pixel_cross_entropy
+from helpers.training.loss import labelled_pixels, pixel_cross_entropy
 
 
 def random_batch(

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from samples import draw_blocks
 
+from helpers.custom.masks import labels_from_colours, labels_from_values, report_pairs
+from helpers.custom.pairs import check_pair, find_pairs
 from helpers.data import to_rgb
-from helpers.masks import labels_from_colours, labels_from_values, report_pairs
-from helpers.pairs import check_pair, find_pairs
 from helpers.toy import fruit
 
 ID2LABEL = {0: "background", 1: "apple", 2: "pear"}

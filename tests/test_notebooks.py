@@ -17,7 +17,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers.notebooks import MACHINE_PATH, WIDGET_VIEW, output_problems
+from tools.execute import MACHINE_PATH, WIDGET_VIEW, output_problems
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
@@ -93,7 +93,7 @@ def opening(notebook: NotebookNode) -> Iterator[str]:
     statements = [line for line in setup.source.splitlines() if line and not line.startswith("#")]
     if not statements or not re.match(r"PROFILE = None\b", statements[0]):
         yield "opening: the set-up cell does not start with 'PROFILE = None'"
-    if "helpers/standalone.py" not in setup.source:
+    if "tools/colab.py" not in setup.source:
         yield "opening: the set-up cell does not fetch the course where it was opened alone"
     if "get_profile(PROFILE)" not in imports.source:
         yield "opening: the imports do not end with get_profile(PROFILE)"
@@ -347,7 +347,7 @@ def good_notebook(number: int = 1, navigation: str = "[Next: Two →](02_two.ipy
         new_markdown_cell("**Objectives**: a\n\n**Prerequisites**: b\n\n**Time and memory**: c"),
         new_markdown_cell("## Set-up"),
         new_code_cell(
-            "PROFILE = None  # or a name\n\n%run course/helpers/standalone.py",
+            "PROFILE = None  # or a name\n\n%run course/tools/colab.py",
             metadata={"tags": ["setup"]},
         ),
         new_code_cell(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.course import choose_notebooks, main
+from tools.course import choose_notebooks, main
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 

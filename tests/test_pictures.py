@@ -16,11 +16,12 @@ from PIL import Image
 from samples import draw_blocks, save_encoder, small_model, small_processor
 from transformers import ViTConfig, ViTForImageClassification
 
-import helpers.picture_files
-import helpers.segmenter
+import helpers.inference.images
+import helpers.inference.sources
 from helpers.ade20k import ID2LABEL, PALETTE
-from helpers.inference import load_model, load_picture, main, segment
-from helpers.picture_files import find_sources
+from helpers.inference.__main__ import main
+from helpers.inference.predict import load_model, load_picture, segment
+from helpers.inference.sources import find_sources
 from helpers.profiles import REPOSITORY
 from helpers.visualize import overlay
 
@@ -375,7 +376,7 @@ def test_a_second_call_does_only_what_is_missing(
         segmented.append(path)
         return load_picture(path)
 
-    monkeypatch.setattr(helpers.segmenter, "load_picture", counting)
+    monkeypatch.setattr(helpers.inference.images, "load_picture", counting)
     assert run(*common) == 0
     assert segmented == []
     # Missing, empty, or made from a picture that has changed since.
@@ -420,8 +421,8 @@ def test_other_settings_are_refused_unless_all_is_to_be_done_anew(
 KILLED_RUN = """
 import os, signal, sys
 from pathlib import Path
-import helpers.picture_files as files
-from helpers.inference import main
+import helpers.inference.results as files
+from helpers.inference.predict import main
 
 replace, left = os.replace, [int(sys.argv[1])]
 def dying(part, target):
@@ -475,7 +476,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence(
         replace(part, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(helpers.picture_files.os, "replace", full)
+        patch.setattr(helpers.inference.results.os, "replace", full)
         assert run(*common, "--output", out) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert run(*common, "--output", out) == 0
@@ -500,7 +501,7 @@ def test_a_stopped_run_says_how_to_go_on(
     said: str,
 ) -> None:
     common = [folder, "--model", model_dir, "--output", tmp_path / "out", "--batch-size", 2]
-    segment_batch, left = helpers.segmenter.segment_batch, [2]
+    segment_batch, left = helpers.inference.images.segment_batch, [2]
 
     def stopping(*arguments: object) -> list:
         left[0] -= 1
@@ -509,7 +510,7 @@ def test_a_stopped_run_says_how_to_go_on(
         return segment_batch(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(helpers.segmenter, "segment_batch", stopping)
+        patch.setattr(helpers.inference.images, "segment_batch", stopping)
         assert run(*common) == status
     assert said in capsys.readouterr().err
     assert run(*common) == 0
@@ -520,15 +521,15 @@ def test_a_stopped_run_says_how_to_go_on(
 def test_huge_pictures_are_not_decoded_together(
     folder: Path, model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(helpers.segmenter, "_MOST_PIXELS", 60 * 40 + 31 * 47)
+    monkeypatch.setattr(helpers.inference.images, "_MOST_PIXELS", 60 * 40 + 31 * 47)
     sizes = []
-    segment_batch = helpers.segmenter.segment_batch
+    segment_batch = helpers.inference.images.segment_batch
 
     def watched(images: list, *rest: object) -> list:
         sizes.append([image.width * image.height for image in images])
         return segment_batch(images, *rest)
 
-    monkeypatch.setattr(helpers.segmenter, "segment_batch", watched)
+    monkeypatch.setattr(helpers.inference.images, "segment_batch", watched)
     assert run(folder, "--model", model_dir, "--output", tmp_path / "out") == 0
     assert sum(map(len, sizes)) == 5
     assert max(map(sum, sizes)) <= 60 * 40 + 31 * 47

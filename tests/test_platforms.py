@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers.address import read_address
-from helpers.course import choose_notebooks
-from helpers.notebooks import execute
+from tools.address import read_address
+from tools.course import choose_notebooks
+from tools.execute import execute
 
 pytestmark = pytest.mark.platforms
 
@@ -130,7 +130,7 @@ def test_the_whole_course_runs_on_the_lowest_versions(version: str, tmp_path: Pa
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    print(run("helpers.course", "run", "--output", tmp_path))
+    print(run("tools.course", "run", "--output", tmp_path))
     for notebook in NOTEBOOKS:
         assert (tmp_path / f"{notebook.stem}.html").is_file()
     # Sliders are where the lowest ipywidgets, which is Colab's, differs most from the newest.

@@ -17,10 +17,10 @@ from PIL import Image
 from samples import save_encoder, small_model, small_profile, write_ade_folder
 
 from helpers.data import load_scenes
-from helpers.processes import SharedBatchNorm2d, share_batch_norm
 from helpers.profiles import REPOSITORY
-from helpers.trainers import SegmentationTrainer
-from helpers.training import build_arguments, build_trainer
+from helpers.training.distributed import SharedBatchNorm2d, share_batch_norm
+from helpers.training.recipe import build_arguments, build_trainer
+from helpers.training.trainer import SegmentationTrainer
 
 HERE = Path(__file__).resolve().parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from helpers.data import load_scenes
-from helpers.inference import evaluate_scenes
+from helpers.inference.predict import evaluate_scenes
 from helpers.profiles import get_profile
-from helpers.training import build_trainer
+from helpers.training.recipe import build_trainer
 
 
 @pytest.mark.slow

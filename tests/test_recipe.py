@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from helpers.profiles import get_profile
-from helpers.training import build_trainer
+from helpers.training.recipe import build_trainer
 from helpers.transforms import (
     augmentation,
     make_train_transform,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers import standalone
-from helpers.standalone import lacking
+from tools import colab as standalone
+from tools.colab import lacking
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REQUIREMENTS = """

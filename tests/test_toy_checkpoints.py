@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
 from helpers.ade20k import ID2LABEL, NUM_LABELS
-from helpers.inference import evaluate_scenes, load_model
+from helpers.inference.predict import evaluate_scenes, load_model
 from helpers.profiles import TOY, get_profile
-from helpers.toy.pretrain import held_out_scenes
-from helpers.toy.pretrain import main as pretrain
+from tools.train_toy_semantic import held_out_scenes
+from tools.train_toy_semantic import main as pretrain
 
 CHECKPOINTS = TOY / "checkpoints"
 

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from helpers.ade20k import ID2LABEL
-from helpers.inference import load_picture
+from helpers.inference.predict import load_picture
 from helpers.profiles import TOY, get_profile
 from helpers.toy.scenes import (
     CLASS_VALUES,
@@ -29,14 +29,14 @@ from helpers.toy.scenes import (
     THING_VALUES,
     draw_scene,
 )
-from helpers.toy.train_panoptic import (
+from tools.train_toy_panoptic import (
     PanopticScenes,
     backbone_of,
     build_network,
     panoptic_quality,
     segment_numbers,
 )
-from helpers.toy.train_panoptic import main as train
+from tools.train_toy_panoptic import main as train
 
 CHECKPOINTS = TOY / "checkpoints"
 NAMES = ["mask2former-toy", "mask2former-toy-instance"]

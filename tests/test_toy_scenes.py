@@ -14,7 +14,6 @@ from PIL import Image
 
 from helpers.ade20k import ID2LABEL
 from helpers.toy import classes
-from helpers.toy.build_dataset import DATASET_DIRECTORY, SPLIT_SEEDS, STREET_PICTURE
 from helpers.toy.canvas import SMALLEST_INSTANCE
 from helpers.toy.scenes import (
     CLASS_VALUES,
@@ -26,6 +25,7 @@ from helpers.toy.scenes import (
     THING_VALUES,
     draw_scene,
 )
+from tools.make_toy_dataset import DATASET_DIRECTORY, SPLIT_SEEDS, STREET_PICTURE
 
 CLASS_NAMES = {
     name.lower().replace("_", " "): value

@@ -37,11 +37,12 @@ from transformers import (
 
 from helpers import profiles
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID
-from helpers.checkpoints import write_checksums
 from helpers.data import load_scenes
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import REPOSITORY, Profile
-from helpers.training import SegmentationTrainer, build_arguments, build_model, build_trainer, main
+from helpers.training.__main__ import main
+from helpers.training.checkpoints import write_checksums
+from helpers.training.recipe import SegmentationTrainer, build_arguments, build_model, build_trainer
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 from samples import draw_blocks, small_model, small_processor
 
-import helpers.segmenter
+import helpers.inference.images
 from helpers.ade20k import ID2LABEL
-from helpers.inference import load_model, main, segment
+from helpers.inference.__main__ import main
+from helpers.inference.predict import load_model, segment
 from helpers.visualize import overlay
 
 av = pytest.importorskip("av")
@@ -169,7 +170,7 @@ def test_without_av_one_sentence_names_the_package(
     for name in ("a.mp4", "b.mov"):
         (tmp_path / "media" / name).write_bytes(b"not looked at")
     draw_blocks(1)[0].save(tmp_path / "media" / "picture.png")
-    monkeypatch.setattr(helpers.segmenter, "find_spec", lambda name: None)
+    monkeypatch.setattr(helpers.inference.images, "find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "av", None)  # an import would fail
     assert run(tmp_path / "media", "--model", model_dir, "--output", tmp_path / "out") == 1
     shown = capsys.readouterr()

@@ -14,10 +14,10 @@ from torchvision.transforms import v2
 
 from helpers import widgets
 from helpers.ade20k import ID2LABEL, PALETTE, reduce_labels
-from helpers.explorer import Explorer
-from helpers.inference import load_model, load_picture, segment
+from helpers.inference.predict import load_model, load_picture, segment
 from helpers.profiles import get_profile
 from helpers.toy.scenes import draw_scene
+from helpers.widgets.explorer import Explorer
 
 PROFILE = get_profile("tiny")
 

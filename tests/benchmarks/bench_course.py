@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from datetime import date
 
-from helpers.course import COSTS_FILE, choose_notebooks
 from tests.benchmarks.measuring import REPOSITORY, Row, alone, skipped
+from tools.course import COSTS_FILE, choose_notebooks
 
 
 def rows(quick: bool) -> Iterator[Row]:

@@ -82,8 +82,9 @@ def evaluate(way: str, pictures: int, side: int, folder: str) -> dict[str, float
         TrainingArguments,
     )
 
-    from helpers.metrics import ConfusionMatrix, StreamingMeanIoU, predicted_labels
-    from helpers.trainers import SegmentationTrainer
+    from helpers.metrics import ConfusionMatrix, StreamingMeanIoU
+    from helpers.training.trainer import SegmentationTrainer
+    from helpers.upsampling import predicted_labels
 
     class Pictures(torch.utils.data.Dataset):
         """Random blocks, the same for the same index; nothing is kept."""

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from helpers.enlarging import enlarged_argmax
-from helpers.losses import pixel_cross_entropy
 from helpers.metrics import ConfusionMatrix
+from helpers.training.loss import pixel_cross_entropy
+from helpers.upsampling import enlarged_argmax
 from helpers.visualize import colorize, overlay
 from tests.benchmarks.bench_mean_iou import draw_maps
 from tests.benchmarks.measuring import Row, alone, timed

@@ -20,7 +20,7 @@ from transformers import (
 
 from helpers.ade20k import ID2LABEL, LABEL2ID, PALETTE
 from helpers.data import load_scenes, to_rgb
-from helpers.inference import load_model, segment_batch
+from helpers.inference.predict import load_model, segment_batch
 from helpers.profiles import get_profile
 from helpers.visualize import colorize, overlay
 from tests.benchmarks.measuring import Row, medians_by_turns

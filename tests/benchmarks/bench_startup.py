@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForSemanticSegmentation, Trainer, 
 """
 _FIRST_PICTURE = """
 import json
-from helpers.inference import load_model, load_picture, segment
+from helpers.inference.predict import load_model, load_picture, segment
 from helpers.profiles import get_profile
 from tests.benchmarks.measuring import peak_memory
 

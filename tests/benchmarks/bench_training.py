@@ -26,7 +26,7 @@ from transformers import (
 from helpers.ade20k import NUM_LABELS
 from helpers.data import load_scenes
 from helpers.profiles import Profile, get_profile
-from helpers.training import build_trainer
+from helpers.training.recipe import build_trainer
 from tests.benchmarks import guide
 from tests.benchmarks.bench_mean_iou import load_mean_iou
 from tests.benchmarks.measuring import Row, faster, skipped

@@ -1,22 +1,11 @@
-"""Score a model as papers do: each picture at its own size, by a protocol that is written down.
-
-The published 37.4 mIoU of SegFormer-B0 on ADE20K's 2,000 validation pictures, measured again
-(with a network; `accelerate launch -m` in place of `python -m` shares the work among GPUs):
-
-    python -m helpers.evaluation --profile full --model nvidia/segformer-b0-finetuned-ade-512-512
-"""
+"""Score a model as papers do: each picture at its own size, by a protocol that is written down."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,14 +16,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from helpers.ade20k import IGNORE_INDEX, reduce_labels
-from helpers.data import check_scenes, load_scenes, to_rgb
-from helpers.enlarging import enlarging_matrix
-from helpers.inference import load_model
+from helpers.cli import progress
+from helpers.data import to_rgb
 from helpers.metrics import ConfusionMatrix
-from helpers.processes import processes_wanted, start_processes
-from helpers.profiles import get_profile
-from helpers.progress import progress
 from helpers.transforms import resized_size
+from helpers.upsampling import enlarging_matrix
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -109,7 +95,7 @@ def evaluate(
     Returns:
         The confusion matrix over all pictures; its `compute()` gives mean IoU.
     """
-    state = _processes()
+    state = processes()
     share = scenes.select(range(state.process_index, len(scenes), state.num_processes))
     prepared = _Prepared(share, image_processor, protocol)
     loader = DataLoader(prepared, batch_size=None, num_workers=num_workers)
@@ -241,103 +227,6 @@ def _enlarged(
         yield block[0]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Evaluate from the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m helpers.evaluation",
-        description="Score a model on a profile's test pictures, each at its original size. "
-        "Several processes: accelerate launch -m helpers.evaluation ...",
-        epilog="Exit status: 0 with a score, 1 where data, model or file is at fault, 2 for a "
-        "wrong option.",
-    )
-    parser.add_argument("--profile", help="tiny, sample or full (default: SEG_PROFILE, else tiny)")
-    parser.add_argument("--model", help="folder or Hub id (default: the profile's finished model)")
-    parser.add_argument(
-        "--short-side", type=int, metavar="PIXELS", help="default: the size of the model's input"
-    )
-    parser.add_argument("--window", type=int, metavar="PIXELS", help="slide a square window")
-    parser.add_argument(
-        "--stride", type=int, metavar="PIXELS", help="between windows (default: 2/3 of the window)"
-    )
-    parser.add_argument("--flip", action="store_true", help="average with the mirror image")
-    parser.add_argument("--max-pictures", type=int, metavar="N", help="only the first N pictures")
-    parser.add_argument("--num-workers", type=int, metavar="N", help="default: the profile's")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write protocol and scores here")
-    options = parser.parse_args(arguments)
-    if options.max_pictures is not None and options.max_pictures < 1:
-        parser.error(f"--max-pictures is {options.max_pictures}: expected at least 1")
-    if options.num_workers is not None and options.num_workers < 0:
-        parser.error(f"--num-workers is {options.num_workers}: expected 0 or more")
-    if options.json and not options.json.resolve().parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.resolve().parent}")
-    try:  # before anything is loaded; a short side that is not given is known only then
-        short_side = 512 if options.short_side is None else options.short_side
-        protocol = Protocol(short_side, options.window, options.stride, options.flip)
-    except ValueError as error:
-        parser.error(str(error))
-    if (processes := processes_wanted()) > 1:
-        return start_processes(processes, "helpers.evaluation", arguments or sys.argv[1:])
-    try:
-        _evaluate_and_tell(options, protocol)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _evaluate_and_tell(options: argparse.Namespace, protocol: Protocol) -> None:
-    state = _processes()
-    profile = get_profile(options.profile)
-    source = options.model or profile.finetuned_model
-    with state.main_process_first():  # which fills the cache and looks for broken files
-        model, image_processor = load_model(source)
-        scenes = load_scenes(profile, check=False)["test"]
-        if options.max_pictures:
-            scenes = scenes.select(range(min(options.max_pictures, len(scenes))))
-        if state.is_main_process:
-            check_scenes(scenes, "test")
-    if options.short_side is None:
-        protocol = replace(protocol, short_side=image_processor.size["height"])
-    workers = profile.num_workers if options.num_workers is None else options.num_workers
-    begin = time.monotonic()
-    matrix = evaluate(scenes, model.to(state.device), image_processor, protocol, workers)
-    seconds = time.monotonic() - begin
-    state.destroy_process_group()  # or a process may abort while it ends
-    if not state.is_main_process:
-        return
-    scores = matrix.compute()
-    print(f"{source} on {len(scenes)} pictures of {profile.dataset}\n{protocol}, {seconds:.0f} s")
-    for name in ("mean_iou", "mean_accuracy", "overall_accuracy"):
-        print(f"{name:<17} {scores[name]:.4f}")
-    if options.json:
-        result = {
-            "model": str(source),
-            "data": profile.dataset,
-            "pictures": len(scenes),
-            "labelled_pixels": int(matrix.counts.sum()),
-            "protocol": asdict(protocol),
-            "processes": state.num_processes,
-            "seconds": round(seconds, 2),
-            **_as_json(scores, model.config.id2label),
-        }
-        options.json.write_text(json.dumps(result, indent=2, allow_nan=False), encoding="utf-8")
-
-
-def _processes() -> PartialState:
+def processes() -> PartialState:
     """This process's place among all; without GPUs, accelerate looks for others only if told."""
     return PartialState(cpu=not torch.accelerator.is_available())
-
-
-def _as_json(scores: dict[str, Any], id2label: dict[int, str]) -> dict[str, Any]:
-    """Scores with class names for keys; None for what is NaN, which JSON does not have."""
-
-    def number(value: float) -> float | None:
-        return None if math.isnan(value) else float(value)
-
-    means = {key: number(value) for key, value in scores.items() if isinstance(value, float)}
-    iou = scores["per_category_iou"]
-    return means | {"iou": {id2label[k]: number(value) for k, value in enumerate(iou)}}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

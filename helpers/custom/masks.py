@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from helpers.pairs import Pairs, check_pair, decode
-from helpers.progress import progress
+from helpers.cli import progress
+from helpers.custom.pairs import Pairs, check_pair, decode
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helpers.network import hub_error
+from helpers.hub import hub_error
 from helpers.profiles import TOY
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def push(model_dir: str | Path, repo_id: str, private: bool = True) -> str:
     files = [_required(model_dir, name) for name in _SHARED]
     card = ModelCard(files[-1].read_text(encoding="utf-8"))
     if not card.data.to_dict().get("license"):
-        raise ValueError(f"{files[-1]} names no licence: write it with helpers.sharing.model_card")
+        raise ValueError(f"{files[-1]} names no licence: write it with helpers.training.model_card")
     require_token(repo_id)
     api = HfApi()
     try:
@@ -209,7 +209,7 @@ def _shown(source: str) -> str:
 def _required(folder: Path, name: str) -> Path:
     if not (folder / name).is_file():
         advice = (
-            "write it with helpers.sharing.model_card"
+            "write it with helpers.training.model_card"
             if name == CARD
             else "expected a folder that save_pretrained or Trainer.save_model has written"
         )

@@ -13,12 +13,13 @@ import av
 import numpy as np
 from PIL import Image
 
-from helpers.progress import progress
+from helpers.cli import progress
 from helpers.visualize import overlay
 
 if TYPE_CHECKING:
-    from helpers.picture_files import Results, Source
-    from helpers.segmenter import Segmenter
+    from helpers.inference.images import Segmenter
+    from helpers.inference.results import Results
+    from helpers.inference.sources import Source
 
 
 def segment_video(source: Source, name: PurePath, results: Results, segmenter: Segmenter) -> None:

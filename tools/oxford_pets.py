@@ -1,7 +1,7 @@
 """Oxford-IIIT Pet as a folder of pictures and masks, which notebook 07 takes as `FOLDER`.
 
-`python -m helpers.pets --output pets` downloads it (about 800 MB) and converts its trimaps. The
-data set: Parkhi, Vedaldi, Zisserman, Jawahar, "Cats and dogs", CVPR 2012; CC BY-SA 4.0.
+`python -m tools.oxford_pets --output pets` downloads it (about 800 MB) and converts its trimaps.
+The data set: Parkhi, Vedaldi, Zisserman, Jawahar, "Cats and dogs", CVPR 2012; CC BY-SA 4.0.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from helpers.custom import write_id2label
-from helpers.masks import labels_from_values
-from helpers.progress import progress
+from helpers.cli import progress
+from helpers.custom.dataset import write_id2label
+from helpers.custom.masks import labels_from_values
 
 ID2LABEL = {0: "pet", 1: "background", 2: "border"}
 """The trimaps number them from 1."""
@@ -76,7 +76,7 @@ def write_pet_folder(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m helpers.pets", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.oxford_pets", description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--root", type=Path, help="where the archives are unpacked (OUTPUT/source)")
     parser.add_argument("--split", choices=("trainval", "test"), default="trainval")

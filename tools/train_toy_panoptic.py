@@ -1,8 +1,8 @@
 """Make the bundled Mask2Formers: train on panoptic annotations of further toy scenes.
 
-    python -m helpers.toy.train_panoptic      # about an hour on two CPU cores
-    accelerate launch --num_processes 2 -m helpers.toy.train_panoptic    # somewhat faster
-    python -m helpers.toy.train_panoptic --things-only                   # and then this one
+    python -m tools.train_toy_panoptic      # about an hour on two CPU cores
+    accelerate launch --num_processes 2 -m tools.train_toy_panoptic    # somewhat faster
+    python -m tools.train_toy_panoptic --things-only                   # and then this one
 
 writes `checkpoints/mask2former-toy`, one model for semantic, instance and panoptic segmentation,
 and then `checkpoints/mask2former-toy-instance`, which goes on from it with things alone, as the
@@ -36,12 +36,6 @@ from transformers import (
 )
 
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, NUM_LABELS
-from helpers.toy.pretrain import (
-    CHECKPOINTS,
-    save_in_16_bits,
-    silence_other_classes,
-    toy_arguments,
-)
 from helpers.toy.scenes import (
     CLASS_VALUES,
     HELD_OUT_SEEDS,
@@ -54,6 +48,12 @@ from helpers.toy.scenes import (
 )
 from helpers.training import ExactTrainer
 from helpers.transforms import augmentation
+from tools.train_toy_semantic import (
+    CHECKPOINTS,
+    save_in_16_bits,
+    silence_other_classes,
+    toy_arguments,
+)
 
 TRAINING_SIZE = 128
 INFERENCE_SIZE = 192
@@ -258,7 +258,7 @@ cars, people and chairs, and has no mask for sky or road.""",
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m helpers.toy.train_panoptic", description="Make the bundled Mask2Formers."
+        prog="python -m tools.train_toy_panoptic", description="Make the bundled Mask2Formers."
     )
     parser.add_argument(
         "--things-only", action="store_true", help="go on from mask2former-toy, without stuff"
@@ -337,7 +337,7 @@ def main(arguments: list[str] | None = None) -> None:
         subtask=trainer.subtask,
         threshold=threshold,
         what=WHAT[name],
-        command="python -m helpers.toy.train_panoptic" + " --things-only" * things_only,
+        command="python -m tools.train_toy_panoptic" + " --things-only" * things_only,
         scenes=options.scenes,
         steps=steps,
         batch_size=options.batch_size,

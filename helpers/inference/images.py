@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from helpers.inference import load_picture, segment_batch
-from helpers.picture_files import Results, Source
+from helpers.cli import sentence
+from helpers.inference.predict import load_picture, segment_batch
+from helpers.inference.results import Results
+from helpers.inference.sources import Source
 from helpers.visualize import label_colours, overlay
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from transformers import BaseImageProcessor, PreTrainedModel
 
-DONE, FAILED, SKIPPED = "done", "failed", "skipped"
+DONE, FAILED = "done", "failed"
 _MOST_PIXELS = 2**25  # decoded in a batch: 100 MB of RGB; a larger picture is a batch of its own
 
 
@@ -77,30 +78,21 @@ class Segmenter:
         return {name: round(area / total, 6) for name, area in ordered}
 
 
-def segment_files(
-    sources: Sequence[Source], results: Results, segmenter: Segmenter
+def segment_images(
+    pictures: Sequence[tuple[Source, PurePath]], results: Results, segmenter: Segmenter
 ) -> Iterator[tuple[Source, str, str]]:
-    """Segment what is not finished: decode, predict and write side by side, in constant memory.
+    """Decode, predict and write pictures side by side, in constant memory.
 
     Args:
-        sources: of `find_sources`.
+        pictures: each with the name of its results.
         results: opened with the segmenter's settings.
 
     Yields:
-        For each source, when it is through: itself, "done", "skipped" (finished before) or
-        "failed", and why it failed.
+        For each picture, when it is through: itself, "done" or "failed", and why it failed.
 
     Raises:
         OSError: a result cannot be written, as on a full disk.
     """
-    pictures, videos = [], []
-    for source in sources:
-        name = results.claim(source)
-        endings = _endings(source, segmenter)
-        if results.is_finished(source, name, endings):
-            yield source, SKIPPED, ""
-        else:
-            (videos if source.is_video else pictures).append((source, name))
     batches = _batches(pictures, segmenter.batch_size)
     with ThreadPoolExecutor() as pool:
 
@@ -123,7 +115,6 @@ def segment_files(
                 for one, label_map in zip(readable, label_maps, strict=True)
             ]
         yield from _written(writing)
-    yield from _segment_videos(videos, results, segmenter)
 
 
 def _batches(
@@ -151,12 +142,6 @@ def _pixels(file: Path) -> int:
             return image.width * image.height
     except Exception:
         return 0
-
-
-def _endings(source: Source, segmenter: Segmenter) -> dict[str, str]:
-    labels = {} if source.is_video else {"labels": ".png"}
-    shown = {"overlays": ".mp4" if source.is_video else ".jpg"}
-    return labels | ({} if segmenter.alpha is None else shown)
 
 
 def _write_picture(
@@ -188,29 +173,3 @@ def _written(writing: list[tuple[Source, Future]]) -> Iterator[tuple[Source, str
     for source, future in writing:
         future.result()
         yield source, DONE, ""
-
-
-def _segment_videos(
-    videos: Sequence[tuple[Source, PurePath]], results: Results, segmenter: Segmenter
-) -> Iterator[tuple[Source, str, str]]:
-    if videos and not find_spec("av"):
-        # Said once, counted for each.
-        why = f"{videos[0][0].path} and any other video needs a package to be read: pip install av"
-        for source, _ in videos:
-            yield source, FAILED, why
-            why = ""
-        return
-    for source, name in videos:
-        from helpers.videos import segment_video  # it imports av
-
-        try:
-            segment_video(source, name, results, segmenter)
-        except ValueError as error:
-            yield source, FAILED, sentence(error)
-        else:
-            yield source, DONE, ""
-
-
-def sentence(error: BaseException) -> str:
-    """The first line of what a library has to say."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

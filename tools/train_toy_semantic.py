@@ -1,6 +1,6 @@
 """Make the bundled SegFormer checkpoints: train on further toy scenes, from random weights.
 
-    python -m helpers.toy.pretrain            # about an hour on two CPU cores
+    python -m tools.train_toy_semantic            # about an hour on two CPU cores
 
 writes two checkpoints beside the toy data set:
 
@@ -36,7 +36,8 @@ from transformers import (
 )
 
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, NUM_LABELS
-from helpers.inference import evaluate_scenes
+from helpers.inference.predict import evaluate_scenes
+from helpers.profiles import TOY
 from helpers.toy.scenes import CLASS_VALUES, HELD_OUT_SEEDS, PRETRAINING_SEEDS_START, draw_scene
 from helpers.training import SegmentationTrainer
 from helpers.transforms import augmentation, make_train_transform
@@ -49,7 +50,7 @@ INFERENCE_SIZE = 192
 """Of the finished model: crops have shown it things enlarged, so that it gains from finer maps."""
 
 TOY_LABELS = [value - 1 for value in sorted(CLASS_VALUES)]
-CHECKPOINTS = Path(__file__).parent / "checkpoints"
+CHECKPOINTS = TOY / "checkpoints"
 
 
 class DrawnScenes(Dataset):
@@ -192,7 +193,7 @@ bundled data set's and none of the held-out ones) for {steps:,} steps of {batch_
 {size} × {size} pixels, with crops, flips and colour jitter (so that it knows things enlarged), by
 
 ```sh
-python -m helpers.toy.pretrain
+python -m tools.train_toy_semantic
 ```
 
 On the {held_out} held-out scenes, at their own size, the whole network scores, with pictures
@@ -222,7 +223,7 @@ def held_out_scenes(count: int) -> list[dict[str, Image.Image]]:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m helpers.toy.pretrain", description="Make the bundled checkpoints."
+        prog="python -m tools.train_toy_semantic", description="Make the bundled checkpoints."
     )
     parser.add_argument("--scenes", type=int, default=1600, help="toy scenes to train on")
     parser.add_argument("--steps", type=int, default=6000)

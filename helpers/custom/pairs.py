@@ -136,7 +136,7 @@ def _check_mask(
         raise ValueError(
             f"{name} has mode {mask.mode}, expected one 8-bit channel (mode L or P) whose values "
             f"are classes, {allowed}. Convert colour-coded, one-bit or 16-bit masks first: "
-            "helpers.masks.labels_from_colours and labels_from_values do it."
+            "helpers.custom.labels_from_colours and labels_from_values do it."
         )
     if mask.size != size:
         raise ValueError(

@@ -1,8 +1,8 @@
 """Run the notebooks without a browser, and refresh the outputs stored in them.
 
-`python -m helpers.course run` executes the course and writes pages, model and overlays;
-`python -m helpers.course refresh` stores the outputs of one clean run in the notebooks;
-`python -m helpers.course map` writes what the last run cost into the README's course map.
+`python -m tools.course run` executes the course and writes pages, model and overlays;
+`python -m tools.course refresh` stores the outputs of one clean run in the notebooks;
+`python -m tools.course map` writes what the last run cost into the README's course map.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.notebooks import (
+from helpers.profiles import REPOSITORY, Profile, get_profile
+from tools.execute import (
     NotebookError,
     execute,
     normalise,
@@ -26,7 +27,6 @@ from helpers.notebooks import (
     write_markdown_page,
     write_page,
 )
-from helpers.profiles import REPOSITORY, Profile, get_profile
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -232,7 +232,7 @@ def write_map(costs_file: Path, readme: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m helpers.course", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.course", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run_parser = commands.add_parser("run", help="execute notebooks, write pages and results")
     run_parser.add_argument(

@@ -1,4 +1,4 @@
-"""Write the bundled toy dataset: `python -m helpers.toy.build_dataset [--output DIR]`.
+"""Write the bundled toy dataset: `python -m tools.make_toy_dataset [--output DIR]`.
 
 The folder can be given to `datasets.load_dataset` as it is. Its card, README.md, is written by hand
 but for the tables between the `<!-- measured -->` markers, which this script fills in.
@@ -17,6 +17,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from helpers.ade20k import ID2LABEL
+from helpers.profiles import TOY
 from helpers.toy.scenes import (
     CLASS_VALUES,
     MODEL_STREET_SEED,
@@ -28,7 +29,7 @@ from helpers.toy.scenes import (
     draw_scene,
 )
 
-DATASET_DIRECTORY = Path(__file__).parent / "dataset"
+DATASET_DIRECTORY = TOY / "dataset"
 SPLIT_SEEDS = {"train": TRAIN_SEEDS, "validation": VALIDATION_SEEDS}
 FEATURES = Features(
     {
@@ -124,7 +125,7 @@ def build_dataset(output: Path) -> None:
 def main() -> None:
     """Read the command line and build the dataset."""
     parser = argparse.ArgumentParser(
-        prog="python -m helpers.toy.build_dataset",
+        prog="python -m tools.make_toy_dataset",
         description="Draw the toy scenes and write them as a dataset for datasets.load_dataset.",
     )
     parser.add_argument(

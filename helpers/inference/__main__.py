@@ -5,22 +5,26 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from helpers.inference import load_model
-from helpers.network import explained
-from helpers.picture_files import Results, find_sources
-from helpers.progress import progress
-from helpers.segmenter import DONE, FAILED, SKIPPED, Segmenter, segment_files, sentence
+from helpers.cli import progress, sentence
+from helpers.hub import explained
+from helpers.inference.images import DONE, FAILED, Segmenter, segment_images
+from helpers.inference.predict import load_model
+from helpers.inference.results import Results
+from helpers.inference.sources import Source, find_sources
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
 
+SKIPPED = "skipped"
 _MOST_LABELS = 255  # a palette PNG has room for 256, and 255 stands for ignored pixels
 
 
@@ -43,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     counts = dict.fromkeys((DONE, SKIPPED, FAILED), 0)
-    steps = segment_files(sources, results, segmenter)
+    steps = _segment(sources, results, segmenter)
     try:
         with warnings.catch_warnings():
             # Between 90 and 180 megapixels Pillow only warns; beyond, it refuses.
@@ -175,3 +179,49 @@ def _load(source: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
         return load_model(source, num_labels=None)
     except Exception as error:
         raise ValueError(f"--model {source} cannot be used: {sentence(error)}") from error
+
+
+def _segment(
+    sources: Sequence[Source], results: Results, segmenter: Segmenter
+) -> Iterator[tuple[Source, str, str]]:
+    """Segment what is not finished: pictures, then videos; yields as `segment_images`."""
+    pictures, videos = [], []
+    for source in sources:
+        name = results.claim(source)
+        if results.is_finished(source, name, _endings(source, segmenter)):
+            yield source, SKIPPED, ""
+        else:
+            (videos if source.is_video else pictures).append((source, name))
+    yield from segment_images(pictures, results, segmenter)
+    yield from _segment_videos(videos, results, segmenter)
+
+
+def _endings(source: Source, segmenter: Segmenter) -> dict[str, str]:
+    labels = {} if source.is_video else {"labels": ".png"}
+    shown = {"overlays": ".mp4" if source.is_video else ".jpg"}
+    return labels | ({} if segmenter.alpha is None else shown)
+
+
+def _segment_videos(
+    videos: Sequence[tuple[Source, PurePath]], results: Results, segmenter: Segmenter
+) -> Iterator[tuple[Source, str, str]]:
+    if videos and not find_spec("av"):
+        # Said once, counted for each.
+        why = f"{videos[0][0].path} and any other video needs a package to be read: pip install av"
+        for source, _ in videos:
+            yield source, FAILED, why
+            why = ""
+        return
+    for source, name in videos:
+        from helpers.inference.videos import segment_video  # it imports av
+
+        try:
+            segment_video(source, name, results, segmenter)
+        except ValueError as error:
+            yield source, FAILED, sentence(error)
+        else:
+            yield source, DONE, ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

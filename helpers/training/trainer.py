@@ -15,11 +15,11 @@ from transformers.trainer_utils import set_seed
 from transformers.utils.notebook import NotebookProgressCallback
 
 from helpers.ade20k import IGNORE_INDEX
-from helpers.checkpoints import defect_of, last_complete_checkpoint, write_checksums
-from helpers.losses import labelled_pixels, pixel_cross_entropy
+from helpers.cli import bars_disabled
 from helpers.metrics import StreamingMeanIoU
-from helpers.processes import SharedBatchNorm2d, share_batch_norm
-from helpers.progress import bars_disabled
+from helpers.training.checkpoints import defect_of, last_complete_checkpoint, write_checksums
+from helpers.training.distributed import SharedBatchNorm2d, share_batch_norm
+from helpers.training.loss import labelled_pixels, pixel_cross_entropy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

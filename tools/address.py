@@ -1,6 +1,6 @@
 """Where the course lives, written into badges and set-up cells from one place.
 
-`python -m helpers.address` writes what pyproject.toml's `[tool.course]` says into the notebooks
+`python -m tools.address` writes what pyproject.toml's `[tool.course]` says into the notebooks
 and the README; with `--repository OWNER/NAME --ref REF` it first changes pyproject.toml.
 """
 
@@ -58,7 +58,7 @@ class Address:
         return (
             'if not Path("../helpers").is_dir():  # opened alone, as in Colab: fetch the course\n'
             f"    ![ -d {folder} ] || git clone -q --depth 1 -b {self.ref} {self.url}\n"
-            f"    %run {folder}/helpers/standalone.py\n"
+            f"    %run {folder}/tools/colab.py\n"
         )
 
 
@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     import nbformat
 
-    parser = argparse.ArgumentParser(prog="python -m helpers.address", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.address", description=__doc__)
     parser.add_argument("--repository", metavar="OWNER/NAME", help="where the course is published")
     parser.add_argument("--ref", help="the tag or branch that Colab and Binder open")
     options = parser.parse_args(arguments)

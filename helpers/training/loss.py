@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from helpers.ade20k import IGNORE_INDEX
-from helpers.enlarging import enlarging_matrix
+from helpers.upsampling import enlarging_matrix
 
 if TYPE_CHECKING:
     from transformers.modeling_outputs import SemanticSegmenterOutput

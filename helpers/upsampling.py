@@ -114,3 +114,19 @@ def _neighbours(size: int, enlarged: int) -> tuple[np.ndarray, np.ndarray, np.nd
     position = position.clip(0, size - 1)  # the centres of the outermost pixels lie further out
     first = position.astype(np.int64)
     return first, np.minimum(first + 1, size - 1), position - first.astype(np.float32)
+
+
+def predicted_labels(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Logits to label maps at the labels' size, picture by picture, so that memory stays small.
+
+    Meant for `Trainer(preprocess_logits_for_metrics=...)`: what is kept and gathered is one
+    byte a pixel, not the 150 floats a pixel of upsampled logits (157 MB at 512 x 512).
+
+    Args:
+        logits: (batch, num_labels, height / 4, width / 4) float.
+        labels: (batch, height, width) integer; only the size is used.
+
+    Returns:
+        (batch, height, width) uint8 label ids (int64 where there are more than 256 labels).
+    """
+    return torch.stack(label_maps(logits, [tuple(labels.shape[-2:])] * len(logits)))

@@ -1,11 +1,7 @@
-"""From a picture to its label map at the picture's own size.
-
-From a shell, for many pictures and videos: `python -m helpers.inference --help`.
-"""
+"""From a picture to its label map at the picture's own size."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +11,11 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from helpers.ade20k import IGNORE_INDEX, NUM_LABELS, reduce_labels
+from helpers.cli import progress
 from helpers.data import to_rgb
-from helpers.enlarging import label_maps
+from helpers.hub import explained, safe_weights
 from helpers.metrics import ConfusionMatrix
-from helpers.network import explained, safe_weights
-from helpers.progress import progress
+from helpers.upsampling import label_maps
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -168,14 +164,3 @@ def evaluate_scenes(
         prediction = segment(scene["image"], model, image_processor)
         matrix.update(prediction, reduce_labels(scene["annotation"]))
     return matrix
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Segment pictures from the command line; returns the exit status."""
-    from helpers.pictures import main as segment_pictures
-
-    return segment_pictures(arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,74 @@
+"""What the commands share: progress bars, the number of processes, errors in one sentence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import TypeVar
+
+import psutil
+from tqdm.auto import tqdm
+
+Item = TypeVar("Item")
+
+
+def bars_disabled() -> bool:
+    """Whether `TQDM_DISABLE` asks for silence: tqdm's notebook bars do not look at it."""
+    return os.environ.get("TQDM_DISABLE", "") not in ("", "0")
+
+
+def progress(
+    items: Iterable[Item], description: str, total: int | None = None, delay: float = 0
+) -> Iterable[Item]:
+    """Iterate with a bar that disappears at the end; `delay`: only after so many seconds."""
+    return tqdm(items, description, total=total, delay=delay, leave=False, disable=bars_disabled())
+
+
+_OPTION = "__num_processes"
+
+
+def processes_wanted() -> int:
+    """The N of `accelerate launch --num_processes N`, where accelerate started only one process.
+
+    Without GPUs it leaves starting the others to MPI, and if there is none, it starts one and
+    says nothing. It tells that one process a port to meet the others at, but not how many.
+
+    Returns:
+        N, or 1 where there is nothing to mend.
+    """
+    alone = "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ
+    if not alone or "ACCELERATE_MIXED_PRECISION" not in os.environ or has_accelerator():
+        return 1
+    try:
+        words = psutil.Process(os.getppid()).cmdline()
+    except psutil.Error:
+        return 1
+    if not any("accelerate" in word for word in words):
+        return 1  # MPI stands between, and has started all of them
+    words = [part for word in words for part in word.replace("-", "_").split("=")]
+    numbers = [after for word, after in pairwise(words) if word == _OPTION]
+    return int(numbers[0]) if numbers and numbers[0].isdecimal() else 1
+
+
+def start_processes(count: int, module: str, arguments: list[str]) -> int:
+    """Run `python -m module arguments` in so many processes on this machine; the exit status."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    print(f"accelerate launch starts one process without GPUs: torchrun starts the {count}")
+    sys.stdout.flush()
+    command = [*torchrun, f"--nproc_per_node={count}", "-m", module, *arguments]
+    return subprocess.call(command)
+
+
+def has_accelerator() -> bool:
+    """Whether there is a GPU, or another device that PyTorch trains on."""
+    import torch
+
+    return torch.accelerator.is_available()
+
+
+def sentence(error: BaseException) -> str:
+    """The first line of what a library has to say."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,116 @@
+"""Which pictures are meant, and what lies finished in the output folder."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePath
+from typing import Any
+
+# Pillow may lack a decoder (.heic): then the picture is reported, not silently left out.
+PICTURES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
+PICTURES |= {".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"}
+SETTINGS = "segmentation.json"  # tells a folder of results from any other
+RESULTS = ("labels", "overlays", "shares")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture or video to segment."""
+
+    path: Path
+    """Absolute."""
+    name: PurePath
+    """What its results are called: without ending, with the folders below the one given."""
+
+    @property
+    def is_video(self) -> bool:
+        return self.path.suffix.lower() in VIDEOS
+
+
+def find_sources(given: Sequence[str]) -> list[Source]:
+    """Pictures and videos among files, folders (with the folders inside) and patterns.
+
+    In folders and patterns, files count by their ending; hidden files and the results of this
+    command do not. Nothing is listed twice.
+
+    Args:
+        given: paths, or patterns such as "holiday/**/*.jpg" (`**`: any folders).
+
+    Raises:
+        FileNotFoundError: a path does not exist, or no picture is found in a folder or pattern.
+        PermissionError: a folder may not be read.
+    """
+    _holds_results.cache_clear()
+    found: dict[str, Source] = {}
+    for one in given:
+        path = Path(one).expanduser()
+        if path.is_dir():
+            root, files = path, [*_walk(path)]
+        elif path.exists():
+            root, files = path.parent, [path] if not _holds_results(path.parent) else []
+        elif glob.has_magic(one):
+            root = Path(*_plain_parts(path))
+            matches = (Path(match) for match in glob.iglob(str(path), recursive=True))
+            files = sorted(match for match in matches if _counts(match) and match.is_file())
+        else:
+            raise FileNotFoundError(f"there is no picture or folder {one}")
+        if not files:
+            raise FileNotFoundError(
+                f"no picture found in {one}: expected files that end in .jpg, .png or the like, "
+                "and not this command's own results"
+            )
+        top = os.path.abspath(root)
+        for file in files:
+            absolute = Path(os.path.abspath(file))
+            within = absolute.is_relative_to(top)
+            name = absolute.relative_to(top) if within else PurePath(file.name)
+            source = Source(absolute, name.with_suffix("") if name.stem else name)
+            found.setdefault(os.path.normcase(absolute), source)
+    return list(found.values())
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise PermissionError(f"the folder {error.filename} cannot be read ({error.strerror})")
+
+    for root, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (file for name in sorted(files) if _counts(file := Path(root, name)))
+
+
+def _counts(file: Path) -> bool:
+    """Whether a file found in a folder is a picture or video, and no result of this command."""
+    known = file.suffix.lower() in PICTURES or file.suffix.lower() in VIDEOS
+    return known and not file.name.startswith(".") and not _holds_results(file.parent)
+
+
+@lru_cache(maxsize=4096)
+def _holds_results(folder: Path) -> bool:
+    folder = Path(os.path.abspath(folder))
+    return any(
+        inner.name in RESULTS and (inner.parent / SETTINGS).is_file()
+        for inner in (folder, *folder.parents)
+    )
+
+
+def _plain_parts(pattern: Path) -> Iterator[str]:
+    """The folders of a pattern before its first wildcard."""
+    for part in pattern.parent.parts:
+        if glob.has_magic(part):
+            return
+        yield part
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """What a file holds; nothing where it is missing or damaged."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

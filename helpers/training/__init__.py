@@ -1,0 +1,15 @@
+"""Fine-tune SegFormer with `transformers.Trainer`, with its defects for this model fixed.
+
+From a shell: `python -m helpers.training --help`; on several processes:
+`accelerate launch --num_processes 2 -m helpers.training --profile tiny --output-dir DIR`.
+"""
+
+from helpers import face
+
+__getattr__, __all__ = face(
+    __name__,
+    recipe="build_arguments build_model build_trainer predicted_labels",
+    trainer="ExactTrainer SegmentationTrainer",
+    loss="labelled_pixels pixel_cross_entropy",
+    sharing="CARD model_card push",
+)

@@ -1,0 +1,175 @@
+"""From a profile to a trainer: model, arguments, data and scores put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSemanticSegmentation,
+    TrainingArguments,
+    set_seed,
+)
+
+from helpers.ade20k import ID2LABEL, IGNORE_INDEX
+from helpers.cli import has_accelerator
+from helpers.data import load_scenes
+from helpers.hub import explained, safe_weights
+from helpers.metrics import StreamingMeanIoU
+from helpers.profiles import Profile
+from helpers.training.trainer import SegmentationTrainer
+from helpers.transforms import (
+    load_image_processor,
+    make_eval_transform,
+    make_train_transform,
+    train_augmentation,
+)
+from helpers.upsampling import predicted_labels
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+    from transformers import PreTrainedModel
+
+_DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "classifier_dropout_prob",
+    "drop_path_rate",
+)
+
+
+def build_model(
+    profile: Profile, dropout: bool = True, id2label: Mapping[int, str] = ID2LABEL
+) -> PreTrainedModel:
+    """The profile's pretrained encoder under a new decode head.
+
+    Args:
+        profile: see `helpers.profiles`.
+        dropout: False switches every dropout off.
+        id2label: names of the classes, label ids 0 to n - 1.
+
+    Raises:
+        ValueError: the checkpoint is a segmentation model with another number of classes.
+    """
+    with explained(profile.encoder):
+        config = AutoConfig.from_pretrained(profile.encoder, trust_remote_code=False)
+    segments = any("Segmentation" in name for name in config.architectures or ())
+    num_labels = len(id2label)
+    if segments and config.num_labels != num_labels:
+        raise ValueError(
+            f"the checkpoint {profile.encoder} predicts {config.num_labels} labels, the data has "
+            f"{num_labels}: start from an encoder such as nvidia/mit-b0, or from a model with "
+            f"{num_labels} labels"
+        )
+    quiet = {} if dropout else dict.fromkeys(_DROPOUTS, 0.0)
+    with explained(profile.encoder):
+        return AutoModelForSemanticSegmentation.from_pretrained(
+            profile.encoder,
+            num_labels=num_labels,
+            id2label=dict(id2label),
+            label2id={name: label for label, name in id2label.items()},
+            **safe_weights(profile.encoder),
+            **quiet,
+        )
+
+
+def build_arguments(
+    profile: Profile, output_dir: str | Path, **overrides: Any
+) -> TrainingArguments:
+    """The profile's schedule as `TrainingArguments`; notebook 05 explains them line by line.
+
+    The profile's `batch_size` is that of one optimiser step, over all processes and
+    accumulation steps, so that a recipe means the same on one GPU and on eight.
+
+    Args:
+        profile: see `helpers.profiles`.
+        output_dir: where checkpoints go.
+        overrides: any other field of `TrainingArguments`, which wins over the profile's.
+
+    Raises:
+        ValueError: the batch cannot be shared equally among processes and accumulation steps.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    parts = processes * overrides.get("gradient_accumulation_steps", 1)
+    if profile.batch_size % parts:
+        raise ValueError(
+            f"a batch of {profile.batch_size} pictures cannot be shared equally among {parts} "
+            "parts (processes x accumulation steps): choose a divisor of the batch size"
+        )
+    has_gpu = torch.cuda.is_available()
+    settings: dict[str, Any] = {
+        "output_dir": str(output_dir),
+        "max_steps": profile.max_steps,
+        "per_device_train_batch_size": profile.batch_size // parts,
+        "per_device_eval_batch_size": profile.batch_size // parts,
+        "learning_rate": profile.learning_rate,
+        "lr_scheduler_type": "polynomial",
+        "warmup_steps": profile.warmup_steps,
+        "weight_decay": profile.weight_decay,
+        "bf16": has_gpu and torch.cuda.is_bf16_supported(),
+        "eval_strategy": "steps",
+        "eval_steps": profile.eval_steps,
+        "eval_on_start": True,
+        "batch_eval_metrics": True,
+        "save_strategy": "steps",
+        "save_steps": profile.eval_steps,
+        "save_total_limit": 2,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "mean_iou",
+        "logging_steps": profile.logging_steps,
+        "remove_unused_columns": False,
+        "dataloader_num_workers": profile.num_workers,
+        "dataloader_pin_memory": has_gpu,
+        "report_to": "none",
+        "seed": profile.seed,
+    }
+    if processes > 1:
+        settings["ddp_find_unused_parameters"] = False  # there are none, and looking takes time
+        settings["use_cpu"] = not has_accelerator()  # or each would take itself for the only one
+    return TrainingArguments(**settings | overrides)
+
+
+def build_trainer(
+    profile: Profile,
+    scenes: DatasetDict | None = None,
+    output_dir: str | Path | None = None,
+    augment: bool = True,
+    dropout: bool = True,
+    id2label: Mapping[int, str] = ID2LABEL,
+    do_reduce_labels: bool = True,
+    **overrides: Any,
+) -> SegmentationTrainer:
+    """Everything that notebook 05 sets up step by step, ready for `.train()`.
+
+    Args:
+        profile: see `helpers.profiles`.
+        scenes: splits "train" and "test"; None loads the profile's.
+        output_dir: where checkpoints go; None: the profile's `output_dir`/checkpoints.
+        augment: crop, flip and jitter the training pictures.
+        dropout: False switches every dropout off, for exact comparisons.
+        id2label: names of the classes, label ids 0 to n - 1.
+        do_reduce_labels: annotation value 0 is no class, as in ADE20K; False: it is the first.
+        overrides: further fields of `TrainingArguments`.
+    """
+    arguments = build_arguments(
+        profile, output_dir or profile.output_dir / "checkpoints", **overrides
+    )
+    scenes = load_scenes(profile) if scenes is None else scenes
+    image_processor = load_image_processor(profile, do_reduce_labels)
+    set_seed(arguments.seed)  # the new decode head's weights are random
+    return SegmentationTrainer(
+        model=build_model(profile, dropout, id2label),
+        args=arguments,
+        train_dataset=scenes["train"].with_transform(
+            make_train_transform(image_processor, train_augmentation(profile) if augment else None)
+        ),
+        eval_dataset=scenes["test"].with_transform(make_eval_transform(image_processor)),
+        processing_class=image_processor,
+        compute_metrics=StreamingMeanIoU(len(id2label), IGNORE_INDEX),
+        preprocess_logits_for_metrics=predicted_labels,
+        head_learning_rate_factor=profile.head_learning_rate_factor,
+    )

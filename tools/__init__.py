@@ -1,0 +1,1 @@
+"""What keeps the course running and no notebook imports."""
