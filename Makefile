@@ -60,7 +60,7 @@ map: $(VENV)/.course  ## write what the last `make course` cost into the README'
 address: $(VENV)/.course  ## write where the course is published: REPOSITORY=OWNER/NAME REF=v1.0
 	@$(PY) -m tools.address $(if $(REPOSITORY),--repository $(REPOSITORY)) $(if $(REF),--ref $(REF))
 
-lock: $(VENV)/.made  ## write constraints.txt anew from the newest releases
+lock: $(VENV)/.made  ## write constraints.txt from the newest releases
 	@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade \
 	  --no-header --no-annotate --output-file build-constraints.tmp requirements-dev.txt
 	@{ echo "# The versions that CI runs with, for Python 3.11 to 3.13 on Linux, macOS and Windows."; \

@@ -177,12 +177,12 @@ LABEL2ID: dict[str, int] = {name: label_id for label_id, name in ID2LABEL.items(
 """Class name to label id 0-149."""
 
 PALETTE: np.ndarray = np.array(
-    [tuple(bytes.fromhex(colour[1:])) for _, colour in _CLASSES], dtype=np.uint8
+    [tuple(bytes.fromhex(color[1:])) for _, color in _CLASSES], dtype=np.uint8
 )
 """(150, 3) uint8, RGB: `PALETTE[label_id]` is the class's official colour. Read-only."""
 PALETTE.setflags(write=False)
 
-SHARED_COLOURS: tuple[tuple[int, int], ...] = ((6, 48),)
+SHARED_COLORS: tuple[tuple[int, int], ...] = ((6, 48),)
 """Pairs of label ids that the official palette paints alike, so no colour key can part them."""
 
 

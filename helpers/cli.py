@@ -37,7 +37,7 @@ def processes_wanted() -> int:
     says nothing. It tells that one process a port to meet the others at, but not how many.
 
     Returns:
-        N, or 1 where there is nothing to mend.
+        N, or 1 where there is nothing to fix.
     """
     alone = "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ
     if not alone or "ACCELERATE_MIXED_PRECISION" not in os.environ or has_accelerator():

@@ -2,7 +2,7 @@
 
 Whatever the source, `load_scenes` gives splits "train" and "test" with the columns
 
-* `image`: PIL picture (of any mode: call `to_rgb` before using it);
+* `image`: PIL image (of any mode: call `to_rgb` before using it);
 * `annotation`: PIL, one channel, annotation values 0-150 (0 = other);
 * `scene_category`: ClassLabel.
 """
@@ -40,28 +40,28 @@ def load_scenes(profile: Profile, check: bool = True) -> DatasetDict:
 
     Args:
         profile: its `dataset` is a folder in ADEChallengeData2016 layout, a local data set, or
-            a Hub id; its `max_pictures`, where given, are split anew with its `seed`.
-        check: decode every picture and annotation once, so that a broken file is named now
+            a Hub id; its `max_images`, where given, are split with its `seed`.
+        check: decode every image and annotation once, so that a broken file is named now
             and not hours later, in the middle of training.
 
     Raises:
-        FileNotFoundError: a folder, or the partner of a picture, is missing.
+        FileNotFoundError: a folder, or the partner of an image, is missing.
         ConnectionError: the Hub is needed and cannot be reached.
-        ValueError: a split is empty, or a picture and its annotation do not fit together.
+        ValueError: a split is empty, or an image and its annotation do not fit together.
     """
     source = Path(profile.dataset)
     if source.is_absolute() and not source.is_dir():
         raise FileNotFoundError(f"there is no data folder {source}: check SEG_DATA")
     if (source / "images").is_dir() or (source / "annotations").is_dir():
         scenes = _load_ade_folder(source)
-    elif profile.max_pictures is not None and not source.is_dir():
+    elif profile.max_images is not None and not source.is_dir():
         scenes = _load_first(profile)
     else:
         scenes = _load_all(profile)
     for name, split in scenes.items():
         if len(split) == 0:
             raise ValueError(
-                f'the "{name}" split of {profile.dataset} is empty: expected at least one picture'
+                f'the "{name}" split of {profile.dataset} is empty: expected at least one image'
             )
     if check:
         areas = {name: check_scenes(split, name) for name, split in scenes.items()}
@@ -70,9 +70,9 @@ def load_scenes(profile: Profile, check: bool = True) -> DatasetDict:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A picture as the models expect it: RGB, upright as its EXIF orientation says.
+    """An image as the models expect it: RGB, upright as its EXIF orientation says.
 
-    ADE20K holds some greyscale pictures, on which the image processor raises; photographs
+    ADE20K holds some greyscale images, on which the image processor raises; photographs
     from phones are often stored lying on their side; and of 16 bits a pixel, the upper 8 are kept.
     """
     image = ImageOps.exif_transpose(image)
@@ -88,7 +88,7 @@ def check_scenes(
 
     Args:
         split: columns `image` and `annotation` with the `datasets.Image` feature.
-        name: of the split, for messages about pictures without a file name.
+        name: of the split, for messages about images without a file name.
         num_labels: how many classes there are.
         do_reduce_labels: whether annotation value 0 is no class (as in ADE20K) or the first one.
 
@@ -105,7 +105,7 @@ def check_scenes(
         image, annotation = undecoded[index]["image"], undecoded[index]["annotation"]
         place = f"{name}[{index}]"
         names = (
-            f"picture {_file_name(image) or place}",
+            f"image {_file_name(image) or place}",
             f"annotation {_file_name(annotation) or place}",
         )
         _, mask = check_pair(image, annotation, names, num_labels, do_reduce_labels)
@@ -115,7 +115,7 @@ def check_scenes(
     # Threads: Pillow decodes without holding the interpreter's lock.
     with ThreadPoolExecutor() as pool:
         results = pool.map(check, range(len(undecoded)))
-        # A bar where it takes long enough to wonder; for a few hundred pictures it does not.
+        # A bar where it takes long enough to wonder; for a few hundred images it does not.
         for area in progress(results, f"Checking {name}", len(undecoded), delay=2):
             areas += area
     areas = areas[do_reduce_labels:][:num_labels]
@@ -130,7 +130,7 @@ def check_scenes(
 def warn_of_unseen_classes(
     trained: np.ndarray, tested: np.ndarray, id2label: Mapping[int, str] = ID2LABEL
 ) -> None:
-    """Warn, in one sentence, of classes that are tested and that no training picture shows.
+    """Warn, in one sentence, of classes that are tested and that no training image shows.
 
     Args:
         trained: (num_labels,) pixels of each class in the training split.
@@ -141,8 +141,8 @@ def warn_of_unseen_classes(
     if unseen:
         names = ", ".join(unseen[:5]) + (f" and {len(unseen) - 5} more" if unseen[5:] else "")
         warnings.warn(
-            f"no training picture shows {names}, but the test split does: a model cannot learn "
-            "what it never sees, so split with another seed or annotate more pictures",
+            f"no training image shows {names}, but the test split does: a model cannot learn "
+            "what it never sees, so split with another seed or annotate more images",
             stacklevel=2,
         )
 
@@ -181,7 +181,7 @@ def _load_ade_folder(folder: Path) -> DatasetDict:
 
 
 def _pair_files(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
-    """Pair pictures with annotations of the same name; both folders must match completely."""
+    """Pair images with annotations of the same name; both folders must match completely."""
     for folder in (images, annotations):
         if not folder.is_dir():
             raise FileNotFoundError(
@@ -189,11 +189,11 @@ def _pair_files(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
                 "annotations/training and annotations/validation, as ADEChallengeData2016 has them"
             )
     found = find_pairs(images, annotations)
-    if lonely := [*found.pictures_alone, *found.masks_alone]:
-        missing = annotations if found.pictures_alone else images
+    if lonely := [*found.images_alone, *found.masks_alone]:
+        missing = annotations if found.images_alone else images
         raise FileNotFoundError(
             f"{lonely[0]} has no partner named {lonely[0].stem} in {missing} ({len(lonely)} such "
-            "files): pictures and annotations are paired by name"
+            "files): images and annotations are paired by name"
         )
     return found.pairs
 
@@ -234,7 +234,7 @@ def _load_all(profile: Profile) -> DatasetDict:
 
 
 def _load_first(profile: Profile) -> DatasetDict:
-    """The first pictures of the training split, streamed: no need to fetch gigabytes for 50."""
+    """The first images of the training split, streamed: no need to fetch gigabytes for 50."""
     from datasets import Dataset, config, load_dataset
     from datasets import Image as ImageFeature
 
@@ -243,12 +243,12 @@ def _load_first(profile: Profile) -> DatasetDict:
     with explained(profile.dataset):
         stream = load_dataset(profile.dataset, split="train", streaming=True)
         features = stream.features
-        for column in ("image", "annotation"):  # keep the files' bytes, do not encode anew
+        for column in ("image", "annotation"):  # keep the files' bytes, do not encode them again
             stream = stream.cast_column(column, ImageFeature(decode=False))
-        rows = list(stream.take(profile.max_pictures))
-    pictures = _only_our_columns(Dataset.from_list(rows, features=features), profile.dataset)
-    # The seed matters: a split drawn anew at inference would test on training pictures.
-    return pictures.train_test_split(test_size=profile.test_fraction, seed=profile.seed)
+        rows = list(stream.take(profile.max_images))
+    images = _only_our_columns(Dataset.from_list(rows, features=features), profile.dataset)
+    # The seed matters: a new split at inference would test on training images.
+    return images.train_test_split(test_size=profile.test_fraction, seed=profile.seed)
 
 
 def _only_our_columns(split: Dataset, source: str) -> Dataset:

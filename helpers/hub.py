@@ -100,7 +100,7 @@ def hub_error(error: BaseException, source: str | Path, ask: bool = True) -> Exc
         )
     if "Invalid credentials" in told:
         return PermissionError(
-            f"the Hub does not accept your token, asked for {source}: log in anew with "
+            f"the Hub does not accept your token, asked for {source}: log in again with "
             "`hf auth login`, or unset HF_TOKEN."
         )
     if ask and "doesn't exist on the Hugging Face Hub" in told:
@@ -193,7 +193,7 @@ def _is_damaged(blob: Path) -> bool:
 def _damaged(source: str | Path) -> ConnectionError:
     return ConnectionError(
         f"{source} arrived damaged (its checksum or length is wrong) and is not kept: run this "
-        "again to fetch it anew."
+        "again to fetch it."
     )
 
 

@@ -1,4 +1,4 @@
-"""Shifting a picture's hue as torchvision does, to the last bit, in less than a third of the time.
+"""Shifting an image's hue as torchvision does, to the last bit, in less than a third of the time.
 
 The hue is the dearest part of `ColorJitter`: Pillow converts to HSV and back pixel by pixel, with
 divisions, a remainder and six cases for each. Here tables hold what the formulas give.
@@ -15,14 +15,14 @@ from PIL import Image
 
 
 def adjust_hue(image: Image.Image, hue_factor: float) -> Image.Image:
-    """Turn every colour of a picture around the colour circle.
+    """Turn every colour of an image around the colour circle.
 
     Args:
-        image: PIL picture, mode RGB.
+        image: PIL image, mode RGB.
         hue_factor: share of a whole turn, -0.5 ... 0.5.
 
     Returns:
-        The picture that `torchvision.transforms.v2.functional.adjust_hue` returns.
+        The image that `torchvision.transforms.v2.functional.adjust_hue` returns.
     """
     hue, saturation, value = _hsv(image)
     # Bytes overflow, as a circle does.

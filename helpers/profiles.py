@@ -30,8 +30,8 @@ class Profile:
     description: str
     dataset: str
     """Hub id, local Parquet data set, or folder in ADEChallengeData2016 layout."""
-    max_pictures: int | None
-    """Take only the first so many training pictures and split those; None: all, as split."""
+    max_images: int | None
+    """Take only the first so many training images and split those; None: all, as split."""
     encoder: str
     """A pretrained Mix Transformer (MiT), to fine-tune."""
     semantic_model: str
@@ -41,10 +41,10 @@ class Profile:
     instance_model: str
     panoptic_model: str
     """Universal: it does instance and semantic segmentation as well."""
-    street_picture: str
+    street_image: str
     """For notebook 01: a file, or hf://datasets/OWNER/NAME/PATH on the Hub."""
     image_size: int
-    """Pictures are resized to image_size x image_size pixels for the model."""
+    """Images are resized to image_size x image_size pixels for the model."""
     max_steps: int
     warmup_steps: int
     batch_size: int
@@ -57,7 +57,7 @@ class Profile:
     num_workers: int = 0
     weight_decay: float = 0.01
     test_fraction: float = 0.2
-    """Of `max_pictures`, where that is given."""
+    """Of `max_images`, where that is given."""
     random_scale: tuple[float, float] | None = None
     """Augment as the published recipe does, scaling by a factor in this range before a crop of
     image_size; None: crop and resize as in notebook 03."""
@@ -68,7 +68,7 @@ class Profile:
 
     @property
     def output_dir(self) -> Path:
-        """Where this run's checkpoints, scores and pictures go."""
+        """Where this run's checkpoints, scores and images go."""
         return self.output_root / (self.run_name or self.name)
 
     @property
@@ -89,13 +89,13 @@ _PROFILES = {
             name="tiny",
             description="200 toy scenes and a small encoder, bundled: offline, two CPU cores",
             dataset=str(TOY / "dataset"),
-            max_pictures=None,
+            max_images=None,
             encoder=str(TOY / "checkpoints" / "mit-toy"),
             semantic_model=str(TOY / "checkpoints" / "segformer-toy"),
             finetuned_model=str(TOY / "checkpoints" / "segformer-toy"),
             instance_model=str(TOY / "checkpoints" / "mask2former-toy-instance"),
             panoptic_model=str(TOY / "checkpoints" / "mask2former-toy"),
-            street_picture=str(TOY / "street.png"),
+            street_image=str(TOY / "street.png"),
             image_size=128,
             max_steps=120,
             warmup_steps=10,
@@ -108,15 +108,15 @@ _PROFILES = {
         ),
         Profile(
             name="sample",
-            description="the first 50 pictures of SceneParse150 and MiT-B0: network, a free GPU",
+            description="the first 50 images of SceneParse150 and MiT-B0: network, a free GPU",
             dataset="merve/scene_parse_150",
-            max_pictures=50,
+            max_images=50,
             encoder="nvidia/mit-b0",
             semantic_model="nvidia/segformer-b1-finetuned-cityscapes-1024-1024",
             finetuned_model="nvidia/segformer-b0-finetuned-ade-512-512",
             instance_model="facebook/mask2former-swin-large-cityscapes-instance",
             panoptic_model="facebook/mask2former-swin-large-cityscapes-panoptic",
-            street_picture=_STREET_PHOTOGRAPH,
+            street_image=_STREET_PHOTOGRAPH,
             image_size=512,
             max_steps=1000,
             warmup_steps=50,
@@ -130,15 +130,15 @@ _PROFILES = {
         # The recipe published with SegFormer (arXiv 2105.15203) for ADE20K.
         Profile(
             name="full",
-            description="all 20,210 + 2,000 pictures of SceneParse150 and MiT-B0: network, GPUs",
+            description="all 20,210 + 2,000 images of SceneParse150 and MiT-B0: network, GPUs",
             dataset="merve/scene_parse_150",
-            max_pictures=None,
+            max_images=None,
             encoder="nvidia/mit-b0",
             semantic_model="nvidia/segformer-b1-finetuned-cityscapes-1024-1024",
             finetuned_model="nvidia/segformer-b0-finetuned-ade-512-512",
             instance_model="facebook/mask2former-swin-large-cityscapes-instance",
             panoptic_model="facebook/mask2former-swin-large-cityscapes-panoptic",
-            street_picture=_STREET_PHOTOGRAPH,
+            street_image=_STREET_PHOTOGRAPH,
             image_size=512,
             max_steps=160_000,
             warmup_steps=1500,

@@ -1,6 +1,6 @@
 """Augmentation and preprocessing: scenes in, the tensors that SegFormer trains on out.
 
-Picture and annotation must go through every geometric step together; `torchvision.transforms.v2`
+Image and annotation must go through every geometric step together; `torchvision.transforms.v2`
 does that for pairs, and resizes masks by nearest neighbour, because a class number halfway
 between "car" and "road" is a different class, not a mixture.
 """
@@ -53,7 +53,7 @@ def load_image_processor(profile: Profile, do_reduce_labels: bool = True) -> Bas
 
 
 def augmentation(image_size: int) -> v2.Compose:
-    """Random crop, flip and colour: called with (picture, mask), returns both transformed alike.
+    """Random crop, flip and colour: called with (image, mask), returns both transformed alike.
 
     Args:
         image_size: side of the square result, pixels.
@@ -62,7 +62,7 @@ def augmentation(image_size: int) -> v2.Compose:
         [
             _RandomResizedCrop(image_size, scale=(0.4, 1.0), ratio=(0.75, 1.6), antialias=True),
             v2.RandomHorizontalFlip(),
-            # On the picture only: v2 leaves masks alone here.
+            # On the image only: v2 leaves masks alone here.
             _ColorJitter(brightness=0.25, contrast=0.25, saturation=0.25, hue=0.1),
         ]
     )
@@ -81,17 +81,17 @@ def recipe_augmentation(
         random_scale: the short side is resized to image_size times a number from this range.
 
     Returns:
-        A transform of (picture, mask) to both, image_size x image_size. Where the picture is
-        too small, the picture is padded with the mean colour and the mask with value 0, which
+        A transform of (image, mask) to both, image_size x image_size. Where the image is
+        too small, the image is padded with the mean colour and the mask with value 0, which
         label reduction makes 255: nothing is learnt there.
     """
-    colours = [{"brightness": 0.125}, {"contrast": 0.5}, {"saturation": 0.5}, {"hue": 0.1}]
+    colors = [{"brightness": 0.125}, {"contrast": 0.5}, {"saturation": 0.5}, {"hue": 0.1}]
     return v2.Compose(
         [
             _RandomScale(image_size, random_scale),
             _VariedCrop(image_size, pad_if_needed=True, fill={tv_tensors.Mask: 0, "others": _MEAN}),
             v2.RandomHorizontalFlip(),
-            *(v2.RandomApply([_ColorJitter(**one)], p=0.5) for one in colours),
+            *(v2.RandomApply([_ColorJitter(**one)], p=0.5) for one in colors),
         ]
     )
 
@@ -124,7 +124,7 @@ def make_train_transform(
 
     Args:
         image_processor: resizes, normalises and reduces the labels.
-        augment: applied to each (picture, mask) pair first; None: no augmentation.
+        augment: applied to each (image, mask) pair first; None: no augmentation.
 
     Returns:
         A function from {"image": [PIL], "annotation": [PIL, values 0-150]} to
@@ -140,7 +140,7 @@ def make_train_transform(
 def make_eval_transform(
     image_processor: BaseImageProcessor,
 ) -> Callable[[Batch], dict[str, torch.Tensor]]:
-    """Like `make_train_transform` without augmentation: the same picture, the same tensors."""
+    """Like `make_train_transform` without augmentation: the same image, the same tensors."""
     return make_train_transform(image_processor, augment=None)
 
 
@@ -161,10 +161,10 @@ def _prepare(
 
 
 class _RandomResizedCrop(v2.RandomResizedCrop):
-    """`RandomResizedCrop` with masks under their pictures to the pixel.
+    """`RandomResizedCrop` with masks under their images to the pixel.
 
     torchvision resizes masks by "nearest", which takes the upper left one of the pixels that
-    become one, and so moves them by up to half a pixel against the picture, always the same
+    become one, and so moves them by up to half a pixel against the image, always the same
     way. "Nearest exact" takes the middle one, as the image processor does.
     """
 
@@ -175,7 +175,7 @@ class _RandomResizedCrop(v2.RandomResizedCrop):
 
 
 class _RandomScale(v2.Transform):
-    """Resize picture and mask, in shape, so that the short side is a random multiple of a size."""
+    """Resize image and mask, in shape, so that the short side is a random multiple of a size."""
 
     def __init__(self, short_side: int, scale: tuple[float, float]) -> None:
         super().__init__()
@@ -193,7 +193,7 @@ class _RandomScale(v2.Transform):
 
 
 class _VariedCrop(v2.RandomCrop):
-    """A random crop that is drawn anew, up to ten times, while one class rules it.
+    """A random crop that is drawn again, up to ten times, while one class rules it.
 
     mmsegmentation's `RandomCrop(cat_max_ratio=0.75)`: of the labelled pixels, the largest class
     may have three quarters. Else many crops would be sky or wall alone.

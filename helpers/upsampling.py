@@ -1,4 +1,4 @@
-"""From a model's small logits to the pixels of the picture: enlargement, and the best class."""
+"""From a model's small logits to the pixels of the image: upsampling, and the best class."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import torch
 from torch.nn.functional import interpolate
 
 
-def enlarging_matrix(size: int, enlarged: int) -> torch.Tensor:
-    """(enlarged, size) weights that resize a column as `interpolate(mode="bilinear")` does.
+def upsampling_matrix(size: int, upsampled: int) -> torch.Tensor:
+    """(upsampled, size) weights that resize a column as `interpolate(mode="bilinear")` does.
 
     Bilinear resizing is linear and works on rows and columns apart, so it is a matrix product
     from either side. The backward pass of `interpolate` is slow on a CPU and, on a GPU, not
     reproducible: at 150 classes, loss and gradient take a third of its time on a CPU.
     """
     identity = torch.eye(size)[None]
-    return interpolate(identity, size=enlarged, mode="linear", align_corners=False)[0].T
+    return interpolate(identity, size=upsampled, mode="linear", align_corners=False)[0].T
 
 
-def enlarged_argmax(
+def upsampled_argmax(
     logits: torch.Tensor, size: tuple[int, int], most_values: int = 2**27
 ) -> torch.Tensor:
     """The best class of every pixel, as `post_process_semantic_segmentation` finds it.
@@ -31,53 +31,53 @@ def enlarged_argmax(
     equal, and in little memory: 150 classes at 8,000 x 6,000 pixels would be 29 GB of logits.
 
     Args:
-        logits: (num_labels, height, width) float, of one picture.
+        logits: (num_labels, height, width) float, of one image.
         size: (height, width) of the result.
-        most_values: enlarged logits in memory at a time, on a GPU.
+        most_values: upsampled logits in memory at a time, on a GPU.
 
     Returns:
         (height, width) label ids on the device of the logits: uint8, or int64 where there are
         more than 256 labels.
     """
     if _is_on_cpu(logits):
-        return torch.from_numpy(_enlarged_argmax_on_cpu(logits, size))
+        return torch.from_numpy(_upsampled_argmax_on_cpu(logits, size))
     dtype = torch.uint8 if len(logits) <= 256 else torch.int64
     logits = logits.float()
     height, width = size
     rows_at_a_time = max(1, most_values // (len(logits) * width))
     if rows_at_a_time >= height:
-        enlarged = interpolate(logits[None], size=size, mode="bilinear", align_corners=False)
-        return enlarged[0].argmax(dim=0).to(dtype)
-    rows = enlarging_matrix(logits.shape[1], height).to(logits.device)
-    columns = enlarging_matrix(logits.shape[2], width).to(logits.device)
+        upsampled = interpolate(logits[None], size=size, mode="bilinear", align_corners=False)
+        return upsampled[0].argmax(dim=0).to(dtype)
+    rows = upsampling_matrix(logits.shape[1], height).to(logits.device)
+    columns = upsampling_matrix(logits.shape[2], width).to(logits.device)
     strips = rows.split(rows_at_a_time)
     return torch.cat([(strip @ logits @ columns.T).argmax(dim=0).to(dtype) for strip in strips])
 
 
 def label_maps(logits: torch.Tensor, sizes: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
-    """`enlarged_argmax` of each picture of a batch; on a CPU as many at a time as it has cores.
+    """`upsampled_argmax` of each image of a batch; on a CPU as many at a time as it has cores.
 
     Args:
         logits: (batch, num_labels, height, width) float.
         sizes: (height, width) of each result.
     """
     if not len(logits) or not _is_on_cpu(logits):
-        return [enlarged_argmax(one, size) for one, size in zip(logits, sizes, strict=True)]
-    # A picture a thread: the work on a CPU is NumPy's, which uses one core.
+        return [upsampled_argmax(one, size) for one, size in zip(logits, sizes, strict=True)]
+    # An image a thread: the work on a CPU is NumPy's, which uses one core.
     with ThreadPoolExecutor(min(len(logits), torch.get_num_threads())) as pool:
-        return list(pool.map(enlarged_argmax, logits, sizes))
+        return list(pool.map(upsampled_argmax, logits, sizes))
 
 
 def _is_on_cpu(tensor: torch.Tensor) -> bool:
     return tensor.device.type == "cpu"
 
 
-def _enlarged_argmax_on_cpu(logits: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
+def _upsampled_argmax_on_cpu(logits: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
     """`interpolate(..., mode="bilinear")` and `argmax`, some ten times as fast on one core.
 
     A pixel's logits are a mean, weighted, of the four around it. Where those four agree on the
     best class, so does every pixel between them: nothing to compute, and that is most of a
-    picture. The others are computed a few rows at a time, which stay in the CPU's cache, with
+    image. The others are computed a few rows at a time, which stay in the CPU's cache, with
     the classes of a pixel side by side, as NumPy's `argmax` likes them.
 
     Args:
@@ -108,16 +108,16 @@ def _enlarged_argmax_on_cpu(logits: torch.Tensor, size: tuple[int, int]) -> np.n
     return label_map
 
 
-def _neighbours(size: int, enlarged: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each enlarged position the two original ones around it, and the share of the second."""
-    position = (np.arange(enlarged, dtype=np.float32) + 0.5) * np.float32(size / enlarged) - 0.5
+def _neighbours(size: int, upsampled: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each upsampled position the two original ones around it, and the share of the second."""
+    position = (np.arange(upsampled, dtype=np.float32) + 0.5) * np.float32(size / upsampled) - 0.5
     position = position.clip(0, size - 1)  # the centres of the outermost pixels lie further out
     first = position.astype(np.int64)
     return first, np.minimum(first + 1, size - 1), position - first.astype(np.float32)
 
 
 def predicted_labels(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Logits to label maps at the labels' size, picture by picture, so that memory stays small.
+    """Logits to label maps at the labels' size, image by image, so that memory stays small.
 
     Meant for `Trainer(preprocess_logits_for_metrics=...)`: what is kept and gathered is one
     byte a pixel, not the 150 floats a pixel of upsampled logits (157 MB at 512 x 512).

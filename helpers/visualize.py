@@ -1,4 +1,4 @@
-"""Label maps as pictures: colour, overlay, legend, side by side."""
+"""Label maps as images: colour, overlay, legend, side by side."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def colorize(label_map: np.ndarray, palette: np.ndarray = PALETTE) -> np.ndarray
     Raises:
         ValueError: a label id has no colour.
     """
-    return np.array(_coloured(np.asarray(label_map), palette))
+    return np.array(_colored(np.asarray(label_map), palette))
 
 
 def overlay(
@@ -39,15 +39,15 @@ def overlay(
     alpha: float = 0.5,
     palette: np.ndarray = PALETTE,
 ) -> Image.Image:
-    """Blend a label map's colours over its picture; ignored pixels stay as they are.
+    """Blend a label map's colours over its image; ignored pixels stay as they are.
 
     Args:
-        image: the picture; upright, as its EXIF orientation says, it has the label map's size.
+        image: the image; upright, as its EXIF orientation says, it has the label map's size.
         label_map: (height, width) label ids or 255.
-        alpha: 0 shows the picture alone, 1 the colours alone.
+        alpha: 0 shows the image alone, 1 the colours alone.
 
     Returns:
-        PIL picture, RGB, upright, of the label map's size.
+        PIL image, RGB, upright, of the label map's size.
 
     Raises:
         ValueError: the sizes differ, or alpha is outside 0 ... 1.
@@ -55,19 +55,19 @@ def overlay(
     label_map, image = np.asarray(label_map), to_rgb(image)
     if label_map.shape != image.size[::-1]:
         raise ValueError(
-            f"the label map is {label_map.shape[1]} x {label_map.shape[0]} pixels, the picture "
+            f"the label map is {label_map.shape[1]} x {label_map.shape[0]} pixels, the image "
             f"{image.size[0]} x {image.size[1]}: expected equal sizes. "
-            "helpers.inference.segment gives maps at the picture's own size."
+            "helpers.inference.segment gives maps at the image's own size."
         )
     if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha is {alpha}: expected 0 (picture) to 1 (colours)")
-    blended = Image.blend(image, _coloured(label_map, palette), alpha)
+        raise ValueError(f"alpha is {alpha}: expected 0 (image) to 1 (colours)")
+    blended = Image.blend(image, _colored(label_map, palette), alpha)
     if (ignored := label_map == IGNORE_INDEX).any():
         blended.paste(image, mask=Image.fromarray(ignored))
     return blended
 
 
-def label_colours(num_labels: int) -> np.ndarray:
+def label_colors(num_labels: int) -> np.ndarray:
     """A colour for each label: ADE20K's for 150 labels, else those of Pascal VOC.
 
     VOC's colour map takes the bits of a label id by turns as the highest bits of red, green and
@@ -80,28 +80,28 @@ def label_colours(num_labels: int) -> np.ndarray:
     if num_labels == len(PALETTE):
         return PALETTE
     labels = np.arange(min(num_labels, 256))
-    colours = np.zeros((len(labels), 3), dtype=np.uint8)
+    colors = np.zeros((len(labels), 3), dtype=np.uint8)
     for bit in range(8):
         for channel in range(3):
-            colours[:, channel] |= ((labels >> channel & 1) << (7 - bit)).astype(np.uint8)
+            colors[:, channel] |= ((labels >> channel & 1) << (7 - bit)).astype(np.uint8)
         labels >>= 3
-    return colours
+    return colors
 
 
-def _coloured(label_map: np.ndarray, palette: np.ndarray) -> Image.Image:
-    """A label map as RGB picture, checked.
+def _colored(label_map: np.ndarray, palette: np.ndarray) -> Image.Image:
+    """A label map as RGB image, checked.
 
     Pillow looks colours up some fifteen times as fast as NumPy's `palette[label_map]`.
     """
-    colours = np.asarray(palette, dtype=np.uint8)[:256]
-    outside = (label_map >= len(colours)) & (label_map != IGNORE_INDEX) | (label_map < 0)
+    colors = np.asarray(palette, dtype=np.uint8)[:256]
+    outside = (label_map >= len(colors)) & (label_map != IGNORE_INDEX) | (label_map < 0)
     if outside.any():
         raise ValueError(
-            f"label id {label_map[outside][0]} has no colour: expected 0-{len(colours) - 1}, or "
+            f"label id {label_map[outside][0]} has no colour: expected 0-{len(colors) - 1}, or "
             f"{IGNORE_INDEX} for ignored pixels. Raw annotations go through reduce_labels first."
         )
     lookup = np.zeros((256, 3), dtype=np.uint8)
-    lookup[: len(colours)] = colours
+    lookup[: len(colors)] = colors
     lookup[IGNORE_INDEX] = 0
     indexed = Image.fromarray(label_map.astype(np.uint8))
     indexed.putpalette(lookup.tobytes())
@@ -135,7 +135,7 @@ def legend_handles(
     ]
 
 
-def segment_centres(
+def segment_centers(
     label_map: np.ndarray, smallest: float = 0.005
 ) -> list[tuple[int, tuple[int, int]]]:
     """Find a place for a name in each segment: the pixel that is deepest inside of it.
@@ -150,7 +150,7 @@ def segment_centres(
     """
     from scipy import ndimage
 
-    label_map, centres = np.asarray(label_map), []
+    label_map, centers = np.asarray(label_map), []
     for label in largest_labels(label_map, most=256):
         areas, _ = ndimage.label(label_map == label)
         for number, window in enumerate(ndimage.find_objects(areas), start=1):
@@ -159,8 +159,8 @@ def segment_centres(
                 depth = ndimage.distance_transform_edt(inside)
                 row, column = np.unravel_index(depth.argmax(), depth.shape)
                 top, left = window[0].start - 1, window[1].start - 1
-                centres.append((label, (int(top + row), int(left + column))))
-    return centres
+                centers.append((label, (int(top + row), int(left + column))))
+    return centers
 
 
 def draw_names(
@@ -172,7 +172,7 @@ def draw_names(
     """Draw an outline round every class and its name into it, for eyes that colours do not help.
 
     Args:
-        axis: shows a picture of the label map's size, one unit to a pixel.
+        axis: shows an image of the label map's size, one unit to a pixel.
         label_map: (height, width) label ids or 255; 255 is outlined and not named.
         smallest: share of all pixels below which a segment gets no name, 0 ... 1.
     """
@@ -186,18 +186,18 @@ def draw_names(
         ((column - 0.5, row + 0.5), (column + 0.5, row + 0.5))
         for row, column in np.argwhere(label_map[1:] != label_map[:-1])
     ]
-    for colour, width in (("black", 1.6), ("white", 0.6)):  # one of the two shows on any ground
-        axis.add_collection(LineCollection(lines, colors=colour, linewidths=width), autolim=False)
+    for color, width in (("black", 1.6), ("white", 0.6)):  # one of the two shows on any ground
+        axis.add_collection(LineCollection(lines, colors=color, linewidths=width), autolim=False)
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
-    for label, (row, column) in segment_centres(label_map, smallest):
+    for label, (row, column) in segment_centers(label_map, smallest):
         name = id2label[label].split(",")[0]
         place = column / label_map.shape[1]  # a name at the edge begins or ends there
         side = "left" if place < 0.1 else "right" if place > 0.9 else "center"
         axis.text(column, row, name, ha=side, va="center", fontsize=8, bbox=box, clip_on=True)
 
 
-def show_pictures(
-    pictures: Mapping[str, Image.Image | np.ndarray],
+def show_images(
+    images: Mapping[str, Image.Image | np.ndarray],
     labels: Sequence[int] = (),
     columns: int = 4,
     width: float = 12.0,
@@ -205,33 +205,29 @@ def show_pictures(
     id2label: Mapping[int, str] = ID2LABEL,
     named: Mapping[str, np.ndarray] | None = None,
 ) -> Figure:
-    """Show titled pictures in a grid, with one legend below for the classes named.
+    """Show titled images in a grid, with one legend below for the classes named.
 
     Args:
-        pictures: title to picture (PIL, or array (height, width, 3) uint8).
+        images: title to image (PIL, or array (height, width, 3) uint8).
         labels: label ids for the legend; none: no legend. 255 stands for ignored pixels.
-        columns: pictures in a row.
-        width: of the figure, inches; the height follows from the pictures.
-        named: title to label map, for pictures whose segments get outlines and names.
+        columns: images in a row.
+        width: of the figure, inches; the height follows from the images.
+        named: title to label map, for images whose segments get outlines and names.
 
     Returns:
         The figure. It is closed already, so that a notebook shows it once: as the cell's value.
 
     Raises:
-        ValueError: `named` holds a title that no picture has.
+        ValueError: `named` holds a title that no image has.
     """
     import matplotlib.pyplot as plt
 
-    if unknown := set(named or ()) - set(pictures):
-        raise ValueError(
-            f"no picture has the title {min(unknown)!r}: expected one of {[*pictures]}"
-        )
+    if unknown := set(named or ()) - set(images):
+        raise ValueError(f"no image has the title {min(unknown)!r}: expected one of {[*images]}")
 
-    columns = min(columns, len(pictures))
-    rows = -(-len(pictures) // columns)
-    aspects = [
-        np.asarray(picture).shape[0] / np.asarray(picture).shape[1] for picture in pictures.values()
-    ]
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    aspects = [np.asarray(image).shape[0] / np.asarray(image).shape[1] for image in images.values()]
     height = rows * (width / columns * max(aspects) + 0.35)
     legend_columns = min(8, max(len(labels), 1))
     legend_height = 0.3 * -(-len(labels) // legend_columns)
@@ -240,8 +236,8 @@ def show_pictures(
     )
     for axis in axes.flat:
         axis.set_axis_off()
-    for axis, (title, picture) in zip(axes.flat, pictures.items(), strict=False):
-        axis.imshow(picture, interpolation="nearest")
+    for axis, (title, image) in zip(axes.flat, images.items(), strict=False):
+        axis.imshow(image, interpolation="nearest")
         axis.set_title(title, fontsize=11)
         if named and title in named:
             draw_names(axis, named[title], id2label)

@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 
 from helpers.data import load_scenes
 from helpers.hub import explained, remove_damaged
-from helpers.inference.predict import load_model, load_picture
+from helpers.inference.predict import load_image, load_model
 from helpers.profiles import REPOSITORY, get_profile
 from helpers.training.recipe import build_model
 from helpers.transforms import load_image_processor
@@ -45,7 +45,7 @@ LOADERS = {
     "load_model": lambda: load_model(SAMPLE.finetuned_model),
     "build_model": lambda: build_model(SAMPLE),
     "load_image_processor": lambda: load_image_processor(SAMPLE),
-    "load_picture": lambda: load_picture(SAMPLE.street_picture),
+    "load_image": lambda: load_image(SAMPLE.street_image),
     "evaluate.load": load_metric,
     "the course's metric": lambda: evaluate.load(str(REPOSITORY / "notebooks" / "mean_iou")),
 }

@@ -40,7 +40,7 @@ _NEAREST = {
     "motorcycle": "minibike",
 }
 GREYSCALE = 3
-"""Which training picture has mode L, as a few of ADE20K's have."""
+"""Which training image has mode L, as a few of ADE20K's have."""
 
 
 def fill(hub: LoopbackHub) -> None:
@@ -57,7 +57,7 @@ def fill(hub: LoopbackHub) -> None:
     hub.add("huggingface/label-files", files, "dataset")
     script = (REPOSITORY / "notebooks" / "mean_iou" / "mean_iou.py").read_bytes()
     hub.add(METRIC, {"mean_iou.py": script, "README.md": b"# Mean IoU\n"}, "space")
-    owner, name, path = profile.street_picture.removeprefix("hf://datasets/").split("/", 2)
+    owner, name, path = profile.street_image.removeprefix("hf://datasets/").split("/", 2)
     with Image.open(TOY / "street.png") as street:
         hub.add(f"{owner}/{name}", {path: encoded(street.convert("RGB"), "JPEG")}, "dataset")
 
@@ -110,7 +110,7 @@ def encoded(image: Image.Image, kind: str) -> bytes:
 
 @cache
 def scenes(train: int = 52, validation: int = 3, test: int = 2) -> dict[str, bytes]:
-    """A data set as Parquet: its test split has pictures alone, as ADE20K's."""
+    """A data set as Parquet: its test split has images alone, as ADE20K's."""
     from datasets import ClassLabel, Dataset, Features
     from datasets import Image as ImageFeature
 

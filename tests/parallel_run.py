@@ -2,7 +2,7 @@
 
     torchrun --nproc_per_node N parallel_run.py OUTPUT ENCODER DATA
 
-Trains each of `CASES` anew and stores what was logged, the final weights and the confusion matrix
+Trains each of `CASES` and stores what was logged, the final weights and the confusion matrix
 in OUTPUT/result.pt. One start for all of them: importing takes longer than training.
 """
 
@@ -19,23 +19,23 @@ from helpers.data import load_scenes
 from helpers.profiles import Profile
 from helpers.training.recipe import SegmentationTrainer, build_trainer
 
-# Training pictures and accumulation steps; batches are of 4. On two processes the last batch
-# gives them 2 + 2, 2 + none, 2 + 1 and 1 + none pictures; of 3 pictures there is no other batch.
+# Training images and accumulation steps; batches are of 4. On two processes the last batch
+# gives them 2 + 2, 2 + none, 2 + 1 and 1 + none images; of 3 images there is no other batch.
 CASES = {
-    "8 pictures": (8, 1),
-    "6 pictures": (6, 1),
-    "7 pictures": (7, 1),
-    "3 pictures": (3, 1),
-    "8 pictures in parts": (8, 2),
-    "9 pictures in parts": (9, 2),
+    "8 images": (8, 1),
+    "6 images": (6, 1),
+    "7 images": (7, 1),
+    "3 images": (3, 1),
+    "8 images in parts": (8, 2),
+    "9 images in parts": (9, 2),
 }
 
 
 def train(
-    profile: Profile, scenes: DatasetDict, output: Path, pictures: int, accumulation: int
+    profile: Profile, scenes: DatasetDict, output: Path, images: int, accumulation: int
 ) -> dict[str, Any]:
     chosen = scenes.copy()
-    chosen["train"] = scenes["train"].select(range(pictures))
+    chosen["train"] = scenes["train"].select(range(images))
     trainer = build_trainer(
         profile,
         chosen,
@@ -56,19 +56,19 @@ def train(
 
 
 def chance(profile: Profile, scenes: DatasetDict, output: Path) -> dict[str, Any]:
-    """What each process draws: the order of the pictures, and a number as dropout would."""
+    """What each process draws: the order of the images, and a number as dropout would."""
     trainer: SegmentationTrainer = build_trainer(profile, scenes, output, augment=False)
     batches = iter(trainer.get_train_dataloader())
     parts, _ = trainer.get_batch_samples(batches, len(scenes["train"]), trainer.args.device)
     seen = [
-        round(picture.sum().item(), 2)
+        round(image.sum().item(), 2)
         for part in parts
-        for picture in part["pixel_values"]
+        for image in part["pixel_values"]
         if "stands_in" not in part
     ]
     return {
         "rank": trainer.args.process_index,
-        "pictures": gather_object(seen),
+        "images": gather_object(seen),
         "numbers": gather_object([torch.rand(()).item()]),
     }
 

@@ -21,23 +21,23 @@ from helpers.ade20k import ID2LABEL, LABEL2ID, NUM_LABELS
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import Profile, get_profile
 
-SIDE = 32  # of the pictures that the small models see, pixels
+SIDE = 32  # of the images that the small models see, pixels
 
 
 def draw_blocks(seed: int, size: tuple[int, int] = (48, 36)) -> tuple[Image.Image, Image.Image]:
-    """A picture of four plain blocks and its annotation: RGB, and L with values of 0-150."""
+    """An image of four plain blocks and its annotation: RGB, and L with values of 0-150."""
     rng = np.random.default_rng(seed)
     width, height = size
     annotation = np.zeros((height, width), dtype=np.uint8)
     for rows in (slice(0, height // 2), slice(height // 2, height)):
         for columns in (slice(0, width // 2), slice(width // 2, width)):
             annotation[rows, columns] = rng.choice([0, 1, 4, 7, 21, 150])
-    colours = np.random.default_rng(0).integers(0, 256, (NUM_LABELS + 1, 3), dtype=np.uint8)
-    return Image.fromarray(colours[annotation]), Image.fromarray(annotation)
+    colors = np.random.default_rng(0).integers(0, 256, (NUM_LABELS + 1, 3), dtype=np.uint8)
+    return Image.fromarray(colors[annotation]), Image.fromarray(annotation)
 
 
 def write_ade_folder(folder: Path, train: int = 4, test: int = 2) -> Path:
-    """A folder in ADEChallengeData2016 layout, landscape and portrait pictures by turns."""
+    """A folder in ADEChallengeData2016 layout, landscape and portrait images by turns."""
     for part, count, start in (("training", train, 0), ("validation", test, 1000)):
         for kind in ("images", "annotations"):
             (folder / kind / part).mkdir(parents=True, exist_ok=True)

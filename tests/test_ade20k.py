@@ -14,7 +14,7 @@ from helpers.ade20k import (
     LABEL2ID,
     NUM_LABELS,
     PALETTE,
-    SHARED_COLOURS,
+    SHARED_COLORS,
     reduce_labels,
 )
 
@@ -23,7 +23,7 @@ def test_the_palette_has_a_row_of_rgb_bytes_for_each_class_and_wall_is_first() -
     assert PALETTE.shape == (150, 3)
     assert PALETTE.dtype == np.uint8
     # Some rows by name, read off the official colour sheet: RGB, not BGR, and not one row off.
-    for name, colour in {
+    for name, color in {
         "wall": (120, 120, 120),
         "building": (180, 120, 120),
         "sky": (6, 230, 230),
@@ -31,7 +31,7 @@ def test_the_palette_has_a_row_of_rgb_bytes_for_each_class_and_wall_is_first() -
         "sea": (9, 7, 230),
         "flag": (92, 0, 255),
     }.items():
-        assert tuple(PALETTE[LABEL2ID[name]]) == colour, name
+        assert tuple(PALETTE[LABEL2ID[name]]) == color, name
     assert LABEL2ID["wall"] == 0
     assert LABEL2ID["flag"] == 149
 
@@ -41,12 +41,12 @@ def test_the_palette_cannot_be_written_to() -> None:
         PALETTE[0] = 0
 
 
-def test_exactly_the_declared_classes_share_a_colour() -> None:
+def test_exactly_the_declared_classes_share_a_color() -> None:
     alike = defaultdict(list)
-    for label_id, colour in enumerate(PALETTE):
-        alike[tuple(colour)].append(label_id)
-    assert sorted(tuple(ids) for ids in alike.values() if len(ids) > 1) == list(SHARED_COLOURS)
-    assert [(ID2LABEL[a], ID2LABEL[b]) for a, b in SHARED_COLOURS] == [("road", "skyscraper")]
+    for label_id, color in enumerate(PALETTE):
+        alike[tuple(color)].append(label_id)
+    assert sorted(tuple(ids) for ids in alike.values() if len(ids) > 1) == list(SHARED_COLORS)
+    assert [(ID2LABEL[a], ID2LABEL[b]) for a, b in SHARED_COLORS] == [("road", "skyscraper")]
 
 
 def test_names_and_ids_are_each_other_s_inverse_and_clean() -> None:
@@ -57,7 +57,7 @@ def test_names_and_ids_are_each_other_s_inverse_and_clean() -> None:
     assert LABEL2ID["bed"] == 7  # "bed " on the Hub
 
 
-def test_names_and_colours_equal_the_official_list(ade20k_dir: Path) -> None:
+def test_names_and_colors_equal_the_official_list(ade20k_dir: Path) -> None:
     classes = json.loads((ade20k_dir / "classes.json").read_text(encoding="utf-8"))
     assert len(classes) == NUM_LABELS
     for entry in classes:

@@ -1,4 +1,4 @@
-"""Crash and resume: real processes, killed at the worst moments, go on as if nothing had been."""
+"""Crash and resume: real processes, killed at the worst moments, resume where they were."""
 
 import json
 import os
@@ -27,7 +27,7 @@ TIMES |= {"train_runtime", "train_samples_per_second", "train_steps_per_second"}
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """An encoder, and eight training and four test pictures."""
+    """An encoder, and eight training and four test images."""
     folder = tmp_path_factory.mktemp("sources")
     return save_encoder(folder / "encoder"), write_ade_folder(folder / "scenes", train=8, test=4)
 

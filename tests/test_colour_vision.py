@@ -49,9 +49,9 @@ _SRGB_TO_XYZ = np.array(
 )
 
 
-def lab(colours: list | np.ndarray, vision: str) -> np.ndarray:
+def lab(colors: list | np.ndarray, vision: str) -> np.ndarray:
     """sRGB colours 0-255, (n, 3), as somebody with that vision sees them, in CIELAB."""
-    values = np.asarray(colours, dtype=float) / 255
+    values = np.asarray(colors, dtype=float) / 255
     linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ VISIONS[vision].T, 0, 1)
     xyz = seen @ _SRGB_TO_XYZ.T / _SRGB_TO_XYZ.sum(axis=1)
@@ -60,12 +60,12 @@ def lab(colours: list | np.ndarray, vision: str) -> np.ndarray:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
-def least_difference(colours: list, vision: str) -> float:
+def least_difference(colors: list, vision: str) -> float:
     """The distance of the two colours of a list that are most alike."""
-    return min(float(np.linalg.norm(a - b)) for a, b in combinations(lab(colours, vision), 2))
+    return min(float(np.linalg.norm(a - b)) for a, b in combinations(lab(colors, vision), 2))
 
 
-def chosen_colours() -> list:
+def chosen_colors() -> list:
     """Each table of colours that a notebook assigns to a name with "colour" in it."""
     found = []
     for path in NOTEBOOKS:
@@ -85,16 +85,16 @@ def chosen_colours() -> list:
     return found
 
 
-CHOSEN = chosen_colours()
+CHOSEN = chosen_colors()
 
 
 @pytest.mark.parametrize("vision", VISIONS)
 @pytest.mark.parametrize("colours", CHOSEN)
-def test_chosen_colours_differ_for_every_reader(colours: list, vision: str) -> None:
-    assert least_difference(colours, vision) >= LEAST_DIFFERENCE
+def test_chosen_colors_differ_for_every_reader(colors: list, vision: str) -> None:
+    assert least_difference(colors, vision) >= LEAST_DIFFERENCE
 
 
-def test_the_tables_of_colours_are_found() -> None:
+def test_the_tables_of_colors_are_found() -> None:
     assert {param.id[:2] for param in CHOSEN} >= {"01", "04"}
 
 
@@ -132,7 +132,7 @@ def plotted(cell_source: str) -> dict[str, list[str]]:
     return lines
 
 
-def lines_told_by_colour_alone(cell_source: str) -> list[str]:
+def lines_told_by_color_alone(cell_source: str) -> list[str]:
     """Axes that hold two lines whose dashes and markers are the same."""
     return [axes for axes, styles in plotted(cell_source).items() if len({*styles}) < len(styles)]
 
@@ -141,9 +141,9 @@ def lines_told_by_colour_alone(cell_source: str) -> list[str]:
 def test_lines_of_a_chart_differ_in_dashes_or_markers(path: Path) -> None:
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", []):
-            assert lines_told_by_colour_alone(cell.source) == [], cell.source
+            assert lines_told_by_color_alone(cell.source) == [], cell.source
 
 
 def test_two_plain_lines_are_found() -> None:
-    assert lines_told_by_colour_alone("a.plot(x, y)\na.plot(x, z, color='red')") == ["a"]
-    assert lines_told_by_colour_alone("a.plot(x, y)\na.plot(x, z, 'o--')\nb.plot(x, y)") == []
+    assert lines_told_by_color_alone("a.plot(x, y)\na.plot(x, z, color='red')") == ["a"]
+    assert lines_told_by_color_alone("a.plot(x, y)\na.plot(x, z, 'o--')\nb.plot(x, y)") == []

@@ -73,7 +73,7 @@ def test_run_reports_each_notebook_and_writes_pages_and_results(tmp_path: Path):
     assert 0.3 < float(lines[1][2]) < 2, "the second notebook holds 0.31 GB of ballast"
     assert "Test mIoU  0.6123" in done.stdout
     assert f"{tmp_path / 'out' / 'tiny' / 'model'}" in done.stdout
-    assert "(1 pictures)" in done.stdout
+    assert "(1 images)" in done.stdout
     page = (tmp_path / "out" / "01_one.html").read_text(encoding="utf-8")
     assert "data:image/png;base64," in page
     # Each script from elsewhere is one that the page does not wait for.
@@ -268,7 +268,7 @@ def test_refresh_runs_what_a_notebook_reads_from_and_does_not_store_it(tmp_path:
     assert nbformat.read(second, as_version=4).cells[1].outputs[0].text == "True\n"
 
 
-def test_pictures_are_not_searched_for_paths():
+def test_images_are_not_searched_for_paths():
     notebook = new_notebook(cells=[new_code_cell("1")])
     data = {"image/png": "iVBO/tmp/abc", "text/plain": "<Figure size 640x480>"}
     notebook.cells[0].outputs = [nbformat.v4.new_output("display_data", data)]

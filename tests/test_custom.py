@@ -21,7 +21,7 @@ from helpers.custom.dataset import (
     write_id2label,
     write_parquet,
 )
-from helpers.custom.masks import labels_from_colours, labels_from_values, report_pairs
+from helpers.custom.masks import labels_from_colors, labels_from_values, report_pairs
 from helpers.custom.pairs import find_pairs
 from helpers.data import check_scenes, load_scenes, warn_of_unseen_classes
 from helpers.inference.predict import load_model, segment
@@ -45,8 +45,8 @@ def pairs(tmp_path: Path) -> list[tuple[Path, Path]]:
     folder = tmp_path / "files"
     folder.mkdir()
     files = [(folder / f"{seed}.jpg", folder / f"{seed}.png") for seed in range(10)]
-    for seed, (picture, mask) in enumerate(files):
-        draw_blocks(seed, SIZE)[0].save(picture)
+    for seed, (image, mask) in enumerate(files):
+        draw_blocks(seed, SIZE)[0].save(image)
         draw_mask(seed).save(mask)
     return files
 
@@ -201,7 +201,7 @@ def test_the_script_accepts_what_is_written(
 
 
 def test_a_class_that_training_never_saw_is_named_in_one_sentence() -> None:
-    with pytest.warns(UserWarning, match="no training picture shows pear, but the test") as told:
+    with pytest.warns(UserWarning, match="no training image shows pear, but the test") as told:
         warn_of_unseen_classes(np.array([9, 1, 0]), np.array([5, 0, 2]), ID2LABEL)
     assert len(told) == 1
     assert str(told[0].message).count("\n") == 0
@@ -219,7 +219,7 @@ def test_loading_scenes_warns_of_it(tmp_path: Path) -> None:
         annotation = Image.fromarray(np.array([values] * 8, dtype=np.uint8))
         annotation.save(tmp_path / "annotations" / part / "a.png")
         Image.new("RGB", annotation.size).save(tmp_path / "images" / part / "a.jpg")
-    with pytest.warns(UserWarning, match="no training picture shows road"):
+    with pytest.warns(UserWarning, match="no training image shows road"):
         load_scenes(small_profile(tmp_path, tmp_path))
 
 
@@ -308,11 +308,11 @@ def test_one_output_cannot_tell_two_classes_apart() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 9, 40])
-def test_each_class_has_a_colour_of_its_own(count: int) -> None:
+def test_each_class_has_a_color_of_its_own(count: int) -> None:
     palette = class_palette(count)
     assert palette.shape == (count, 3)
     assert palette.dtype == np.uint8
-    assert len({tuple(colour) for colour in palette.tolist()}) == count
+    assert len({tuple(color) for color in palette.tolist()}) == count
 
 
 # --- the drawn fruit ------------------------------------------------------------------------------
@@ -338,20 +338,20 @@ def test_the_fruit_folder_has_the_flaws_it_promises(fruit_folder: Path) -> None:
     assert len(found.pairs) == 39
     told = report_pairs(found, dict(enumerate(fruit.CLASSES)))
     kinds = ["value 7", "cannot be read", *["mode RGB"] * 5, "is 128 x 96"]
-    kinds += ["no mask of its name", "no picture of its name"]
+    kinds += ["no mask of its name", "no image of its name"]
     assert len(told.problems) == len(kinds)
     for kind, problem in zip(kinds, told.problems, strict=True):
         assert kind in problem
     assert set(told.files["mask_mode"]) == {"L", "P", "RGB"}
-    assert {"RGB", "L"} <= set(told.files["picture_mode"])
-    assert any(name.endswith(".JPG") for name in told.files["picture"])
+    assert {"RGB", "L"} <= set(told.files["image_mode"])
+    assert any(name.endswith(".JPG") for name in told.files["image"])
 
 
 def test_converted_fruit_masks_are_those_that_were_drawn(fruit_folder: Path) -> None:
     for number in (25, 32):  # a palette PNG, a colour-coded one
         with Image.open(fruit_folder / "masks" / f"fruit_{number}.png") as mask:
             labels = (
-                labels_from_colours(mask, fruit.COLOURS)
+                labels_from_colors(mask, fruit.COLORS)
                 if mask.mode == "RGB"
                 else labels_from_values(mask)
             )
@@ -423,7 +423,7 @@ def test_the_command_writes_pets_of_all_breeds_and_says_what_to_set(
 ) -> None:
     folder = tmp_path / "pets"
     options = ["--output", str(folder), "--root", str(pet_root), "--no-download"]
-    assert pets.main([*options, "--max-pictures", "4"]) == 0
+    assert pets.main([*options, "--max-images", "4"]) == 0
     assert "4 pairs: set FOLDER = " in capsys.readouterr().out
     written = {file.name.split("_")[0] for file in (folder / "images").iterdir()}
     assert written == {"Abyssinian", "beagle"}

@@ -1,4 +1,4 @@
-"""Loading scenes: every source, every picture mode, and an error that helps for every bad input."""
+"""Loading scenes: every source, every image mode, and an error that helps for every bad input."""
 
 import os
 import re
@@ -194,7 +194,7 @@ def test_a_missing_partner_is_named(folder: Path, kind: str) -> None:
     assert str(victim.parent) in str(error.value)
 
 
-def test_two_pictures_with_one_annotation_are_named(folder: Path) -> None:
+def test_two_images_with_one_annotation_are_named(folder: Path) -> None:
     twin = folder / "images" / "training" / "scene_0002.png"
     draw_blocks(2)[0].save(twin)
     with pytest.raises(ValueError, match="scene_0002") as error:
@@ -279,21 +279,21 @@ def spoil_empty(file: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "spoil", "told"),
     [
-        ("annotation", spoil_size, "is 20 x 30 pixels, its picture 36 x 48: expected equal sizes"),
+        ("annotation", spoil_size, "is 20 x 30 pixels, its image 36 x 48: expected equal sizes"),
         ("annotation", spoil_value, "holds the value 151, expected 0-150"),
         ("annotation", spoil_reduced, "holds the value 255, expected 0-150.*reduced already"),
         ("annotation", spoil_rgb, "has mode RGB, expected one 8-bit channel"),
         ("annotation", spoil_16_bit, "has mode I;16, expected one 8-bit channel"),
         ("annotation", spoil_truncated, "cannot be read .* fetch it again, or remove it"),
-        ("picture", spoil_truncated, "cannot be read .* fetch it again, or remove it"),
-        ("picture", spoil_empty, "cannot be read .* fetch it again, or remove it"),
+        ("image", spoil_truncated, "cannot be read .* fetch it again, or remove it"),
+        ("image", spoil_empty, "cannot be read .* fetch it again, or remove it"),
     ],
 )
 @pytest.mark.parametrize("part", ["training", "validation"])
 def test_a_bad_file_is_named_before_any_training(
     folder: Path, kind: str, part: str, spoil: Callable[[Path], None], told: str
 ) -> None:
-    top = {"annotation": "annotations", "picture": "images"}[kind]
+    top = {"annotation": "annotations", "image": "images"}[kind]
     stem = {"training": "scene_0002", "validation": "scene_1000"}[part]
     file = next((folder / top / part).glob(f"{stem}.*"))
     spoil(file)
@@ -343,7 +343,7 @@ def test_a_row_without_annotation_is_named() -> None:
 
 @pytest.fixture(params=["L", "P", "RGBA", "CMYK", "1", "LA", "turned"])
 def odd_folder(request: pytest.FixtureRequest, folder: Path) -> Path:
-    """A folder one of whose pictures is no plain RGB file."""
+    """A folder one of whose images is no plain RGB file."""
     jpeg = folder / "images" / "training" / "scene_0001.jpg"  # 48 x 36 pixels
     image, _ = draw_blocks(1)
     jpeg.unlink()
@@ -361,7 +361,7 @@ def odd_folder(request: pytest.FixtureRequest, folder: Path) -> Path:
     return folder
 
 
-def test_pictures_of_any_mode_simply_work(odd_folder: Path) -> None:
+def test_images_of_any_mode_simply_work(odd_folder: Path) -> None:
     """From the folder through check, transform and prediction to a score."""
     split = load_scenes(profile_for(odd_folder))["train"]
     image, annotation = draw_blocks(1)
@@ -389,7 +389,7 @@ def test_sixteen_bit_grey_keeps_its_shades(tmp_path: Path) -> None:
         assert (np.asarray(to_rgb(image)) == shades[..., None]).all()
 
 
-def test_a_turned_picture_comes_upright(tmp_path: Path) -> None:
+def test_a_turned_image_comes_upright(tmp_path: Path) -> None:
     upright, _ = draw_blocks(1)
     exif = Image.Exif()
     exif[ORIENTATION] = 6
@@ -399,38 +399,38 @@ def test_a_turned_picture_comes_upright(tmp_path: Path) -> None:
         assert (np.asarray(to_rgb(stored)) == np.asarray(upright)).all()
 
 
-def test_an_upright_annotation_of_the_stored_size_is_refused_for_a_turned_picture(
+def test_an_upright_annotation_of_the_stored_size_is_refused_for_a_turned_image(
     folder: Path,
 ) -> None:
     image, _ = draw_blocks(1)
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     image.save(folder / "images" / "training" / "scene_0001.jpg", exif=exif)
-    with pytest.raises(ValueError, match="is 48 x 36 pixels, its picture 36 x 48"):
+    with pytest.raises(ValueError, match="is 48 x 36 pixels, its image 36 x 48"):
         load_scenes(profile_for(folder))
 
 
 def test_a_palette_annotation_keeps_its_values(folder: Path) -> None:
     file = folder / "annotations" / "training" / "scene_0002.png"
     values = np.asarray(Image.open(file))
-    coloured = Image.fromarray(values)
-    coloured.putpalette(np.random.default_rng(0).integers(0, 256, 768, dtype=np.uint8).tobytes())
-    assert coloured.mode == "P"
-    coloured.save(file)
+    colored = Image.fromarray(values)
+    colored.putpalette(np.random.default_rng(0).integers(0, 256, 768, dtype=np.uint8).tobytes())
+    assert colored.mode == "P"
+    colored.save(file)
     split = load_scenes(profile_for(folder))["train"]
     assert (np.asarray(split[2]["annotation"]) == values).all()
     labels = make_eval_transform(small_processor(32))(split[2:3])["labels"]
     assert set(labels.unique().tolist()) == {(int(v) - 1) % 256 for v in np.unique(values)}
 
 
-def test_the_first_pictures_are_split_the_same_way_each_time(
+def test_the_first_images_are_split_the_same_way_each_time(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """`max_pictures`, as profile sample has it, on a data set that stands in for the Hub's."""
+    """`max_images`, as profile sample has it, on a data set that stands in for the Hub's."""
     full = columns_of(*zip(*(draw_blocks(seed) for seed in range(12)), strict=True))
     write_parquet(tmp_path / "own" / "set", train=full)
     monkeypatch.chdir(tmp_path)  # `load_dataset` looks "owner/name" up here before the Hub
-    profile = replace(get_profile("sample"), dataset="own/set", max_pictures=10)
+    profile = replace(get_profile("sample"), dataset="own/set", max_images=10)
     first, second = _load_first(profile), _load_first(profile)
     assert {name: len(split) for name, split in first.items()} == {"train": 8, "test": 2}
     pixels = [[np.asarray(s["image"]).tobytes() for s in one["test"]] for one in (first, second)]

@@ -100,7 +100,7 @@ def plain_windows(pixels: torch.Tensor, model, protocol: Protocol, resize) -> np
 def plain_scores(
     image: Image.Image, model, processor: BaseImageProcessor, protocol: Protocol, resize
 ) -> np.ndarray:
-    """(num_labels, height, width) scores of an upright RGB picture at its own size."""
+    """(num_labels, height, width) scores of an upright RGB image at its own size."""
     width, height = image.size
     scale = protocol.short_side / min(width, height)
     if max(width, height) * scale > 4 * protocol.short_side:
@@ -130,7 +130,7 @@ def assert_best_classes(labels: np.ndarray, scores: np.ndarray) -> None:
     assert (labels == scores.argmax(axis=0)).mean() > 0.999
 
 
-# --- one picture --------------------------------------------------------------------------------
+# --- one image --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def model() -> SegformerForSemanticSegmentation:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-def test_a_picture_of_any_size_is_segmented_as_the_plain_way_does(
+def test_an_image_of_any_size_is_segmented_as_the_plain_way_does(
     model: SegformerForSemanticSegmentation, protocol: Protocol, size: tuple[int, int]
 ) -> None:
     noise = np.random.default_rng(size).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
@@ -156,7 +156,7 @@ def test_a_picture_of_any_size_is_segmented_as_the_plain_way_does(
         assert len(np.unique(labels)) > 2  # else any map would do
 
 
-def test_pictures_of_any_mode_and_orientation(
+def test_images_of_any_mode_and_orientation(
     model: SegformerForSemanticSegmentation, tmp_path: Path
 ) -> None:
     image, _ = draw_blocks(1, (48, 36))
@@ -178,7 +178,7 @@ def test_pictures_of_any_mode_and_orientation(
 @pytest.mark.parametrize("most_values", [1, 3000, 10**9])
 def test_rows_at_a_time_are_the_two_interpolations(most_values: int) -> None:
     logits = torch.randn(5, 9, 12, generator=torch.Generator().manual_seed(0))
-    strips = list(evaluation._enlarged(logits, (35, 47), (61, 40), most_values))
+    strips = list(evaluation._upsampled(logits, (35, 47), (61, 40), most_values))
     expected = torch_resize(torch_resize(logits.numpy(), 35, 47), 61, 40)
     np.testing.assert_allclose(torch.cat(strips, dim=1).numpy(), expected, atol=1e-5)
     assert len(strips) == {1: 61, 3000: 5, 10**9: 1}[most_values]
@@ -196,7 +196,7 @@ def test_rows_at_a_time_are_the_two_interpolations(most_values: int) -> None:
         ((192, 256), 128, (128, 171)),
     ],
 )
-def test_pictures_keep_their_shape(
+def test_images_keep_their_shape(
     size: tuple[int, int], short_side: int, expected: tuple[int, int]
 ) -> None:
     assert resized_size(size, short_side) == expected
@@ -285,7 +285,7 @@ def test_real_photographs_are_counted_as_the_plain_way_does(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seven test pictures, which two processes cannot share equally."""
+    """Seven test images, which two processes cannot share equally."""
     return write_ade_folder(tmp_path_factory.mktemp("scenes"), train=1, test=7)
 
 
@@ -324,16 +324,16 @@ def test_labels_that_need_no_reduction_are_taken_as_they_are(scenes: Dataset) ->
     assert (matrix.counts.sum(axis=1) == expected).all()
 
 
-def test_a_process_without_a_picture_counts_nothing(scenes: Dataset, saved: Path) -> None:
+def test_a_process_without_an_image_counts_nothing(scenes: Dataset, saved: Path) -> None:
     model, processor = load_model(saved)
     matrix = evaluate(scenes.select(range(1, 1)), model, processor, Protocol(32))
     assert matrix.counts.sum() == 0
 
 
-def test_two_processes_count_each_picture_once(
+def test_two_processes_count_each_image_once(
     folder: Path, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = ["--model", str(saved), "--max-pictures", "5", "--window", "32", "--json"]
+    options = ["--model", str(saved), "--max-images", "5", "--window", "32", "--json"]
     monkeypatch.setenv("SEG_DATA", str(folder))
     assert main([*options, str(tmp_path / "1.json")]) == 0
     done = subprocess.run(
@@ -357,14 +357,14 @@ def test_two_processes_count_each_picture_once(
     assert one["labelled_pixels"] > 0
 
 
-def test_memory_does_not_grow_with_the_number_of_pictures(saved: Path) -> None:
-    """What the guide's evaluation keeps of one picture, its logits, would be 8 MB each here."""
+def test_memory_does_not_grow_with_the_number_of_images(saved: Path) -> None:
+    """What the guide's evaluation keeps of one image, its logits, would be 8 MB each here."""
     model, processor = load_model(saved)
-    pictures = [draw_blocks(seed, (120, 110)) for seed in range(4)]
+    images = [draw_blocks(seed, (120, 110)) for seed in range(4)]
     repeated = Dataset.from_dict({"index": list(range(60))}).with_transform(
         lambda rows: {
-            "image": [pictures[index % 4][0] for index in rows["index"]],
-            "annotation": [pictures[index % 4][1] for index in rows["index"]],
+            "image": [images[index % 4][0] for index in rows["index"]],
+            "annotation": [images[index % 4][1] for index in rows["index"]],
         }
     )
     protocol = Protocol(64, window=48)
@@ -388,14 +388,14 @@ def test_the_command_tells_scores_and_writes_them(
     saved: Path, scenes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "scores.json"
-    assert main(["--model", str(saved), "--max-pictures", "4", "--json", str(file)]) == 0
+    assert main(["--model", str(saved), "--max-images", "4", "--json", str(file)]) == 0
     told = capsys.readouterr().out
     model, processor = load_model(saved)
     matrix = evaluate(scenes.select(range(4)), model, processor, Protocol(32))
     expected = matrix.compute()
     assert f"mean_iou          {expected['mean_iou']:.4f}" in told
-    assert "on 4 pictures" in told
-    assert "short side 32, whole pictures" in told  # the size of the model's input
+    assert "on 4 images" in told
+    assert "short side 32, whole images" in told  # the size of the model's input
     result = json.loads(file.read_text(encoding="utf-8"))
     assert result["mean_iou"] == expected["mean_iou"]
     assert result["labelled_pixels"] == matrix.counts.sum()
@@ -421,15 +421,15 @@ def test_what_is_missing_is_told_in_one_sentence(
     assert told in line
 
 
-def test_a_broken_picture_is_named_before_anything_is_scored(
+def test_a_broken_image_is_named_before_anything_is_scored(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = write_ade_folder(tmp_path / "scenes", train=1, test=2)
-    picture = folder / "images" / "validation" / "scene_1001.jpg"
-    picture.write_bytes(picture.read_bytes()[:300])
+    image = folder / "images" / "validation" / "scene_1001.jpg"
+    image.write_bytes(image.read_bytes()[:300])
     monkeypatch.setenv("SEG_DATA", str(folder))
     assert main(["--model", str(saved)]) == 1
-    assert str(picture) in capsys.readouterr().err
+    assert str(image) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -439,7 +439,7 @@ def test_a_broken_picture_is_named_before_anything_is_scored(
         ["--stride", "5"],
         ["--window", "50", "--stride", "60"],
         ["--window", "0"],
-        ["--max-pictures", "0"],
+        ["--max-images", "0"],
         ["--num-workers", "-1"],
         ["--json", "no/such/folder/scores.json"],
         ["--tta"],

@@ -1,6 +1,6 @@
 """Evaluation in constant memory, each measurement in a process of its own; small sizes.
 
-tests/benchmarks/bench_evaluation_memory.py does the same for 2,000 pictures of 512 x 512.
+tests/benchmarks/bench_evaluation_memory.py does the same for 2,000 images of 512 x 512.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ def measured() -> dict[tuple[str, int], dict[str, float]]:
     return {(way, count): benchmark.measure(way, count, SIDE) for way, count in cases}
 
 
-def test_ten_times_the_pictures_take_the_same_memory(
+def test_ten_times_the_images_take_the_same_memory(
     measured: dict[tuple[str, int], dict[str, float]],
 ) -> None:
     few, many = (measured["ours", count]["peak"] for count in (20, 200))

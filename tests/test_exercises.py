@@ -171,12 +171,12 @@ def split_with_global_dice(label_maps: list, rare: int, fraction: float, seed: i
     return [np.sort(parts[0]), np.sort(parts[1])]
 
 
-def colours_of_pillow(coded_masks: list) -> dict:
+def colors_of_pillow(coded_masks: list) -> dict:
     areas: Counter = Counter()
     for mask in coded_masks:
-        areas.update({colour: count for count, colour in mask.getcolors()})
+        areas.update({color: count for count, color in mask.getcolors()})
     ordered = sorted(sorted(areas), key=areas.__getitem__, reverse=True)
-    return {tuple(np.uint8(colour)): np.int64(k) for k, colour in enumerate(ordered)}
+    return {tuple(np.uint8(color)): np.int64(k) for k, color in enumerate(ordered)}
 
 
 def multiplied_one_by_one(*numbers: int) -> int:
@@ -224,7 +224,7 @@ ALSO_RIGHT: list[tuple[str, Any]] = [
     ("check_mirror_average", (lambda a, b: torch.stack([a, b.flip(dims=[3])]).mean(0),)),
     ("check_to_labels", (labels_by_table,)),
     ("check_stratified_split", (split_with_global_dice,)),
-    ("check_discover_colours", (colours_of_pillow,)),
+    ("check_discover_colors", (colors_of_pillow,)),
     ("check_effective_batch_size", (multiplied_one_by_one,)),
     ("check_learning_rate_at", (polynomial,)),
     ("check_count_windows", (windows_of_the_evaluation,)),
@@ -392,7 +392,7 @@ def test_the_thresholds_that_split_the_cars_are_those_that_are_told() -> None:
         assert (parted and seen) == (0.71 - 1e-9 <= threshold < 0.83 - 1e-9), threshold
 
 
-def test_sidewalks_colour_in_the_guides_palette_stands_for_person() -> None:
+def test_sidewalks_color_in_the_guides_palette_stands_for_person() -> None:
     guide_palette = np.vstack([[0, 0, 0], PALETTE])
     (label,) = np.flatnonzero((guide_palette[:150] == PALETTE[11]).all(axis=1))
     assert (ID2LABEL[11], ID2LABEL[int(label)]) == ("sidewalk", "person")

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
     os.name == "nt", reason="without symbolic links the cache names no file by its checksum"
 )
 SAMPLE = get_profile("sample")
-PICTURE = SAMPLE.street_picture
+IMAGE = SAMPLE.street_image
 # What each loader asks for by name, the repository, and the file with its bytes.
 LOADERS = {
     "load_scenes, streamed": (DATASET, DATASET, r"train\S*\.parquet"),
@@ -24,7 +24,7 @@ LOADERS = {
     "load_model": (SAMPLE.finetuned_model, SAMPLE.finetuned_model, r"model\.safetensors"),
     "build_model": (ENCODER, ENCODER, r"model\.safetensors"),
     "load_image_processor": (ENCODER, ENCODER, r"preprocessor_config\.json"),
-    "load_picture": (PICTURE, "huggingface/documentation-images", r"\.jpg"),
+    "load_image": (IMAGE, "huggingface/documentation-images", r"\.jpg"),
     "evaluate.load": (METRIC, METRIC, r"mean_iou\.py"),
 }
 CHECKED = [name for name in LOADERS if name not in ("load_scenes, streamed", "evaluate.load")]
@@ -112,7 +112,7 @@ def test_the_courses_own_metric_needs_no_hub(told: dict) -> None:
 
 
 SENTENCES = {
-    "401": (r"the Hub does not accept your token, asked for {source}: log in anew with `hf auth "
+    "401": (r"the Hub does not accept your token, asked for {source}: log in again with `hf auth "
             r"login`, or unset HF_TOKEN\."),
     "403": (r"{source} is only for those who accept its terms: log in with `hf auth login`, accept "
             r"them at {page}, and run this again\."),
@@ -121,8 +121,8 @@ SENTENCES = {
     "429": r"the Hub asks for fewer requests, asked for {source}: wait some minutes and .*",
     "503": r"the Hub has a fault \(503\), asked for {source}: wait some minutes and run this .*",
     "cut": r"the connection to the Hub broke off while {source} was loaded: run this again\. .*",
-    "short": r"{source} arrived damaged .*: run this again to fetch it anew\.",
-    "corrupt": r"{source} arrived damaged .*: run this again to fetch it anew\.",
+    "short": r"{source} arrived damaged .*: run this again to fetch it\.",
+    "corrupt": r"{source} arrived damaged .*: run this again to fetch it\.",
 }  # fmt: skip
 
 

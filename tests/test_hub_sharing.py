@@ -39,7 +39,7 @@ def test_the_search_finds_what_is_packed(tmp_path: Path) -> None:
 # --- the card -------------------------------------------------------------------------------------
 
 
-def test_card_names_data_metric_and_licence_and_leaves_out_what_is_no_number(
+def test_card_names_data_metric_and_license_and_leaves_out_what_is_no_number(
     tmp_path: Path,
 ) -> None:
     save_encoder(tmp_path / "mine")

@@ -1,4 +1,4 @@
-"""From a picture to its label map at the picture's own size."""
+"""From an image to its label map at the image's own size."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +17,14 @@ from helpers.ade20k import reduce_labels
 from helpers.data import load_scenes, to_rgb
 from helpers.inference.predict import (
     evaluate_scenes,
+    load_image,
     load_model,
-    load_picture,
     segment,
     segment_batch,
 )
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import get_profile
-from helpers.upsampling import enlarged_argmax
+from helpers.upsampling import upsampled_argmax
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_some_rows_at_a_time_give_the_same_labels(most_values: int) -> None:
     logits = torch.randn(150, 8, 12, generator=torch.Generator().manual_seed(0))
     outputs = SemanticSegmenterOutput(logits=logits[None])
     (expected,) = small_processor().post_process_semantic_segmentation(outputs, [(33, 50)])
-    assert torch.equal(enlarged_argmax(logits, (33, 50), most_values).long(), expected)
+    assert torch.equal(upsampled_argmax(logits, (33, 50), most_values).long(), expected)
 
 
 @pytest.mark.parametrize("size", [(33, 50), (8, 12), (5, 3), (1, 1), (8, 1), (300, 7)])
@@ -70,23 +70,25 @@ def test_the_short_cut_of_the_cpu_gives_the_same_labels(
     logits = torch.nn.functional.interpolate(logits, size=(8, 12), mode="bicubic")
     outputs = SemanticSegmenterOutput(logits=logits)
     (expected,) = small_processor().post_process_semantic_segmentation(outputs, [size])
-    assert torch.equal(enlarged_argmax(logits[0], size).long(), expected)
+    assert torch.equal(upsampled_argmax(logits[0], size).long(), expected)
 
 
 def test_the_way_of_a_gpu_gives_the_same_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.randn(150, 8, 12, generator=torch.Generator().manual_seed(0))
-    expected = enlarged_argmax(logits, (33, 50))
+    expected = upsampled_argmax(logits, (33, 50))
     monkeypatch.setattr(helpers.upsampling, "_is_on_cpu", lambda tensor: False)
     for most_values in (1, 20_000, 10**9):
-        assert torch.equal(enlarged_argmax(logits, (33, 50), most_values), expected)
+        assert torch.equal(upsampled_argmax(logits, (33, 50), most_values), expected)
 
 
-def test_half_precision_is_enlarged_in_single_precision() -> None:
+def test_half_precision_is_upsampled_in_single_precision() -> None:
     logits = torch.randn(5, 8, 12, generator=torch.Generator().manual_seed(0)).bfloat16()
-    assert torch.equal(enlarged_argmax(logits, (33, 50)), enlarged_argmax(logits.float(), (33, 50)))
+    assert torch.equal(
+        upsampled_argmax(logits, (33, 50)), upsampled_argmax(logits.float(), (33, 50))
+    )
 
 
-def test_a_batch_equals_its_pictures_one_by_one(
+def test_a_batch_equals_its_images_one_by_one(
     model: SegformerForSemanticSegmentation,
 ) -> None:
     sizes = [(60, 40), (40, 60), (33, 33), (200, 3), (64, 64)]
@@ -101,10 +103,10 @@ def test_a_batch_equals_its_pictures_one_by_one(
     assert segment_batch([], model, small_processor()) == []
 
 
-def test_pictures_whose_inputs_differ_in_size_go_through_apart(
+def test_images_whose_inputs_differ_in_size_go_through_apart(
     model: SegformerForSemanticSegmentation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A processor that keeps the picture's shape gives inputs that cannot be stacked."""
+    """A processor that keeps the image's shape gives inputs that cannot be stacked."""
     processor = small_processor()
     processor.do_resize = False
     images = [
@@ -127,7 +129,7 @@ def test_a_model_in_half_precision_predicts() -> None:
     assert (half == exact).mean() > 0.5
 
 
-def test_segment_takes_pictures_of_any_mode(model: SegformerForSemanticSegmentation) -> None:
+def test_segment_takes_images_of_any_mode(model: SegformerForSemanticSegmentation) -> None:
     image, _ = draw_blocks(1)
     processor = small_processor()
     for mode in ("L", "P", "RGBA", "CMYK", "1", "LA"):
@@ -148,7 +150,7 @@ def test_segment_returns_the_upright_size(
     assert expected.shape == (36, 48)
     with Image.open(file) as stored:
         assert (segment(stored, model, small_processor()) == expected).all()
-    assert (segment(load_picture(file), model, small_processor()) == expected).all()
+    assert (segment(load_image(file), model, small_processor()) == expected).all()
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -188,7 +190,7 @@ def test_a_model_of_other_labels_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_bundled_model_predicts_toy_scenes() -> None:
-    """Far better than chance on pictures that it was not trained on."""
+    """Far better than chance on images that it was not trained on."""
     profile = get_profile("tiny")
     model, processor = load_model(profile.finetuned_model)
     scenes = load_scenes(profile, check=False)["test"].select(range(4))
@@ -212,10 +214,10 @@ def test_evaluation_equals_a_plain_loop(
     assert (matrix.counts == expected.counts).all()
 
 
-def test_a_picture_is_read_upright_and_in_colour(tmp_path: Path) -> None:
+def test_an_image_is_read_upright_and_in_color(tmp_path: Path) -> None:
     image, _ = draw_blocks(1)
     image.convert("L").save(tmp_path / "grey.png")
-    grey = load_picture(tmp_path / "grey.png")
+    grey = load_image(tmp_path / "grey.png")
     assert (grey.mode, grey.size) == ("RGB", image.size)
     assert (np.asarray(grey)[..., 0] == np.asarray(image.convert("L"))).all()
     # The file is closed: on Windows it could not be removed else.
@@ -223,14 +225,14 @@ def test_a_picture_is_read_upright_and_in_colour(tmp_path: Path) -> None:
     assert grey.getpixel((0, 0)) == (grey.getpixel((0, 0))[0],) * 3
 
 
-def test_a_missing_picture_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="there is no picture") as error:
-        load_picture(tmp_path / "nowhere.jpg")
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no image") as error:
+        load_image(tmp_path / "nowhere.jpg")
     assert "nowhere.jpg" in str(error.value)
 
 
 @pytest.mark.parametrize("kind", ["truncated", "text", "empty", "huge"])
-def test_a_damaged_picture_is_named(
+def test_a_damaged_image_is_named(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "broken.jpg"
@@ -240,25 +242,25 @@ def test_a_damaged_picture_is_named(
     elif kind == "huge":
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow refuses twice as many
     else:
-        file.write_bytes({"text": b"no picture at all", "empty": b""}[kind])
-    with pytest.raises(ValueError, match="cannot be read as a picture") as error:
-        load_picture(file)
+        file.write_bytes({"text": b"no image at all", "empty": b""}[kind])
+    with pytest.raises(ValueError, match="cannot be read as an image") as error:
+        load_image(file)
     assert str(file) in str(error.value)
 
 
-def test_a_long_picture_is_shrunk_in_shape(tmp_path: Path) -> None:
+def test_a_long_image_is_shrunk_in_shape(tmp_path: Path) -> None:
     for size, expected in [((800, 600), (200, 150)), ((90, 300), (60, 200)), ((40, 30), (40, 30))]:
-        file = tmp_path / "picture.png"
+        file = tmp_path / "image.png"
         Image.new("L", size, 90).save(file)
-        picture = load_picture(file, longest_side=200)
-        assert (picture.size, picture.mode) == (expected, "RGB")
-    assert load_picture(file).size == (40, 30)
+        image = load_image(file, longest_side=200)
+        assert (image.size, image.mode) == (expected, "RGB")
+    assert load_image(file).size == (40, 30)
 
 
-def test_a_picture_on_the_hub_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_on_the_hub_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_network(*_: object, **__: object) -> str:
         raise httpx.ConnectError("no route")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", no_network)
     with pytest.raises(ConnectionError, match='use profile "tiny"'):
-        load_picture(get_profile("sample").street_picture)
+        load_image(get_profile("sample").street_image)

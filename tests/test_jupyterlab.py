@@ -1,7 +1,7 @@
 """The notebooks as a reader has them: a real JupyterLab, driven in a headless Chromium.
 
 Each notebook is opened, read without a kernel, run from top to bottom and played with. All happens
-on a copy with a server, a browser and settings of its own; pictures of it go to build/screenshots.
+on a copy with a server, a browser and settings of its own; images of it go to build/screenshots.
 """
 
 import ast
@@ -142,9 +142,9 @@ RUN_ALL = """async limit => {
 }"""
 SAVE = "async () => await window.jupyterapp.commands.execute('docmanager:save')"
 SHUT_DOWN = "async () => await window.jupyterapp.shell.currentWidget.sessionContext.shutdown()"
-# The bytes behind a picture as text; its address alone changes with every message.
-CONTENT = """async picture => {
-    const bytes = await (await fetch(picture.src)).arrayBuffer();
+# The bytes behind an image as text; its address alone changes with every message.
+CONTENT = """async image => {
+    const bytes = await (await fetch(image.src)).arrayBuffer();
     const digest = await crypto.subtle.digest('SHA-1', bytes);
     return Array.from(new Uint8Array(digest)).join(' ');
 }"""
@@ -178,7 +178,7 @@ def test_notebook_in_jupyterlab(opened, tmp_path: Path) -> None:
     page, file = opened
     before = nbformat.read(file, as_version=4)
     explorers = [i for i, cell in enumerate(before.cells) if live(cell)]
-    # Not yet run: stored pictures are seen, and no box where a widget would need its kernel.
+    # Not yet run: stored images are seen, and no box where a widget would need its kernel.
     for index in explorers:
         assert page.locator(".jp-Notebook-cell").nth(index).locator("img").count() == 1
     assert page.get_by_text("Error displaying widget").count() == 0
@@ -201,7 +201,7 @@ def test_notebook_in_jupyterlab(opened, tmp_path: Path) -> None:
 
 
 def live(cell: nbformat.NotebookNode) -> bool:
-    """Whether a cell ends with one of the course's pictures with sliders."""
+    """Whether a cell ends with one of the course's images with sliders."""
     last = cell.source.strip().rpartition("\n")[2]
     return cell.cell_type == "code" and last.startswith("widgets.")
 
@@ -213,20 +213,20 @@ def unwanted_errors(cell: nbformat.NotebookNode) -> Iterator[str]:
                 yield f"{cell.source[:60]!r}: {output.ename}: {output.evalue}"
 
 
-def changed_from(page, picture, before: str) -> str:
-    """Wait until a picture's content is another, and return it."""
+def changed_from(page, image, before: str) -> str:
+    """Wait until an image's content is another, and return it."""
     for _ in range(100):
-        now = picture.evaluate(CONTENT)
+        now = image.evaluate(CONTENT)
         if now != before:
             return now
         page.wait_for_timeout(100)
-    pytest.fail("the picture did not change within ten seconds")
+    pytest.fail("the image did not change within ten seconds")
 
 
-def settled(page, picture) -> str:
-    """A picture's content once no message is under way any more."""
+def settled(page, image) -> str:
+    """An image's content once no message is under way any more."""
     content = None
-    while (now := picture.evaluate(CONTENT)) != content:
+    while (now := image.evaluate(CONTENT)) != content:
         content = now
         page.wait_for_timeout(600)
     return content
@@ -234,36 +234,36 @@ def settled(page, picture) -> str:
 
 def move_everything(page, output) -> None:
     """Move each slider from one end to the other by keyboard, and choose from each list."""
-    picture = output.locator("img.widget-image")
+    image = output.locator("img.widget-image")
     handles = output.locator(".noUi-handle[role=slider]")
     assert handles.count() > 0
     for number in range(handles.count()):
         handles.nth(number).focus()
         page.keyboard.press("End")
-        before = settled(page, picture)
+        before = settled(page, image)
         page.keyboard.press("Home")
-        changed_from(page, picture, before)
+        changed_from(page, image, before)
     for number in range(output.locator("select").count()):
-        before = settled(page, picture)
+        before = settled(page, image)
         chosen = output.locator("select").nth(number)
         options = chosen.locator("option").all_text_contents()
         chosen.select_option(label=options[-1])
-        changed_from(page, picture, before)
+        changed_from(page, image, before)
 
 
 def upload(page, output, folder: Path) -> None:
-    """A good picture is shown and named; a damaged one is named and leaves the picture."""
-    picture, button = output.locator("img.widget-image"), output.locator("button.widget-upload")
+    """A good image is shown and named; a damaged one is named and leaves the image."""
+    image, button = output.locator("img.widget-image"), output.locator("button.widget-upload")
     Image.linear_gradient("L").convert("RGB").resize((300, 200)).save(folder / "mine.png")
     (folder / "broken.png").write_bytes((folder / "mine.png").read_bytes()[:200])
     for name, told in (("mine.png", "300 x 200 pixels"), ("broken.png", "or a damaged one")):
-        before = settled(page, picture)
+        before = settled(page, image)
         with page.expect_file_chooser() as choosing:
             button.click()
         choosing.value.set_files(folder / name)
         output.get_by_text(told).wait_for()
         assert name in output.get_by_role("status").inner_text()
-        assert (settled(page, picture) != before) == (name == "mine.png")
+        assert (settled(page, image) != before) == (name == "mine.png")
 
 
 def answer_one_exercise(page, before: nbformat.NotebookNode) -> None:

@@ -12,7 +12,7 @@ from helpers.training.loss import labelled_pixels, pixel_cross_entropy
 def random_batch(
     size: tuple[int, int] = (32, 32), ignored: tuple[float, ...] = (0.1, 0.9, 0.5, 0.0)
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits at a quarter of the size, and labels with so large a share ignored per picture."""
+    """Logits at a quarter of the size, and labels with so large a share ignored per image."""
     generator = torch.Generator().manual_seed(0)
     height, width = size
     logits = torch.randn(len(ignored), 150, height // 4, width // 4, generator=generator)
@@ -43,10 +43,10 @@ def test_it_is_segformer_s_own_loss() -> None:
 
 
 @pytest.mark.parametrize("size", [(32, 32), (24, 40), (30, 33), (5, 64), (1040, 24), (200, 180)])
-def test_it_enlarges_as_interpolate_does(size: tuple[int, int]) -> None:
+def test_it_upsamples_as_interpolate_does(size: tuple[int, int]) -> None:
     logits, labels = random_batch(size)
-    enlarged = interpolate(logits, size=size, mode="bilinear", align_corners=False)
-    expected = cross_entropy(enlarged, labels, ignore_index=255)
+    upsampled = interpolate(logits, size=size, mode="bilinear", align_corners=False)
+    expected = cross_entropy(upsampled, labels, ignore_index=255)
     (expected_gradient,) = torch.autograd.grad(expected, logits)
     loss = loss_of(logits, labels)
     (gradient,) = torch.autograd.grad(loss, logits)
@@ -73,12 +73,12 @@ def test_no_labelled_pixel_means_no_loss_and_no_gradient() -> None:
     assert (gradient == 0).all()
 
 
-def test_a_picture_without_labels_takes_no_part() -> None:
+def test_an_image_without_labels_takes_no_part() -> None:
     logits, labels = random_batch(ignored=(0.2, 1.0))
     torch.testing.assert_close(loss_of(logits, labels), loss_of(logits[:1], labels[:1]))
 
 
-def test_16_bit_logits_are_enlarged_in_32_bits() -> None:
+def test_16_bit_logits_are_upsampled_in_32_bits() -> None:
     logits, labels = random_batch()
     logits = logits.detach().bfloat16()
     with torch.autocast("cpu", torch.bfloat16):

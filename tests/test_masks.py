@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from samples import draw_blocks
 
-from helpers.custom.masks import labels_from_colours, labels_from_values, report_pairs
+from helpers.custom.masks import labels_from_colors, labels_from_values, report_pairs
 from helpers.custom.pairs import check_pair, find_pairs
 from helpers.data import to_rgb
 from helpers.toy import fruit
@@ -21,7 +21,7 @@ SIZE = (24, 18)
 
 
 def draw(seed: int) -> tuple[Image.Image, Image.Image]:
-    """A picture and a mask of values 0-2."""
+    """An image and a mask of values 0-2."""
     values = np.random.default_rng(seed).integers(0, 3, (SIZE[1] // 3, SIZE[0] // 3))
     mask = np.kron(values, np.ones((3, 3), dtype=np.uint8)).astype(np.uint8)
     return draw_blocks(seed, SIZE)[0], Image.fromarray(mask)
@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 def names(folder: Path, **options: str) -> list[tuple[str, str]]:
     found = find_pairs(folder / "images", folder / "masks", **options)
-    return [(picture.name, mask.name) for picture, mask in found.pairs]
+    return [(image.name, mask.name) for image, mask in found.pairs]
 
 
 def report(folder: Path, **options):
@@ -68,12 +68,12 @@ def test_a_missing_mask_shifts_two_sorts_but_no_pair(folder: Path) -> None:
     assert (
         [p.stem for p, _ in found.pairs] == [m.stem for _, m in found.pairs] == ["cat_0", "cat_2"]
     )
-    assert [file.name for file in found.pictures_alone] == ["cat_1.jpg"]
+    assert [file.name for file in found.images_alone] == ["cat_1.jpg"]
     assert [file.name for file in found.masks_alone] == ["cat_3.png"]
 
 
 @pytest.mark.parametrize(
-    ("picture", "mask"),
+    ("image", "mask"),
     [
         ("cat_0.JPG", "cat_0.png"),
         ("cat_0.jpeg", "cat_0.PNG"),
@@ -84,11 +84,11 @@ def test_a_missing_mask_shifts_two_sorts_but_no_pair(folder: Path) -> None:
     ],
 )
 def test_names_that_differ_in_case_extension_or_accents_belong_together(
-    folder: Path, picture: str, mask: str
+    folder: Path, image: str, mask: str
 ) -> None:
-    (folder / "images" / "cat_0.jpg").rename(folder / "images" / picture)
+    (folder / "images" / "cat_0.jpg").rename(folder / "images" / image)
     (folder / "masks" / "cat_0.png").rename(folder / "masks" / mask)
-    assert (picture, mask) in names(folder)
+    assert (image, mask) in names(folder)
     assert len(names(folder)) == 4
 
 
@@ -114,21 +114,21 @@ def test_two_files_with_one_partner_are_refused_by_name(
     assert twin in str(error.value)
 
 
-def test_what_is_no_picture_is_passed_over(folder: Path) -> None:
+def test_what_is_no_image_is_passed_over(folder: Path) -> None:
     for name in ("Thumbs.db", "notes.txt", "._cat_0.jpg", ".hidden.png"):
-        (folder / "images" / name).write_bytes(b"no picture")
+        (folder / "images" / name).write_bytes(b"no image")
         (folder / "masks" / name).write_bytes(b"no mask")
     found = find_pairs(folder / "images", folder / "masks")
     assert len(found.pairs) == 4
-    assert found.pictures_alone == found.masks_alone == []
+    assert found.images_alone == found.masks_alone == []
 
 
-def test_masks_may_carry_an_ending_and_lie_beside_the_pictures(folder: Path) -> None:
+def test_masks_may_carry_an_ending_and_lie_beside_the_images(folder: Path) -> None:
     for mask in (folder / "masks").iterdir():
         mask.rename(folder / "images" / f"{mask.stem}_mask.png")
     found = find_pairs(folder / "images", folder / "images", mask_suffix="_mask")
     assert [m.name for _, m in found.pairs] == [f"cat_{k}_mask.png" for k in range(4)]
-    assert found.pictures_alone == found.masks_alone == []
+    assert found.images_alone == found.masks_alone == []
     with pytest.raises(ValueError, match='mask_suffix="_mask"'):
         find_pairs(folder / "images", folder / "images")
 
@@ -153,13 +153,13 @@ def test_the_report_counts_what_is_there(folder: Path) -> None:
     shares = np.bincount(np.stack(masks).ravel(), minlength=3) / (4 * SIZE[0] * SIZE[1])
     np.testing.assert_allclose(found.classes["pixels"], shares)
     present = [np.mean([(mask == label).any() for mask in masks]) for label in range(3)]
-    np.testing.assert_allclose(found.classes["pictures"], present)
+    np.testing.assert_allclose(found.classes["images"], present)
     assert found.classes["name"].tolist() == list(ID2LABEL.values())
     first = found.files.iloc[0].to_dict()
     assert first == {
-        "picture": "cat_0.jpg",
-        "picture_size": "24 x 18",
-        "picture_mode": "RGB",
+        "image": "cat_0.jpg",
+        "image_size": "24 x 18",
+        "image_mode": "RGB",
         "mask": "cat_0.png",
         "mask_size": "24 x 18",
         "mask_mode": "L",
@@ -204,7 +204,7 @@ MASK_FLAWS = [
     (with_value(3), "holds the value 3, expected 0-2 or 255"),
     (with_value(254), "holds the value 254, expected 0-2 or 255"),
     (edit(lambda m: m.resize((12, 9), Image.Resampling.NEAREST)), "is 12 x 9 pixels, its pic"),
-    (edit(lambda m: m.transpose(Image.Transpose.ROTATE_90)), "is 18 x 24 pixels, its picture"),
+    (edit(lambda m: m.transpose(Image.Transpose.ROTATE_90)), "is 18 x 24 pixels, its image"),
     (edit(lambda m: m.convert("RGB")), "has mode RGB, expected one 8-bit channel"),
     (edit(lambda m: m.convert("RGBA")), "has mode RGBA, expected one 8-bit channel"),
     (edit(lambda m: m.point(lambda v: 255 * (v > 0), "1")), "has mode 1, expected one 8-bit"),
@@ -233,20 +233,20 @@ def test_a_flaw_of_a_mask_is_told_and_the_rest_goes_on(
 
 
 @pytest.mark.parametrize("spoil", [cut, lambda file: file.write_bytes(b"<html>404</html>")])
-def test_a_picture_that_cannot_be_read_is_told(folder: Path, spoil: Callable[[Path], None]) -> None:
+def test_an_image_that_cannot_be_read_is_told(folder: Path, spoil: Callable[[Path], None]) -> None:
     file = folder / "images" / "cat_1.jpg"
     spoil(file)
     found = report(folder)
     assert len(found.problems) == 1
-    assert f"picture {file} cannot be read" in found.problems[0]
-    assert found.files["picture_mode"].tolist() == ["RGB", "-", "RGB", "RGB"]
+    assert f"image {file} cannot be read" in found.problems[0]
+    assert found.files["image_mode"].tolist() == ["RGB", "-", "RGB", "RGB"]
 
 
 def test_files_without_partner_are_in_the_report(folder: Path) -> None:
     (folder / "masks" / "cat_1.png").rename(folder / "masks" / "dog_1.png")
     assert report(folder).problems == [
-        f"picture {folder / 'images' / 'cat_1.jpg'} has no mask of its name",
-        f"mask {folder / 'masks' / 'dog_1.png'} has no picture of its name",
+        f"image {folder / 'images' / 'cat_1.jpg'} has no mask of its name",
+        f"mask {folder / 'masks' / 'dog_1.png'} has no image of its name",
     ]
 
 
@@ -264,12 +264,12 @@ def test_empty_folders_are_told(folder: Path, part: str) -> None:
     for file in list(folder.glob("*/*")):
         if part in (file.parent.name, "both"):
             file.unlink()
-    with pytest.raises(ValueError, match="not one picture has a mask of the same name"):
+    with pytest.raises(ValueError, match="not one image has a mask of the same name"):
         report(folder)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "LA", "I;16", "turned"])
-def test_pictures_of_any_mode_are_fine(folder: Path, mode: str) -> None:
+def test_images_of_any_mode_are_fine(folder: Path, mode: str) -> None:
     file = folder / "images" / "cat_0.jpg"
     image, _ = draw(0)
     if mode == "turned":
@@ -299,14 +299,14 @@ def test_of_16_bits_the_upper_8_are_kept_and_not_cut_off() -> None:
     assert (np.asarray(sixteen.convert("RGB"))[1:] == 255).all()
 
 
-def test_floating_point_pictures_are_refused(folder: Path) -> None:
+def test_floating_point_images_are_refused(folder: Path) -> None:
     file = folder / "images" / "cat_0.tif"
     (folder / "images" / "cat_0.jpg").unlink()
     Image.fromarray(np.linspace(0, 1, SIZE[0] * SIZE[1], dtype=np.float32).reshape(18, 24)).save(
         file
     )
     (problem,) = report(folder).problems
-    assert f"picture {file} has mode F, expected 8 or 16 bits a channel" in problem
+    assert f"image {file} has mode F, expected 8 or 16 bits a channel" in problem
 
 
 @pytest.mark.parametrize("mode", ["L", "P"])
@@ -328,9 +328,9 @@ def ten_thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("many")
     image, mask = fruit.draw_fruit(5, (64, 48))
     assert len(np.unique(mask)) == len(fruit.CLASSES)
-    image.save(folder / "picture.jpg")
+    image.save(folder / "image.jpg")
     mask.save(folder / "mask.png")
-    for part, source in (("images", "picture.jpg"), ("masks", "mask.png")):
+    for part, source in (("images", "image.jpg"), ("masks", "mask.png")):
         (folder / part).mkdir()
         for number in range(10_000):
             link = folder / part / f"{number:05}{Path(source).suffix}"
@@ -360,52 +360,52 @@ def test_one_broken_file_of_10_000_is_found_in_seconds(
 # --- masks into labels ----------------------------------------------------------------------------
 
 
-COLOURS = {(0, 0, 0): 0, (200, 30, 30): 1, (40, 180, 60): 2}
+COLORS = {(0, 0, 0): 0, (200, 30, 30): 1, (40, 180, 60): 2}
 
 
 def painted(mask: Image.Image) -> Image.Image:
-    return Image.fromarray(np.array(list(COLOURS), dtype=np.uint8)[np.asarray(mask)])
+    return Image.fromarray(np.array(list(COLORS), dtype=np.uint8)[np.asarray(mask)])
 
 
 def test_a_palette_png_keeps_its_indices_and_convert_l_destroys_them() -> None:
     _, mask = draw(0)
     palette = mask.copy()
-    palette.putpalette([band for colour in COLOURS for band in colour])
+    palette.putpalette([band for color in COLORS for band in color])
     assert palette.mode == "P"
     assert (np.asarray(labels_from_values(palette)) == np.asarray(mask)).all()
     assert (np.asarray(palette.convert("L")) != np.asarray(mask)).any()
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
-def test_colours_become_labels(mode: str) -> None:
+def test_colors_become_labels(mode: str) -> None:
     _, mask = draw(1)
     coded = painted(mask)
-    # Where a tool sorts its palette anew, the indices say nothing, and the colours do.
+    # Where a tool sorts its palette in another way, the indices say nothing, and the colours do.
     coded = coded.quantize(8) if mode == "P" else coded.convert(mode)
-    labels = labels_from_colours(coded, COLOURS)
+    labels = labels_from_colors(coded, COLORS)
     assert labels.mode == "L"
     assert (np.asarray(labels) == np.asarray(mask)).all()
 
 
-def test_an_unknown_colour_is_named_or_becomes_the_label_asked_for(tmp_path: Path) -> None:
+def test_an_unknown_color_is_named_or_becomes_the_label_asked_for(tmp_path: Path) -> None:
     coded = painted(draw(1)[1])
     coded.putpixel((5, 7), (1, 2, 3))
     coded.save(tmp_path / "coded.png")
     with Image.open(tmp_path / "coded.png") as mask:
         with pytest.raises(ValueError, match=r"coded\.png holds the colour \(1, 2, 3\) in 1 pixel"):
-            labels_from_colours(mask, COLOURS)
-        labels = np.asarray(labels_from_colours(mask, COLOURS, unknown=255))
+            labels_from_colors(mask, COLORS)
+        labels = np.asarray(labels_from_colors(mask, COLORS, unknown=255))
     assert labels[7, 5] == 255
     assert (labels == 255).sum() == 1
 
 
-def test_jpeg_masks_are_told_by_their_many_colours(tmp_path: Path) -> None:
+def test_jpeg_masks_are_told_by_their_many_colors(tmp_path: Path) -> None:
     painted(draw(1)[1]).save(tmp_path / "coded.jpg")
     with (
         Image.open(tmp_path / "coded.jpg") as mask,
         pytest.raises(ValueError, match=r"\d+ such colours.*JPEG compression"),
     ):
-        labels_from_colours(mask, COLOURS)
+        labels_from_colors(mask, COLORS)
 
 
 @pytest.mark.parametrize(
@@ -447,5 +447,5 @@ def test_a_value_without_label_is_named() -> None:
     wide = Image.fromarray(np.array([[0, 256]], dtype=np.uint16))
     with pytest.raises(ValueError, match="holds the value 256 in 1 pixels, expected 0-255"):
         labels_from_values(wide)
-    with pytest.raises(ValueError, match=r"in colour \(mode RGB\).*labels_from_colours"):
+    with pytest.raises(ValueError, match=r"in colour \(mode RGB\).*labels_from_colors"):
         labels_from_values(painted(draw(0)[1]))

@@ -68,7 +68,7 @@ def test_the_published_docstring_example(metric: evaluate.Metric) -> None:
     np.testing.assert_allclose(scores["per_category_accuracy"], expected_accuracy, atol=1e-12)
 
 
-def test_it_is_ours_and_takes_pictures_of_labels(metric: evaluate.Metric) -> None:
+def test_it_is_ours_and_takes_images_of_labels(metric: evaluate.Metric) -> None:
     assert isinstance(metric.features["predictions"], datasets.Image)
     assert isinstance(metric.features["references"], datasets.Image)
     for argument in ("num_labels", "ignore_index", "nan_to_num", "label_map", "reduce_labels"):

@@ -63,7 +63,7 @@ def valid_format(notebook: NotebookNode) -> Iterator[str]:
     ids = [cell.get("id") for cell in notebook.cells]
     if None in ids or len(set(ids)) < len(ids):
         yield "cell ids are missing or repeated"
-        return  # validation would mend them in place
+        return  # validation would fix them in place
     try:
         nbformat.validate(notebook)
     except nbformat.ValidationError as error:
@@ -476,7 +476,7 @@ BROKEN = [
     (no_branch_on_profile, "branches", attribute(7, source="n = {'tiny': 1}[profile.name]")),
     (no_branch_on_profile, "branches", attribute(7, source="match profile.name:\n    case _: 1")),
     (no_branch_on_profile, "branches", attribute(7, source="n = os.environ['SEG_PROFILE']")),
-    (no_branch_on_profile, "branches", attribute(7, source="n = profile.max_pictures or 50")),
+    (no_branch_on_profile, "branches", attribute(7, source="n = profile.max_images or 50")),
     (imports_in_setup, "import torch", edit(7, "size", "import torch\n\nsize")),
     (imports_in_setup, "from PIL", edit(7, "size", "%time 1\nfrom PIL import Image\nsize")),
     (exercises_answer, "no cell begins", edit(11, "## Exercises", "## Practice")),

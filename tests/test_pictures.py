@@ -1,4 +1,4 @@
-"""The command that segments many pictures: what it finds, writes, refuses, and goes on with."""
+"""The command that segments many images: what it finds, writes, refuses, and resumes."""
 
 import builtins
 import json
@@ -20,7 +20,7 @@ import helpers.inference.images
 import helpers.inference.sources
 from helpers.ade20k import ID2LABEL, PALETTE
 from helpers.inference.__main__ import main
-from helpers.inference.predict import load_model, load_picture, segment
+from helpers.inference.predict import load_image, load_model, segment
 from helpers.inference.sources import find_sources
 from helpers.profiles import REPOSITORY
 from helpers.visualize import overlay
@@ -29,7 +29,7 @@ RUNNING_AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def save_model(folder: Path, num_labels: int = 150, seed: int = 0) -> Path:
-    """A small model whose weights give several classes a picture."""
+    """A small model whose weights give several classes an image."""
     model = small_model(num_labels)
     torch.manual_seed(seed)
     torch.nn.init.normal_(model.decode_head.classifier.weight, std=2)
@@ -45,8 +45,8 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Five pictures: two share a stem, one lies on its side, one has another ending."""
-    folder = tmp_path / "pictures"
+    """Five images: two share a stem, one lies on its side, one has another ending."""
+    folder = tmp_path / "images"
     (folder / "deep" / "er").mkdir(parents=True)
     draw_blocks(1, (60, 40))[0].save(folder / "one.png")
     draw_blocks(2, (31, 47))[0].save(folder / "two.JPG", quality=95)
@@ -74,7 +74,7 @@ def test_a_folder_gives_label_maps_overlays_and_shares(
     folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    (folder / "notes.txt").write_text("no picture, and none is expected")
+    (folder / "notes.txt").write_text("no image, and none is expected")
     (folder / "._one.png").write_bytes(b"what a Mac leaves beside files")
     assert run(folder, "--model", model_dir, "--output", out, "--batch-size", 2) == 0
     assert "5 found: 5 segmented, 0 finished before, 0 failed" in capsys.readouterr().out
@@ -86,17 +86,17 @@ def test_a_folder_gives_label_maps_overlays_and_shares(
     table = json.loads((out / "shares.json").read_text())
     for name in names:
         (file,) = folder.glob(f"{name}.*")
-        picture = load_picture(file)
-        expected = segment(picture, model, image_processor)
+        image = load_image(file)
+        expected = segment(image, model, image_processor)
         with Image.open(out / "labels" / f"{name}.png") as stored:
             assert stored.mode == "P"
             assert (np.asarray(stored) == expected).all()
             assert (np.asarray(stored.convert("RGB")) == PALETTE[expected]).all()
         with Image.open(out / "overlays" / f"{name}.jpg") as shown:
-            painted = np.asarray(overlay(picture, expected)).astype(int)
+            painted = np.asarray(overlay(image, expected)).astype(int)
             assert np.abs(np.asarray(shown) - painted).mean() < 6  # JPEG
         record = json.loads((out / "shares" / f"{name}.json").read_text())
-        assert (record["width"], record["height"]) == picture.size
+        assert (record["width"], record["height"]) == image.size
         shares = record["shares"]
         assert shares == table[str(file)]
         assert list(shares.values()) == sorted(shares.values(), reverse=True)
@@ -109,7 +109,7 @@ def test_a_folder_gives_label_maps_overlays_and_shares(
         }
 
 
-def test_without_overlays_and_with_another_share_of_colour(
+def test_without_overlays_and_with_another_share_of_color(
     folder: Path, model_dir: Path, tmp_path: Path
 ) -> None:
     assert run(folder, "--model", model_dir, "--output", tmp_path / "a", "--no-overlays") == 0
@@ -118,16 +118,16 @@ def test_without_overlays_and_with_another_share_of_colour(
         run(folder / "one.png", "--model", model_dir, "--output", tmp_path / "b", "--alpha", 0) == 0
     )
     with Image.open(tmp_path / "b" / "overlays" / "one.jpg") as shown:
-        difference = np.asarray(shown).astype(int) - np.asarray(load_picture(folder / "one.png"))
+        difference = np.asarray(shown).astype(int) - np.asarray(load_image(folder / "one.png"))
     assert np.abs(difference).mean() < 6
 
 
-def test_a_model_of_other_labels_has_voc_colours(folder: Path, tmp_path: Path) -> None:
+def test_a_model_of_other_labels_has_voc_colors(folder: Path, tmp_path: Path) -> None:
     model_dir = save_model(tmp_path / "model", num_labels=3)
     out = tmp_path / "out"
     assert run(folder, "--model", model_dir, "--output", out) == 0
     model, image_processor = load_model(model_dir, num_labels=3)
-    expected = segment(load_picture(folder / "one.png"), model, image_processor)
+    expected = segment(load_image(folder / "one.png"), model, image_processor)
     with Image.open(out / "labels" / "one.png") as stored:
         assert (np.asarray(stored) == expected).all()
         voc = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]])
@@ -136,8 +136,8 @@ def test_a_model_of_other_labels_has_voc_colours(folder: Path, tmp_path: Path) -
     assert set(shares) <= {"LABEL_0", "LABEL_1", "LABEL_2"}
 
 
-def test_pictures_of_all_kinds_work(model_dir: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "pictures"
+def test_images_of_all_kinds_work(model_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
     folder.mkdir()
     image = draw_blocks(1, (60, 40))[0]
     for mode, ending in {"L": "png", "RGBA": "png", "CMYK": "jpg", "1": "png", "P": "gif"}.items():
@@ -179,7 +179,7 @@ def test_files_folders_and_patterns_are_found_once(folder: Path) -> None:
     assert names(odd) == ["odd[1]"]  # a file's name before a pattern
 
 
-def test_pictures_of_one_name_do_not_overwrite_each_other(
+def test_images_of_one_name_do_not_overwrite_each_other(
     folder: Path, model_dir: Path, tmp_path: Path
 ) -> None:
     first, second, out = folder / "one.png", folder / "deep" / "one.png", tmp_path / "out"
@@ -197,10 +197,10 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(
     for file, (width, height) in ((first, (60, 40)), (second, (47, 31))):
         maps = [np.asarray(Image.open(one)) for one in (out / "labels").iterdir()]
         (stored,) = [one for one in maps if one.shape == (height, width)]
-        assert (stored == segment(load_picture(file), model, image_processor)).all()
+        assert (stored == segment(load_image(file), model, image_processor)).all()
 
 
-def test_its_own_results_are_no_pictures(folder: Path, model_dir: Path, tmp_path: Path) -> None:
+def test_its_own_results_are_no_images(folder: Path, model_dir: Path, tmp_path: Path) -> None:
     common = ["--model", model_dir, "--output"]
     assert run(folder, *common, folder / "results") == 0
     before = content(folder)
@@ -226,7 +226,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(
     whole = (folder / "two.JPG").read_bytes()
     (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "empty.jpg").write_bytes(b"")
-    (folder / "text.png").write_text("not a picture")
+    (folder / "text.png").write_text("not an image")
     (folder / "nowhere.png").symlink_to(folder / "removed.png")
     Image.new("L", (300, 200)).save(folder / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20_000)  # Pillow refuses twice as many
@@ -244,7 +244,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(
     summary = f"5 segmented, 0 finished before, {len(broken)} failed"
     assert summary in shown.out
     assert len(json.loads((out / "shares.json").read_text())) == 5
-    # Mended, it is the only one that is done.
+    # Fixed, it is the only one that is done.
     (folder / "cut.jpg").write_bytes(whole)
     assert run(folder, "--model", model_dir, "--output", out) == 1
     assert "1 segmented, 5 finished before, " in capsys.readouterr().out
@@ -254,7 +254,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(
     assert str(folder / "cut.jpg") not in json.loads((out / "shares.json").read_text())
 
 
-def test_a_picture_that_cannot_be_opened_says_why(
+def test_an_image_that_cannot_be_opened_says_why(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def deny(*_: object, **__: object) -> None:
@@ -262,7 +262,7 @@ def test_a_picture_that_cannot_be_opened_says_why(
 
     monkeypatch.setattr(builtins, "open", deny)
     with pytest.raises(ValueError, match="does not grant you permission"):
-        load_picture(folder / "one.png")
+        load_image(folder / "one.png")
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -283,9 +283,9 @@ def test_wrong_inputs_are_refused(
     out = tmp_path / "out"
     common = ["--model", model_dir, "--output", out]
     cases = [
-        (tmp_path / "missing.jpg", "there is no picture or folder"),
-        (tmp_path / "none", "no picture found in"),
-        (tmp_path / "*.jpg", "no picture found in"),
+        (tmp_path / "missing.jpg", "there is no image or folder"),
+        (tmp_path / "none", "no image found in"),
+        (tmp_path / "*.jpg", "no image found in"),
     ]
     for given, expected in cases:
         line = refused(capsys, folder, given, *common)
@@ -293,7 +293,7 @@ def test_wrong_inputs_are_refused(
         assert str(given) in line
     assert "expected at least 1" in refused(capsys, folder, *common, "--batch-size", 0)
     for alpha in ("1.5", "-0.1", "nan"):
-        assert "expected 0 (picture) to 1" in refused(capsys, folder, *common, f"--alpha={alpha}")
+        assert "expected 0 (image) to 1" in refused(capsys, folder, *common, f"--alpha={alpha}")
     assert "--device nonsense" in refused(capsys, folder, *common, "--device", "nonsense")
     if not torch.cuda.is_available():
         assert "--device cuda is not available" in refused(
@@ -312,7 +312,7 @@ def test_wrong_outputs_are_refused(
     assert "not this command's" in refused(capsys, *common, folder)
     (folder / "segmentation.json").write_text('{"made by": "another program"}')
     (folder / "labels").mkdir()
-    assert "not this command's" in refused(capsys, *common, folder, "--anew")
+    assert "not this command's" in refused(capsys, *common, folder, "--overwrite")
     assert (folder / "labels").is_dir()
     assert content(folder).keys() - before.keys() == {"segmentation.json"}
     if not RUNNING_AS_ROOT:
@@ -356,7 +356,7 @@ def test_wrong_models_are_refused(
     assert not content(out)
 
 
-# --- going on ----------------------------------------------------------------------------------
+# --- resuming ----------------------------------------------------------------------------------
 
 
 def test_a_second_call_does_only_what_is_missing(
@@ -374,12 +374,12 @@ def test_a_second_call_does_only_what_is_missing(
 
     def counting(path: Path) -> Image.Image:
         segmented.append(path)
-        return load_picture(path)
+        return load_image(path)
 
-    monkeypatch.setattr(helpers.inference.images, "load_picture", counting)
+    monkeypatch.setattr(helpers.inference.images, "load_image", counting)
     assert run(*common) == 0
     assert segmented == []
-    # Missing, empty, or made from a picture that has changed since.
+    # Missing, empty, or made from an image that has changed since.
     (out / "labels" / "one.png").unlink()
     (out / "overlays" / "two.jpg").write_bytes(b"")
     (out / "shares" / "turned.json").write_text('{"file": "half')
@@ -404,7 +404,7 @@ def test_other_settings_are_refused_unless_all_is_to_be_done_anew(
     line = refused(capsys, folder, "--model", other, "--output", out)
     assert "made with other settings" in line
     assert str(other) in line
-    assert "--anew" in line
+    assert "--overwrite" in line
     assert "alpha 0.25" in refused(
         capsys, folder, "--model", model_dir, "--output", out, "--alpha", 0.25
     )
@@ -412,7 +412,7 @@ def test_other_settings_are_refused_unless_all_is_to_be_done_anew(
     moved = shutil.copytree(model_dir, tmp_path / "moved")  # the same weights elsewhere
     assert run(folder, "--model", moved, "--output", out) == 0
     assert content(out) == before
-    assert run(folder / "one.png", "--model", other, "--output", out, "--anew") == 0
+    assert run(folder / "one.png", "--model", other, "--output", out, "--overwrite") == 0
     after = content(out)
     assert after["labels/one.png"] != before["labels/one.png"]
     assert "labels/two.png" not in after
@@ -486,7 +486,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence(
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
-        (KeyboardInterrupt(), 130, "interrupted: the same command goes on"),
+        (KeyboardInterrupt(), 130, "interrupted: the same command resumes"),
         (torch.OutOfMemoryError("21 GiB"), 1, "choose a smaller --batch-size"),
     ],
 )
@@ -518,7 +518,7 @@ def test_a_stopped_run_says_how_to_go_on(
     assert finished >= 2
 
 
-def test_huge_pictures_are_not_decoded_together(
+def test_huge_images_are_not_decoded_together(
     folder: Path, model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(helpers.inference.images, "_MOST_PIXELS", 60 * 40 + 31 * 47)

@@ -27,13 +27,13 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 
 def make_scenes(folder: Path, train: int, test: int) -> Path:
-    """Pictures with noise (equal pixels round alike, and all at once), labelled unequally."""
+    """Images with noise (equal pixels round alike, and all at once), labelled unequally."""
     write_ade_folder(folder, train, test)
     rng = np.random.default_rng(0)
     for file in sorted(folder.glob("images/*/*.jpg")):
-        picture = np.asarray(Image.open(file)) * 0.7 + rng.uniform(0, 70, (1, 1, 3))
-        picture = picture + rng.normal(0, 15, picture.shape)
-        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(file, quality=95)
+        image = np.asarray(Image.open(file)) * 0.7 + rng.uniform(0, 70, (1, 1, 3))
+        image = image + rng.normal(0, 15, image.shape)
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(file, quality=95)
     for index, file in enumerate(sorted(folder.glob("annotations/*/*.png"))):
         values = np.asarray(Image.open(file)).copy()
         if index % 2:
@@ -66,7 +66,7 @@ def end(process: subprocess.Popen, timeout: float = 300) -> str:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """An encoder, and nine training and five test pictures."""
+    """An encoder, and nine training and five test images."""
     folder = tmp_path_factory.mktemp("sources")
     return save_encoder(folder / "encoder"), make_scenes(folder / "scenes", train=9, test=5)
 
@@ -106,7 +106,7 @@ def test_two_processes_do_what_one_does(
         # On an untrained model a pixel of these 4,000 may be undecided between two classes.
         tolerance = 1e-3 if name in scores else 1e-4
         np.testing.assert_allclose(got, expected, rtol=tolerance, err_msg=name)
-    assert two["counts"].sum() == one["counts"].sum()  # of five pictures, not of six
+    assert two["counts"].sum() == one["counts"].sum()  # of five images, not of six
     assert (two["counts"] - one["counts"]).abs().sum() <= 2
     for name, weights in one["weights"].items():
         # Keys' biases have no influence at all, but Adam moves them by their rounding errors.
@@ -114,12 +114,12 @@ def test_two_processes_do_what_one_does(
             torch.testing.assert_close(two["weights"][name], weights, rtol=1e-3, atol=1e-4)
 
 
-def test_each_picture_is_drawn_once_and_chance_differs(
+def test_each_image_is_drawn_once_and_chance_differs(
     results: tuple[dict[str, Any], dict[str, Any]],
 ) -> None:
     one, two = (result["chance"] for result in results)
-    assert len(set(one["pictures"])) == 9
-    assert sorted(two["pictures"]) == sorted(one["pictures"])
+    assert len(set(one["images"])) == 9
+    assert sorted(two["images"]) == sorted(one["images"])
     assert len(set(two["numbers"])) == 2  # else both would crop alike
     assert two["numbers"][0] == one["numbers"][0]
 
@@ -189,13 +189,13 @@ def changed(sources: tuple[Path, Path], output: Path, frozen: bool) -> set[str]:
 
 def test_biases_before_batch_norm_have_no_influence() -> None:
     model = small_model(hidden_dropout_prob=0, classifier_dropout_prob=0, drop_path_rate=0).train()
-    pictures = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    before = model(pixel_values=pictures).logits
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    before = model(pixel_values=images).logits
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name in NO_INFLUENCE:
             parameters[name] += torch.randn(parameters[name].shape)
-    torch.testing.assert_close(model(pixel_values=pictures).logits, before, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(model(pixel_values=images).logits, before, rtol=1e-3, atol=1e-4)
 
 
 def test_they_stay_as_they_are(sources: tuple[Path, Path], tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def history_of(checkpoint: Path) -> list[dict[str, float]]:
 
 
 def test_a_process_is_killed_and_the_run_goes_on(tmp_path: Path) -> None:
-    """Batches of 8 from 11 pictures, with checkpoints in the middle of an epoch."""
+    """Batches of 8 from 11 images, with checkpoints in the middle of an epoch."""
     scenes = make_scenes(tmp_path / "scenes", train=11, test=3)
     train = [*TRAIN, "--max-steps", "6", "--save-steps", "3"]
     output = tmp_path / "two"
@@ -291,4 +291,4 @@ def test_a_mistake_is_told_once(tmp_path: Path) -> None:
     process = start(*LAUNCH, *TRAIN, "--output-dir", tmp_path, "--gradient-accumulation-steps", "3")
     told, _ = process.communicate(timeout=200)
     assert process.returncode != 0
-    assert told.count("a batch of 8 pictures cannot be shared equally among 6 parts") == 1
+    assert told.count("a batch of 8 images cannot be shared equally among 6 parts") == 1

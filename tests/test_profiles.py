@@ -31,7 +31,7 @@ def test_the_other_profiles_use_the_hub(name: str) -> None:
     assert profile.dataset == "merve/scene_parse_150"
     assert profile.encoder == "nvidia/mit-b0"
     assert profile.image_size == 512
-    assert profile.max_pictures == {"sample": 50, "full": None}[name]
+    assert profile.max_images == {"sample": 50, "full": None}[name]
 
 
 def test_a_profile_is_frozen() -> None:

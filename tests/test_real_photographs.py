@@ -1,6 +1,6 @@
 """Labels, transforms, loss, upsampling and metric fit together on real data.
 
-A mistake in any of them, such as classes off by one, flipped pictures or a wrong size, and the
+A mistake in any of them, such as classes off by one, flipped images or a wrong size, and the
 model could not learn six photographs by heart and get them right at their original size.
 """
 

@@ -24,13 +24,13 @@ from helpers.transforms import (
 )
 
 SIDE = 96
-COLOURS = 3
+COLORS = 3
 """The index of the first step that changes colours: those before it are geometry."""
 
 
 def geometry(scale: tuple[float, float] = (0.5, 2.0)) -> v2.Compose:
-    """Scale, crop and flip alone, so that a picture's colours still tell its classes."""
-    return v2.Compose(recipe_augmentation(SIDE, scale).transforms[:COLOURS])
+    """Scale, crop and flip alone, so that an image's colours still tell its classes."""
+    return v2.Compose(recipe_augmentation(SIDE, scale).transforms[:COLORS])
 
 
 def apply(augment: v2.Transform, image: Image.Image, annotation: Image.Image) -> dict:
@@ -41,14 +41,14 @@ def apply(augment: v2.Transform, image: Image.Image, annotation: Image.Image) ->
 
 
 def augmented(count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Markers of many seeds: what the picture shows at each pixel, and what the labels say."""
+    """Markers of many seeds: what the image shows at each pixel, and what the labels say."""
     for seed in range(count):
         torch.manual_seed(seed)
         tensors = apply(geometry(), *draw_markers(seed))
         yield seen_labels(tensors["pixel_values"]), tensors["labels"].numpy()
 
 
-def test_markers_lie_on_the_same_pixels_in_picture_and_labels() -> None:
+def test_markers_lie_on_the_same_pixels_in_image_and_labels() -> None:
     compared = 0
     for seen, labels in augmented(60):
         sure = inner(labels) & (labels != 255)
@@ -83,8 +83,8 @@ def test_the_result_has_one_size_and_no_new_classes(size: tuple[int, int]) -> No
         assert set(tensors["labels"].unique().tolist()) <= allowed
 
 
-def test_a_small_picture_is_padded_with_what_nobody_learns_from() -> None:
-    """At scale 0.5 a 120 x 90 picture becomes 64 x 48: the rest is 255, of the mean colour."""
+def test_a_small_image_is_padded_with_what_nobody_learns_from() -> None:
+    """At scale 0.5 a 120 x 90 image becomes 64 x 48: the rest is 255, of the mean colour."""
     image = Image.new("RGB", (120, 90), (250, 250, 250))
     tensors = apply(geometry((0.5, 0.5)), image, Image.new("L", (120, 90), 4))
     labelled = tensors["labels"] == 3
@@ -111,7 +111,7 @@ def test_scales_are_drawn_from_the_whole_range() -> None:
 
 
 def test_crops_of_one_class_are_drawn_anew() -> None:
-    """A picture whose upper 70 % are sky: plain crops often hold little else."""
+    """An image whose upper 70 % are sky: plain crops often hold little else."""
     annotation = Image.new("L", (400, 400), 3)
     annotation.paste(5, (0, 280, 400, 400))
     varied = {}
@@ -128,11 +128,11 @@ def test_crops_of_one_class_are_drawn_anew() -> None:
     assert varied["recipe"] > varied["plain"] + 0.3, varied
 
 
-def test_flips_go_both_ways_and_colours_leave_the_labels() -> None:
+def test_flips_go_both_ways_and_colors_leave_the_labels() -> None:
     values = np.full((96, 96), 5, dtype=np.uint8)
     values[:, 48:] = 9
     annotation = Image.fromarray(values)
-    left, colours = set(), []
+    left, colors = set(), []
     for seed in range(20):
         torch.manual_seed(seed)
         tensors = apply(
@@ -141,10 +141,10 @@ def test_flips_go_both_ways_and_colours_leave_the_labels() -> None:
             annotation,
         )
         left.add(int(tensors["labels"][0, 0]))
-        colours.append(tensors["pixel_values"][:, 50, 50])
+        colors.append(tensors["pixel_values"][:, 50, 50])
         assert sorted(tensors["labels"].unique().tolist()) == [4, 8]
     assert left == {4, 8}
-    assert torch.stack(colours).std(dim=0).min() > 0.1
+    assert torch.stack(colors).std(dim=0).min() > 0.1
 
 
 def test_the_seed_repeats_it() -> None:
@@ -168,8 +168,8 @@ def test_each_profile_has_its_augmentation() -> None:
 # --- data-loader workers ------------------------------------------------------------------------
 
 
-def same_picture(count: int) -> Dataset:
-    """A data set of one picture over and over, cropped anew for each row."""
+def same_image(count: int) -> Dataset:
+    """A data set of one image over and over, cropped again for each row."""
     image, annotation = draw_blocks(1, (150, 120))
     batch = {"image": [image] * count, "annotation": [annotation] * count}
     transform = make_train_transform(small_processor(SIDE), recipe_augmentation(SIDE))
@@ -182,21 +182,21 @@ def same_picture(count: int) -> Dataset:
 def test_workers_draw_other_numbers_and_the_seed_repeats_them() -> None:
     def load(seed: int, epochs: int = 1) -> list[torch.Tensor]:
         torch.manual_seed(seed)
-        loader = DataLoader(same_picture(8), batch_size=2, num_workers=2)
+        loader = DataLoader(same_image(8), batch_size=2, num_workers=2)
         return [
-            picture
+            image
             for _ in range(epochs)
             for batch in loader  # batches 0 and 2 from one worker, 1 and 3 from the other
-            for picture in batch["pixel_values"]
+            for image in batch["pixel_values"]
         ]
 
-    pictures = load(seed=0, epochs=2)
-    assert len(pictures) == 16
-    for index, one in enumerate(pictures):
-        assert not any(torch.equal(one, other) for other in pictures[:index])
+    images = load(seed=0, epochs=2)
+    assert len(images) == 16
+    for index, one in enumerate(images):
+        assert not any(torch.equal(one, other) for other in images[:index])
     again = load(seed=0, epochs=2)
-    assert all(torch.equal(one, other) for one, other in zip(pictures, again, strict=True))
-    assert not torch.equal(pictures[0], load(seed=1)[0])
+    assert all(torch.equal(one, other) for one, other in zip(images, again, strict=True))
+    assert not torch.equal(images[0], load(seed=1)[0])
 
 
 @pytest.mark.parametrize("name", ["tiny", "full"])
@@ -218,7 +218,7 @@ def test_a_training_set_can_be_sent_to_workers_that_start_afresh(name: str) -> N
 
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory: pytest.TempPathFactory):
-    """Profile `full` over a small encoder and a few pictures, ready for its first step."""
+    """Profile `full` over a small encoder and a few images, ready for its first step."""
     folder = tmp_path_factory.mktemp("recipe")
     profile = replace(
         get_profile("full"),

@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from helpers.ade20k import IGNORE_INDEX, NUM_LABELS, reduce_labels
-from helpers.custom.masks import labels_from_colours
+from helpers.custom.masks import labels_from_colors
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import get_profile
 from helpers.transforms import (
@@ -87,11 +87,11 @@ def test_transforms() -> None:
             assert torch.equal(expected[key], got[key]), (name, key)
 
 
-def test_notebook_07_reads_colour_coded_masks_as_the_helper_does() -> None:
-    colours = {(0, 0, 0): 0, (255, 0, 0): 1, (255, 0, 255): 4}
-    by_hand = shown("07_custom_dataset.ipynb", "labels_by_hand", np=np, COLOURS=colours)
-    codes = np.array([*colours, (9, 9, 9)], dtype=np.uint8)
+def test_notebook_07_reads_color_coded_masks_as_the_helper_does() -> None:
+    colors = {(0, 0, 0): 0, (255, 0, 0): 1, (255, 0, 255): 4}
+    by_hand = shown("07_custom_dataset.ipynb", "labels_by_hand", np=np, COLORS=colors)
+    codes = np.array([*colors, (9, 9, 9)], dtype=np.uint8)
     coded = Image.fromarray(codes[np.random.default_rng(0).integers(0, 4, (12, 16))])
-    expected = np.asarray(labels_from_colours(coded, colours, unknown=IGNORE_INDEX))
+    expected = np.asarray(labels_from_colors(coded, colors, unknown=IGNORE_INDEX))
     assert (by_hand(coded) == expected).all()
     assert set(np.unique(expected)) == {0, 1, 4, IGNORE_INDEX}

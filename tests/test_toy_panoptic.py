@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from helpers.ade20k import ID2LABEL
-from helpers.inference.predict import load_picture
+from helpers.inference.predict import load_image
 from helpers.profiles import TOY, get_profile
 from helpers.toy.scenes import (
     CLASS_VALUES,
@@ -143,7 +143,7 @@ def test_panoptic_quality_is_1_for_the_truth_and_0_for_nothing() -> None:
 def test_profile_tiny_names_them() -> None:
     profile = get_profile("tiny")
     assert [Path(profile.panoptic_model).name, Path(profile.instance_model).name] == NAMES
-    assert Path(profile.street_picture).is_file()
+    assert Path(profile.street_image).is_file()
 
 
 def test_semantic_entries_are_classes_without_a_score() -> None:
@@ -222,14 +222,14 @@ def test_instances_of_a_class_do_not_merge(name: str, subtask: str, threshold: f
         ("RGB", (8000, 6000), (1024, 768)),
     ],
 )
-def test_odd_pictures_work_as_notebook_01_reads_them(
+def test_odd_images_work_as_notebook_01_reads_them(
     subtask: str, mode: str, size: tuple[int, int], shown: tuple[int, int], tmp_path: Path
 ) -> None:
-    file = tmp_path / "picture.png"
+    file = tmp_path / "image.png"
     Image.new(mode, size, 200).save(file)
-    picture = load_picture(file, longest_side=1024)
+    image = load_image(file, longest_side=1024)
     for name in NAMES:
-        entries = segmenter(name)(picture, subtask=subtask)
+        entries = segmenter(name)(image, subtask=subtask)
         assert all(entry["mask"].size == shown for entry in entries)
 
 

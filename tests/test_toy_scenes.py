@@ -25,7 +25,7 @@ from helpers.toy.scenes import (
     THING_VALUES,
     draw_scene,
 )
-from tools.make_toy_dataset import DATASET_DIRECTORY, SPLIT_SEEDS, STREET_PICTURE
+from tools.make_toy_dataset import DATASET_DIRECTORY, SPLIT_SEEDS, STREET_IMAGE
 
 CLASS_NAMES = {
     name.lower().replace("_", " "): value
@@ -46,7 +46,7 @@ def arrays(dataset: DatasetDict) -> dict[str, dict[str, np.ndarray]]:
     """Per split: image (n, h, w, 3), annotation (n, h, w) and instances (n, h, w), all uint8."""
     return {
         split: {
-            column: np.stack([np.asarray(picture) for picture in rows[column]])
+            column: np.stack([np.asarray(image) for image in rows[column]])
             for column in ("image", "annotation", "instances")
         }
         for split, rows in dataset.items()
@@ -106,7 +106,7 @@ def test_bundled_scenes_can_be_drawn_again(
 
 
 def test_the_street_of_notebook_01_can_be_drawn_again() -> None:
-    stored = np.asarray(Image.open(STREET_PICTURE))
+    stored = np.asarray(Image.open(STREET_IMAGE))
     assert np.array_equal(stored, np.asarray(draw_scene(MODEL_STREET_SEED, kind="street").image))
 
 
@@ -149,7 +149,7 @@ def test_instances_are_things_and_things_are_instances(
     assert kinds == set(THING_VALUES)
 
 
-def test_some_kinds_occur_several_times_in_a_picture(
+def test_some_kinds_occur_several_times_in_an_image(
     arrays: dict[str, dict[str, np.ndarray]],
 ) -> None:
     train = arrays["train"]
@@ -161,7 +161,7 @@ def test_some_kinds_occur_several_times_in_a_picture(
         assert max(counts) >= 2, ID2LABEL[value - 1]
 
 
-def _colour_lookup_miou(train: tuple, validation: tuple) -> float:
+def _color_lookup_miou(train: tuple, validation: tuple) -> float:
     """Return the mean IoU of giving each 16 x 16 x 16 colour bin its most frequent class."""
 
     def bins(image: np.ndarray) -> np.ndarray:
@@ -182,20 +182,20 @@ def _colour_lookup_miou(train: tuple, validation: tuple) -> float:
     return float(np.mean(ious))
 
 
-def test_colour_alone_does_not_give_the_class_away(
+def test_color_alone_does_not_give_the_class_away(
     arrays: dict[str, dict[str, np.ndarray]],
 ) -> None:
     splits = [(arrays[s]["image"], arrays[s]["annotation"]) for s in ("train", "validation")]
-    assert _colour_lookup_miou(*splits) < 0.2
+    assert _color_lookup_miou(*splits) < 0.2
 
     # The same scenes with one colour a class, and generous noise, would not pass.
     rng = np.random.default_rng(0)
-    class_colours = rng.integers(40, 216, (151, 3))
-    coloured = [
-        (np.clip(class_colours[a] + rng.integers(-20, 21, (*a.shape, 3)), 0, 255), a)
+    class_colors = rng.integers(40, 216, (151, 3))
+    colored = [
+        (np.clip(class_colors[a] + rng.integers(-20, 21, (*a.shape, 3)), 0, 255), a)
         for _, a in splits
     ]
-    assert _colour_lookup_miou(*coloured) > 0.35
+    assert _color_lookup_miou(*colored) > 0.35
 
 
 def test_a_category_can_be_forced_and_a_wrong_one_is_named() -> None:

@@ -1,7 +1,7 @@
 """Training: exact reload and resume, the scale of the loss, memory, and the command line.
 
-Where `transformers.Trainer` has a defect that we mend, a test pins the defect as well: when a
-newer release mends it, that test fails and says which of our lines can go.
+Where `transformers.Trainer` has a defect that we fix, a test pins the defect as well: when a
+newer release fixes it, that test fails and says which of our lines can go.
 """
 
 import json
@@ -47,7 +47,7 @@ from helpers.training.recipe import SegmentationTrainer, build_arguments, build_
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight training and four test pictures in ADE20K's layout."""
+    """Eight training and four test images in ADE20K's layout."""
     return write_ade_folder(tmp_path_factory.mktemp("scenes"), train=8, test=4)
 
 
@@ -128,7 +128,7 @@ def test_upstream_reloads_the_best_checkpoint_wrongly(
     profile: Profile, scenes: DatasetDict, tmp_path: Path
 ) -> None:
     _, difference = train_past_the_best(Trainer, profile, scenes, tmp_path)
-    assert difference > 0, "mended upstream: ExactTrainer._load_best_model can go"
+    assert difference > 0, "fixed upstream: ExactTrainer._load_best_model can go"
 
 
 # --- resume -------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
 def test_upstream_resumes_wrongly(profile: Profile, scenes: DatasetDict, tmp_path: Path) -> None:
     difference, same_losses = resume_and_compare(Trainer, profile, scenes, tmp_path)
-    message = "mended upstream: ExactTrainer._load_from_checkpoint can go"
+    message = "fixed upstream: ExactTrainer._load_from_checkpoint can go"
     assert difference > 0, message
     assert not same_losses, message
 
@@ -203,7 +203,7 @@ def first_loss(*setting: Any) -> float:
 
 @pytest.fixture(scope="module")
 def labelled_unequally(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of which every other one is labelled in its uppermost rows only."""
+    """Images of which every other one is labelled in its uppermost rows only."""
     folder = write_ade_folder(tmp_path_factory.mktemp("unequal"), train=8, test=1)
     for index, file in enumerate(sorted(folder.glob("annotations/*/*.png"))):
         values = np.asarray(Image.open(file)).copy()
@@ -229,7 +229,7 @@ def test_the_loss_is_the_same_however_the_batch_is_cut(
 def test_a_run_with_frozen_batch_norm_is_the_same_however_its_batches_are_cut(
     encoder: Path, labelled_unequally: Path, tmp_path: Path
 ) -> None:
-    """Gradients too, over several steps and an incomplete last batch (4 + 2 pictures)."""
+    """Gradients too, over several steps and an incomplete last batch (4 + 2 images)."""
     profile = small_profile(encoder, labelled_unequally)
     scenes = load_scenes(profile)
     scenes["train"] = scenes["train"].select(range(6))
@@ -249,7 +249,7 @@ def test_upstream_scales_the_loss_wrongly(
     profile = small_profile(encoder, labelled_unequally)
     scenes = load_scenes(profile)
     one, four = (first_loss(Trainer, profile, scenes, tmp_path, parts) for parts in (1, 4))
-    message = "mended upstream: accepts_loss_kwargs in SegmentationTrainer can go"
+    message = "fixed upstream: accepts_loss_kwargs in SegmentationTrainer can go"
     assert four == pytest.approx(4 * one, rel=3e-2), message
 
 
@@ -266,7 +266,7 @@ def ignored_batch() -> dict[str, torch.Tensor]:
 
 def test_upstream_has_no_loss_for_a_batch_without_labels() -> None:
     loss = small_model()(**ignored_batch()).loss
-    assert loss.isnan(), "mended upstream: the 0 of pixel_cross_entropy need not be ours"
+    assert loss.isnan(), "fixed upstream: the 0 of pixel_cross_entropy need not be ours"
 
 
 def test_a_batch_without_labels_leaves_the_weights_finite(tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ class Recorder(StreamingMeanIoU):
 def test_evaluation_sees_one_batch_of_label_maps_at_a_time(
     profile: Profile, scenes: DatasetDict, tmp_path: Path
 ) -> None:
-    """However many pictures there are: bytes, not logits, and no more than a batch of them."""
+    """However many images there are: bytes, not logits, and no more than a batch of them."""
     trainer = make_trainer(SegmentationTrainer, profile, scenes, tmp_path)
     for count in (4, 14):
         recorder = trainer.compute_metrics = Recorder()
@@ -467,7 +467,7 @@ def test_a_finished_model_is_a_start_too(profile: Profile, tmp_path: Path) -> No
 def test_a_batch_is_shared_among_its_parts(profile: Profile, tmp_path: Path) -> None:
     arguments = build_arguments(profile, tmp_path, gradient_accumulation_steps=2)
     assert arguments.per_device_train_batch_size == 2
-    with pytest.raises(ValueError, match=r"batch of 4 pictures .* 3 parts .* choose a divisor"):
+    with pytest.raises(ValueError, match=r"batch of 4 images .* 3 parts .* choose a divisor"):
         build_arguments(profile, tmp_path, gradient_accumulation_steps=3)
 
 
@@ -569,7 +569,7 @@ def test_a_run_without_chance_in_parts_equals_one_in_whole(tmp_path: Path) -> No
     ("arguments", "told"),
     [
         (["--profile", "huge"], "unknown profile 'huge': expected one of tiny, sample, full"),
-        (["--gradient-accumulation-steps", "3"], "batch of 4 pictures cannot be shared equally"),
+        (["--gradient-accumulation-steps", "3"], "batch of 4 images cannot be shared equally"),
     ],
 )
 def test_wrong_settings_end_in_one_sentence(
@@ -641,7 +641,7 @@ def test_an_interrupted_command_says_how_to_go_on(
 
     monkeypatch.setattr(SegmentationTrainer, "training_step", press_stop)
     assert run_main(tmp_path / "out", "--max-steps", "2") == 130
-    assert "the same command with --resume goes on" in capsys.readouterr().err
+    assert "the same command with --resume continues" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("small_tiny")
@@ -649,11 +649,11 @@ def test_bad_data_ends_the_command_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_ade_folder(tmp_path / "scenes")
-    picture = folder / "images" / "training" / "scene_0001.jpg"
-    picture.write_bytes(picture.read_bytes()[:300])
+    image = folder / "images" / "training" / "scene_0001.jpg"
+    image.write_bytes(image.read_bytes()[:300])
     monkeypatch.setenv("SEG_DATA", str(folder))
     assert run_main(tmp_path / "out") == 1
-    assert str(picture) in capsys.readouterr().err
+    assert str(image) in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     monkeypatch.setenv("SEG_DATA", str(tmp_path / "nowhere"))
     assert run_main(tmp_path / "out") == 1

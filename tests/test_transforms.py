@@ -1,4 +1,4 @@
-"""Augmentation and preprocessing: picture and labels stay together, classes stay classes."""
+"""Augmentation and preprocessing: image and labels stay together, classes stay classes."""
 
 import json
 from collections.abc import Iterator
@@ -37,17 +37,17 @@ def draw_markers(seed: int) -> tuple[Image.Image, Image.Image]:
     """Three discs of unlike shape and colour on grey, annotation values 21, 76 and 150 on 4."""
     rng = np.random.default_rng(seed)
     image, annotation = Image.new("RGB", (240, 180), (90, 90, 90)), Image.new("L", (240, 180), 4)
-    for value, colour in ((21, (255, 0, 0)), (76, (0, 255, 0)), (150, (0, 0, 255))):
+    for value, color in ((21, (255, 0, 0)), (76, (0, 255, 0)), (150, (0, 0, 255))):
         x, y = rng.integers(15, 225), rng.integers(15, 165)
         radius_x, radius_y = rng.integers(12, 40, 2)
         box = (x - radius_x, y - radius_y, x + radius_x, y + radius_y)
-        ImageDraw.Draw(image).ellipse(box, fill=colour)
+        ImageDraw.Draw(image).ellipse(box, fill=color)
         ImageDraw.Draw(annotation).ellipse(box, fill=value)
     return image, annotation
 
 
 def seen_labels(pixel_values: torch.Tensor) -> np.ndarray:
-    """Which marker the picture shows at each pixel, read off its colours: label ids."""
+    """Which marker the image shows at each pixel, read off its colours: label ids."""
     processor = small_processor()
     mean, std = torch.tensor(processor.image_mean), torch.tensor(processor.image_std)
     rgb = pixel_values.permute(1, 2, 0) * std + mean
@@ -77,8 +77,8 @@ def augmented(count: int) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
         yield tensors["pixel_values"][0], tensors["labels"][0].numpy()
 
 
-def test_markers_lie_on_the_same_pixels_in_picture_and_labels() -> None:
-    """Away from borders, where colours blend, the picture shows what the labels say."""
+def test_markers_lie_on_the_same_pixels_in_image_and_labels() -> None:
+    """Away from borders, where colours blend, the image shows what the labels say."""
     compared = 0
     for pixel_values, labels in augmented(60):
         seen = seen_labels(pixel_values)
@@ -90,7 +90,7 @@ def test_markers_lie_on_the_same_pixels_in_picture_and_labels() -> None:
 
 
 def test_markers_lie_on_the_same_pixels_to_a_fraction_of_one() -> None:
-    """A marker's centre, as the labels and as the picture have it, differ by far less than 1."""
+    """A marker's centre, as the labels and as the image have it, differ by far less than 1."""
     offsets = []
     for pixel_values, labels in augmented(60):
         seen = seen_labels(pixel_values)
@@ -117,7 +117,7 @@ def test_augmentation_invents_no_classes(scene: tuple[Image.Image, Image.Image])
         assert set(labels.unique().tolist()) <= allowed
 
 
-def test_augmentation_changes_pictures_and_is_repeated_by_its_seed(
+def test_augmentation_changes_images_and_is_repeated_by_its_seed(
     scene: tuple[Image.Image, Image.Image],
 ) -> None:
     image, annotation = scene
@@ -131,11 +131,11 @@ def test_augmentation_changes_pictures_and_is_repeated_by_its_seed(
     for name in ("pixel_values", "labels"):
         assert torch.equal(first[name], again[name])
         assert not torch.equal(first[name], other[name])
-        assert not torch.equal(first[name][0], first[name][1])  # each picture its own crop
+        assert not torch.equal(first[name][0], first[name][1])  # each image its own crop
 
 
 def test_augmentation_flips_both_ways() -> None:
-    """A picture whose left half is another class than its right one, seen either way round."""
+    """An image whose left half is another class than its right one, seen either way round."""
     values = np.full((60, 80), 5, dtype=np.uint8)
     values[:, 40:] = 9
     annotation = Image.fromarray(values)
@@ -189,19 +189,19 @@ def test_the_evaluation_transform_is_deterministic() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_the_evaluation_transform_shows_the_whole_picture() -> None:
+def test_the_evaluation_transform_shows_the_whole_image() -> None:
     """Halving the size halves the coordinates: labels and normalised colours at known places."""
     image, annotation = draw_blocks(5, (64, 64))
     tensors = make_eval_transform(small_processor(32))(
         {"image": [image], "annotation": [annotation]}
     )
     values = np.asarray(annotation).astype(int)
-    colours = np.asarray(image) / 255
+    colors = np.asarray(image) / 255
     processor = small_processor()
     for row, column in ((3, 5), (4, 26), (27, 6), (28, 29)):
         value = values[2 * row, 2 * column]
         assert tensors["labels"][0, row, column] == (255 if value == 0 else value - 1)
-        expected = (colours[2 * row, 2 * column] - processor.image_mean) / processor.image_std
+        expected = (colors[2 * row, 2 * column] - processor.image_mean) / processor.image_std
         seen = tensors["pixel_values"][0, :, row, column].numpy()
         np.testing.assert_allclose(seen, expected, atol=0.02)
 
@@ -235,13 +235,13 @@ def test_label_reduction_is_on_whatever_the_configuration_says(tmp_path: Path, a
 @pytest.mark.parametrize("factor", [-0.1, -0.003, 0.0, 0.05, 0.1, 0.5])
 def test_hues_are_shifted_as_torchvision_does(factor: float) -> None:
     """All colours that there are."""
-    colours = np.arange(2**24, dtype="<u4").view(np.uint8).reshape(4096, 4096, 4)[..., :3]
-    image = Image.fromarray(np.ascontiguousarray(colours))
+    colors = np.arange(2**24, dtype="<u4").view(np.uint8).reshape(4096, 4096, 4)[..., :3]
+    image = Image.fromarray(np.ascontiguousarray(colors))
     expected = v2.functional.adjust_hue(image, factor)
     assert adjust_hue(image, factor).tobytes() == expected.tobytes()
 
 
-def test_colours_are_jittered_as_the_guide_does(
+def test_colors_are_jittered_as_the_guide_does(
     scene: tuple[Image.Image, Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []

@@ -1,4 +1,4 @@
-"""Videos through the command that segments pictures."""
+"""Videos through the command that segments images."""
 
 import json
 import sys
@@ -52,10 +52,10 @@ def run(*arguments: object) -> int:
 
 @pytest.fixture(scope="module")
 def results(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A folder with a video of two and a half seconds and a picture, and its results."""
+    """A folder with a video of two and a half seconds and an image, and its results."""
     folder, out = tmp_path_factory.mktemp("media"), tmp_path_factory.mktemp("out")
     write_video(folder / "ride.mkv", RATE * 5 // 2, SIZE)
-    draw_blocks(1)[0].save(folder / "picture.png")
+    draw_blocks(1)[0].save(folder / "image.png")
     assert run(folder, "--model", model_dir, "--output", out, "--batch-size", 7) == 0
     return folder, out
 
@@ -64,7 +64,7 @@ def test_an_overlay_video_has_the_frames_and_the_rate(
     results: tuple[Path, Path], model_dir: Path
 ) -> None:
     folder, out = results
-    assert (out / "labels" / "picture.png").is_file()
+    assert (out / "labels" / "image.png").is_file()
     with av.open(str(out / "overlays" / "ride.mp4")) as container:
         assert container.streams.video[0].average_rate == RATE
         assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
@@ -125,7 +125,7 @@ def test_a_turned_video_comes_upright(model_dir: Path, tmp_path: Path) -> None:
     video.write_bytes(data[:start] + turned + data[start + 36 :])
     with av.open(str(video)) as container:
         rotation = next(container.decode(video=0)).rotation
-    assert rotation == -90  # counterclockwise: the picture is shown turned to the right
+    assert rotation == -90  # counterclockwise: the image is shown turned to the right
     out = tmp_path / "out"
     assert run(video, "--model", model_dir, "--output", out) == 0
     shown, given = read_video(out / "overlays" / "lying.mp4")[0], read_video(video)[0]
@@ -145,7 +145,7 @@ def test_damaged_videos_are_named_and_the_rest_goes_on(
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     (folder / "empty.avi").write_bytes(b"")
     (folder / "text.mov").write_text("no video")
-    # Its index is whole, its pictures are not.
+    # Its index is whole, its images are not.
     write_video(folder / "holes.mp4", 10)
     data = bytearray((folder / "holes.mp4").read_bytes())
     begin = data.index(b"mdat") + 4
@@ -169,7 +169,7 @@ def test_without_av_one_sentence_names_the_package(
     (tmp_path / "media").mkdir()
     for name in ("a.mp4", "b.mov"):
         (tmp_path / "media" / name).write_bytes(b"not looked at")
-    draw_blocks(1)[0].save(tmp_path / "media" / "picture.png")
+    draw_blocks(1)[0].save(tmp_path / "media" / "image.png")
     monkeypatch.setattr(helpers.inference.images, "find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "av", None)  # an import would fail
     assert run(tmp_path / "media", "--model", model_dir, "--output", tmp_path / "out") == 1

@@ -1,4 +1,4 @@
-"""Label maps as pictures."""
+"""Label maps as images."""
 
 from pathlib import Path
 
@@ -11,17 +11,17 @@ from samples import draw_blocks
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, PALETTE
 from helpers.visualize import (
     colorize,
-    label_colours,
+    label_colors,
     largest_labels,
     legend_handles,
     overlay,
-    segment_centres,
-    show_pictures,
+    segment_centers,
+    show_images,
 )
 
 
 @pytest.fixture
-def picture() -> Image.Image:
+def image() -> Image.Image:
     return draw_blocks(1, (6, 4))[0]
 
 
@@ -32,14 +32,14 @@ def label_map() -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64])
-def test_every_label_gets_its_own_colour_and_255_black(dtype: type) -> None:
+def test_every_label_gets_its_own_color_and_255_black(dtype: type) -> None:
     labels = np.array([*range(150), 255], dtype=dtype).reshape(1, -1)
-    colours = colorize(labels)
-    assert colours.shape == (1, 151, 3)
-    assert colours.dtype == np.uint8
-    assert (colours[0, :150] == PALETTE).all()
-    assert colours[0, 150].tolist() == [0, 0, 0]
-    assert colours[0, LABEL2ID["wall"]].tolist() == [120, 120, 120]  # not black, not building's
+    colors = colorize(labels)
+    assert colors.shape == (1, 151, 3)
+    assert colors.dtype == np.uint8
+    assert (colors[0, :150] == PALETTE).all()
+    assert colors[0, 150].tolist() == [0, 0, 0]
+    assert colors[0, LABEL2ID["wall"]].tolist() == [120, 120, 120]  # not black, not building's
 
 
 def test_another_palette_may_be_given() -> None:
@@ -51,62 +51,60 @@ def test_another_palette_may_be_given() -> None:
     assert colorize(np.array([[254, 255]]), white).tolist() == [[[255] * 3, [0] * 3]]
 
 
-def test_colours_equal_the_loop_over_the_palette_and_may_be_written_to() -> None:
+def test_colors_equal_the_loop_over_the_palette_and_may_be_written_to() -> None:
     labels = np.random.default_rng(0).choice([*range(150), 255], (40, 60))
     expected = np.zeros((40, 60, 3), dtype=np.uint8)
-    for label, colour in enumerate(PALETTE):
-        expected[labels == label] = colour
-    colours = colorize(labels)
-    assert (colours == expected).all()
-    colours[0, 0] = 7
+    for label, color in enumerate(PALETTE):
+        expected[labels == label] = color
+    colors = colorize(labels)
+    assert (colors == expected).all()
+    colors[0, 0] = 7
     assert (colorize(labels) == expected).all()
     # A map of which only a part is looked at, as NumPy slices it.
     assert (colorize(labels[::2, 1::3].T) == expected[::2, 1::3].transpose(1, 0, 2)).all()
 
 
-def test_labels_have_ade20ks_colours_or_vocs() -> None:
-    assert (label_colours(150) == PALETTE).all()
+def test_labels_have_ade20ks_colors_or_vocs() -> None:
+    assert (label_colors(150) == PALETTE).all()
     voc = [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128], [128, 0, 128]]
-    assert label_colours(6).tolist() == voc
-    assert label_colours(21)[[15, 20]].tolist() == [[192, 128, 128], [0, 64, 128]]  # person, tv
-    assert len(np.unique(label_colours(300), axis=0)) == 256
+    assert label_colors(6).tolist() == voc
+    assert label_colors(21)[[15, 20]].tolist() == [[192, 128, 128], [0, 64, 128]]  # person, tv
+    assert len(np.unique(label_colors(300), axis=0)) == 256
 
 
 @pytest.mark.parametrize("label", [150, 254, 256, 1000, -1])
-def test_a_label_without_colour_is_named(label: int) -> None:
+def test_a_label_without_color_is_named(label: int) -> None:
     with pytest.raises(
         ValueError, match=rf"label id {label} has no colour: expected 0-149, or 255"
     ):
         colorize(np.array([[3, label]]))
 
 
-def test_an_overlay_without_colours_is_the_picture(
-    picture: Image.Image, label_map: np.ndarray
-) -> None:
-    shown = overlay(picture, label_map, alpha=0)
-    assert (shown.mode, shown.size) == ("RGB", picture.size)
-    assert (np.asarray(shown) == np.asarray(picture)).all()
+def test_an_overlay_without_colors_is_the_image(image: Image.Image, label_map: np.ndarray) -> None:
+    shown = overlay(image, label_map, alpha=0)
+    assert (shown.mode, shown.size) == ("RGB", image.size)
+    assert (np.asarray(shown) == np.asarray(image)).all()
 
 
-def test_an_overlay_of_colours_alone_keeps_ignored_pixels(
-    picture: Image.Image, label_map: np.ndarray
+def test_an_overlay_of_colors_alone_keeps_ignored_pixels(
+    image: Image.Image, label_map: np.ndarray
 ) -> None:
-    shown = np.asarray(overlay(picture, label_map, alpha=1))
+    shown = np.asarray(overlay(image, label_map, alpha=1))
     ignored = label_map == IGNORE_INDEX
     assert (shown[~ignored] == colorize(label_map)[~ignored]).all()
-    assert (shown[ignored] == np.asarray(picture)[ignored]).all()
+    assert (shown[ignored] == np.asarray(image)[ignored]).all()
 
 
-def test_an_overlay_blends(picture: Image.Image, label_map: np.ndarray) -> None:
-    before = np.asarray(picture).copy()
-    shown = np.asarray(overlay(picture, label_map, alpha=0.25)).astype(float)
+def test_an_overlay_blends(image: Image.Image, label_map: np.ndarray) -> None:
+    before = np.asarray(image).copy()
+    shown = np.asarray(overlay(image, label_map, alpha=0.25)).astype(float)
     blended = 0.75 * before + 0.25 * colorize(label_map)
     expected = np.where((label_map == IGNORE_INDEX)[..., None], before, blended)
     assert np.abs(shown - expected).max() <= 1
-    assert (np.asarray(picture) == before).all()
+    assert (np.asarray(image) == before).all()
 
 
-def test_an_overlay_of_a_grey_picture_has_colours(label_map: np.ndarray) -> None:
+def test_an_overlay_of_a_grey_image_has_colors(label_map: np.ndarray) -> None:
     grey = Image.new("L", (6, 4), 100)
     shown = np.asarray(overlay(grey, label_map, alpha=1))
     assert shown[0, 2].tolist() == PALETTE[2].tolist()
@@ -114,29 +112,29 @@ def test_an_overlay_of_a_grey_picture_has_colours(label_map: np.ndarray) -> None
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_an_overlay_turns_a_picture_upright_as_segment_does(
-    picture: Image.Image, label_map: np.ndarray, orientation: int, tmp_path: Path
+def test_an_overlay_turns_an_image_upright_as_segment_does(
+    image: Image.Image, label_map: np.ndarray, orientation: int, tmp_path: Path
 ) -> None:
     turns = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture.transpose(turns[orientation]).save(tmp_path / "turned.png", exif=exif)
+    image.transpose(turns[orientation]).save(tmp_path / "turned.png", exif=exif)
     with Image.open(tmp_path / "turned.png") as stored:
         shown = overlay(stored, label_map)
-    assert (np.asarray(shown) == np.asarray(overlay(picture, label_map))).all()
+    assert (np.asarray(shown) == np.asarray(overlay(image, label_map))).all()
 
 
-def test_a_label_map_of_another_size_is_refused(picture: Image.Image) -> None:
-    with pytest.raises(ValueError, match="label map is 4 x 6 pixels, the picture 6 x 4"):
-        overlay(picture, np.zeros((6, 4), dtype=np.uint8))
+def test_a_label_map_of_another_size_is_refused(image: Image.Image) -> None:
+    with pytest.raises(ValueError, match="label map is 4 x 6 pixels, the image 6 x 4"):
+        overlay(image, np.zeros((6, 4), dtype=np.uint8))
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
-def test_a_share_of_colour_outside_0_to_1_is_refused(
-    picture: Image.Image, label_map: np.ndarray, alpha: float
+def test_a_share_of_color_outside_0_to_1_is_refused(
+    image: Image.Image, label_map: np.ndarray, alpha: float
 ) -> None:
     with pytest.raises(ValueError, match=r"expected 0 .* to 1"):
-        overlay(picture, label_map, alpha=alpha)
+        overlay(image, label_map, alpha=alpha)
 
 
 def test_the_largest_labels_come_first(label_map: np.ndarray) -> None:
@@ -144,23 +142,23 @@ def test_the_largest_labels_come_first(label_map: np.ndarray) -> None:
     assert largest_labels(label_map, np.full((9, 9), 149), most=2) == [149, 0]
 
 
-def test_legend_entries_have_name_and_colour() -> None:
+def test_legend_entries_have_name_and_color() -> None:
     handles = legend_handles([2, 0, IGNORE_INDEX])
     assert [handle.get_label() for handle in handles] == ["sky", "wall", "ignored"]
-    colours = [np.round(np.array(handle.get_facecolor()[:3]) * 255).tolist() for handle in handles]
-    assert colours == [PALETTE[2].tolist(), PALETTE[0].tolist(), [0, 0, 0]]
+    colors = [np.round(np.array(handle.get_facecolor()[:3]) * 255).tolist() for handle in handles]
+    assert colors == [PALETTE[2].tolist(), PALETTE[0].tolist(), [0, 0, 0]]
 
 
-def test_a_figure_shows_all_titles_pictures_and_entries(
-    picture: Image.Image, label_map: np.ndarray
+def test_a_figure_shows_all_titles_images_and_entries(
+    image: Image.Image, label_map: np.ndarray
 ) -> None:
-    pictures = {f"picture {index}": picture for index in range(4)}
-    pictures["labels"] = colorize(label_map)
+    images = {f"image {index}": image for index in range(4)}
+    images["labels"] = colorize(label_map)
     before = plt.get_fignums()
-    figure = show_pictures(pictures, labels=[0, 2, 149], columns=3)
+    figure = show_images(images, labels=[0, 2, 149], columns=3)
     assert plt.get_fignums() == before  # closed: a notebook shows it once
     shown = [axes for axes in figure.axes if axes.get_images()]
-    assert [axes.get_title() for axes in shown] == list(pictures)
+    assert [axes.get_title() for axes in shown] == list(images)
     assert (shown[-1].get_images()[0].get_array() == colorize(label_map)).all()
     assert not any(axes.axison for axes in figure.axes)
     (legend,) = figure.legends
@@ -168,28 +166,28 @@ def test_a_figure_shows_all_titles_pictures_and_entries(
     figure.canvas.draw()  # it can be drawn
 
 
-def test_a_figure_without_labels_has_no_legend(picture: Image.Image) -> None:
-    assert not show_pictures({"one": picture}).legends
+def test_a_figure_without_labels_has_no_legend(image: Image.Image) -> None:
+    assert not show_images({"one": image}).legends
 
 
-def test_a_segments_centre_lies_inside_of_it() -> None:
+def test_a_segments_center_lies_inside_of_it() -> None:
     label_map = np.full((40, 40), 6, dtype=np.uint8)
     label_map[10:30, 10:30] = IGNORE_INDEX  # the road is a frame: its centre of mass lies outside
     label_map[13:18, 13:18], label_map[13:18, 22:27] = 20, 20  # two cars
     label_map[0, 0] = 12  # a speck
-    centres = segment_centres(label_map)
-    assert [label for label, _ in centres] == [6, 20, 20]
-    assert all(label_map[place] == label for label, place in centres)
-    assert [place for _, place in centres[1:]] == [(15, 15), (15, 24)]
-    assert (12, (0, 0)) in segment_centres(label_map, smallest=0)
-    assert segment_centres(np.full((4, 4), IGNORE_INDEX)) == []
+    centers = segment_centers(label_map)
+    assert [label for label, _ in centers] == [6, 20, 20]
+    assert all(label_map[place] == label for label, place in centers)
+    assert [place for _, place in centers[1:]] == [(15, 15), (15, 24)]
+    assert (12, (0, 0)) in segment_centers(label_map, smallest=0)
+    assert segment_centers(np.full((4, 4), IGNORE_INDEX)) == []
 
 
 def test_names_and_outlines_are_drawn_where_the_classes_are(
-    picture: Image.Image, label_map: np.ndarray
+    image: Image.Image, label_map: np.ndarray
 ) -> None:
-    figure = show_pictures(
-        {"plain": picture, "named": overlay(picture, label_map)}, named={"named": label_map}
+    figure = show_images(
+        {"plain": image, "named": overlay(image, label_map)}, named={"named": label_map}
     )
     plain, named = figure.axes[:2]
     assert not plain.texts
@@ -203,17 +201,17 @@ def test_names_and_outlines_are_drawn_where_the_classes_are(
     figure.canvas.draw()
 
 
-def test_names_for_a_picture_that_is_not_shown_are_refused(
-    picture: Image.Image, label_map: np.ndarray
+def test_names_for_an_image_that_is_not_shown_are_refused(
+    image: Image.Image, label_map: np.ndarray
 ) -> None:
-    with pytest.raises(ValueError, match=r"no picture has the title 'two': expected one of \['on"):
-        show_pictures({"one": picture}, named={"two": label_map})
+    with pytest.raises(ValueError, match=r"no image has the title 'two': expected one of \['on"):
+        show_images({"one": image}, named={"two": label_map})
 
 
 def test_a_name_at_the_edge_is_not_cut() -> None:
     label_map = np.full((60, 100), 6, dtype=np.uint8)
     label_map[20:40, :8], label_map[20:40, -8:] = 80, 12
-    figure = show_pictures({"one": colorize(label_map)}, named={"one": label_map}, width=4)
+    figure = show_images({"one": colorize(label_map)}, named={"one": label_map}, width=4)
     figure.canvas.draw()
     frame = figure.axes[0].get_window_extent()
     assert {text.get_text() for text in figure.axes[0].texts} == {"road", "bus", "person"}

@@ -1,4 +1,4 @@
-"""The course's pictures with sliders: every control matters, and the numbers told are right."""
+"""The course's images with sliders: every control matters, and the numbers told are right."""
 
 import io
 import re
@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from helpers import widgets
 from helpers.ade20k import ID2LABEL, PALETTE, reduce_labels
-from helpers.inference.predict import load_model, load_picture, segment
+from helpers.inference.predict import load_image, load_model, segment
 from helpers.profiles import get_profile
 from helpers.toy.scenes import draw_scene
 from helpers.widgets.explorer import Explorer
@@ -51,11 +51,11 @@ def paint(segments: list[dict], shape: tuple[int, int]) -> np.ndarray:
     return painted
 
 
-def recipe_of(colour: float, smallest: float) -> v2.Compose:
+def recipe_of(color: float, smallest: float) -> v2.Compose:
     return v2.Compose(
         [
             v2.RandomResizedCrop(48, scale=(smallest, 1.0)),
-            v2.ColorJitter(brightness=min(1.0, 0.2 * colour)),
+            v2.ColorJitter(brightness=min(1.0, 0.2 * color)),
         ]
     )
 
@@ -66,7 +66,7 @@ def explorers(scene, label_map, semantic, panoptic) -> dict[str, Explorer]:
     with torch.inference_mode():
         logits = model(**image_processor(scene.image, return_tensors="pt")).logits[0]
     maps = {"annotation": label_map, "prediction": segment(scene.image, model, image_processor)}
-    street = load_picture(PROFILE.street_picture)
+    street = load_image(PROFILE.street_image)
     return {
         "overlay": widgets.explore_overlay(scene.image, maps),
         "augmentation": widgets.explore_augmentation(scene.image, scene.annotation, recipe_of),
@@ -88,7 +88,7 @@ def ends(control: ipywidgets.ValueWidget) -> list:
 @pytest.mark.parametrize(
     "name", ["overlay", "augmentation", "iou", "panoptic", "probabilities", "upload"]
 )
-def test_every_control_changes_the_picture_and_what_is_told(explorers, name: str) -> None:
+def test_every_control_changes_the_image_and_what_is_told(explorers, name: str) -> None:
     explorer = explorers[name]
     for key, control in explorer.controls.items():
         if isinstance(control, ipywidgets.FileUpload):
@@ -96,8 +96,8 @@ def test_every_control_changes_the_picture_and_what_is_told(explorers, name: str
         before, seen = control.value, set()
         for value in ends(control):
             control.value = value
-            seen.add((bytes(explorer.picture.value), explorer.told.value))
-        assert len({picture for picture, _ in seen}) == 2, key
+            seen.add((bytes(explorer.image.value), explorer.told.value))
+        assert len({image for image, _ in seen}) == 2, key
         if (name, key) != ("upload", "opacity"):
             assert len({words for _, words in seen}) == 2, key
         control.value = before
@@ -147,16 +147,16 @@ def test_a_version_of_an_augmentation_is_repeatable_and_leaves_other_dice_alone(
         return widgets.explore_augmentation(scene.image, scene.annotation, recipe_of)
 
     torch.manual_seed(5)
-    first = explorer().picture.value
+    first = explorer().image.value
     after = torch.rand(1)
     torch.manual_seed(5)
     assert after == torch.rand(1)
-    assert explorer().picture.value == first
+    assert explorer().image.value == first
 
 
 @pytest.mark.parametrize(("score", "overlap"), [(0.9, 0.5), (0.3, 0.9), (0.99, 0.0)])
 def test_panoptic_segments_are_those_of_the_pipeline(panoptic, score, overlap) -> None:
-    street, painted = load_picture(PROFILE.street_picture), []
+    street, painted = load_image(PROFILE.street_image), []
 
     def keep(segments, shape):
         painted[:] = segments
@@ -184,7 +184,7 @@ def test_a_pixel_tells_its_most_likely_classes_at_its_place(scene) -> None:
     explorer.controls["column"].value = scene.image.width - 1
     assert "sky 0.98" in explorer.told.value
     explorer.controls["label"].value = 20
-    assert "car is 0.00 likely here, and wins 50.0% of the picture." in explorer.told.value
+    assert "car is 0.00 likely here, and wins 50.0% of the image." in explorer.told.value
 
 
 def put(upload: ipywidgets.FileUpload, name: str, content: bytes) -> None:
@@ -198,9 +198,9 @@ def put(upload: ipywidgets.FileUpload, name: str, content: bytes) -> None:
         upload.set_trait("value", ({**file, "content": memoryview(content)},))
 
 
-def png(picture: Image.Image) -> bytes:
+def png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
+    image.save(buffer, format="PNG")
     return buffer.getvalue()
 
 
@@ -209,10 +209,10 @@ def upload(scene, semantic) -> Explorer:
     return widgets.segment_upload(scene.image, *semantic, longest_side=100)
 
 
-def test_an_uploaded_picture_is_segmented(upload: Explorer) -> None:
-    before = upload.picture.value
+def test_an_uploaded_image_is_segmented(upload: Explorer) -> None:
+    before = upload.image.value
     put(upload.controls["upload"], "my.png", png(Image.new("LA", (120, 60), (90, 255))))
-    assert upload.picture.value != before
+    assert upload.image.value != before
     assert "my.png, 100 x 50 pixels: " in upload.told.value
     assert re.search(r"\b\d+%", upload.told.value)
 
@@ -223,10 +223,10 @@ def test_a_damaged_upload_gets_one_sentence_and_changes_nothing(
 ) -> None:
     whole = png(scene.image)
     content = {"text": b"a letter", "cut": whole[: len(whole) // 2], "empty": b""}[damage]
-    before = upload.picture.value
+    before = upload.image.value
     put(upload.controls["upload"], "<my>.png", content)
-    assert upload.picture.value == before
-    assert "&lt;my&gt;.png is no picture, or a damaged one" in upload.told.value
+    assert upload.image.value == before
+    assert "&lt;my&gt;.png is no image, or a damaged one" in upload.told.value
     put(upload.controls["upload"], "good.png", png(Image.new("RGB", (50, 50), "red")))
     assert "good.png, 50 x 50 pixels" in upload.told.value
     assert "damaged" not in upload.told.value

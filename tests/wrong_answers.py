@@ -85,7 +85,7 @@ def margin_with_zeros_outside(label_map: np.ndarray, pixels: int) -> np.ndarray:
     return np.where(border, 255, label_map).astype(np.uint8)
 
 
-def picture(x: torch.Tensor, mean: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
+def image(x: torch.Tensor, mean: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
     return (255 * (x * deviation + mean)).permute(1, 2, 0)
 
 
@@ -93,8 +93,8 @@ IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406]).reshape(3, 1, 1)
 IMAGENET_DEVIATION = torch.tensor([0.229, 0.224, 0.225]).reshape(3, 1, 1)
 
 
-def mirrored(picture: Image.Image) -> Image.Image:
-    return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+def mirrored(image: Image.Image) -> Image.Image:
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
 def maybe(move: Callable[[Image.Image, Image.Image], tuple]) -> Any:
@@ -110,16 +110,16 @@ def flip_with_fixed_dice(image: Image.Image, annotation: Image.Image) -> tuple:
     return mirrored(image), mirrored(annotation)
 
 
-def padded(value: int = 0, colour: int = 0, mode: str = "constant", centred: bool = False) -> Any:
+def padded(value: int = 0, color: int = 0, mode: str = "constant", centerd: bool = False) -> Any:
     """A padding of both, as arrays."""
 
     def pad(image: Image.Image, annotation: Image.Image) -> tuple:
         height, width = np.asarray(annotation).shape
         extra = max(height, width) - height, max(height, width) - width
-        before = [e // 2 if centred else 0 for e in extra]
+        before = [e // 2 if centerd else 0 for e in extra]
         around = [(b, e - b) for b, e in zip(before, extra, strict=True)]
         settings = {"constant_values": value} if mode == "constant" else {}
-        return np.pad(image, (*around, (0, 0)), constant_values=colour), np.pad(
+        return np.pad(image, (*around, (0, 0)), constant_values=color), np.pad(
             annotation, around, mode=mode, **settings
         )
 
@@ -218,20 +218,20 @@ def areas_of(masks: list, largest: bool = False, presence: bool = False) -> dict
     areas: dict = {}
     for mask in masks:
         pixels = np.asarray(mask).reshape(-1, 3).tolist()
-        for colour in dict.fromkeys(map(tuple, pixels)):
-            count = 1 if presence else pixels.count(list(colour))
-            before = areas.get(colour, 0)
-            areas[colour] = max(before, count) if largest else before + count
+        for color in dict.fromkeys(map(tuple, pixels)):
+            count = 1 if presence else pixels.count(list(color))
+            before = areas.get(color, 0)
+            areas[color] = max(before, count) if largest else before + count
     return areas
 
 
 def by_area(areas: dict, first: int = 0, sign: int = -1) -> dict:
-    ordered = sorted(areas, key=lambda colour: (sign * areas[colour], colour))
-    return {colour: label for label, colour in enumerate(ordered, first)}
+    ordered = sorted(areas, key=lambda color: (sign * areas[color], color))
+    return {color: label for label, color in enumerate(ordered, first)}
 
 
-def in_order(colours: Any) -> dict:
-    return {colour: label for label, colour in enumerate(colours)}
+def in_order(colors: Any) -> dict:
+    return {color: label for label, color in enumerate(colors)}
 
 
 def refusing(
@@ -239,10 +239,10 @@ def refusing(
 ) -> Any:
     """An effective batch size whose three numbers are checked before."""
 
-    def size(pictures: int, processes: int = 1, parts: int = 1) -> Any:
-        if refuses(pictures, processes, parts):
+    def size(images: int, processes: int = 1, parts: int = 1) -> Any:
+        if refuses(images, processes, parts):
             raise ValueError
-        return answer(pictures, processes, parts)
+        return answer(images, processes, parts)
 
     return size
 
@@ -296,7 +296,7 @@ WRONG: list[tuple[str, tuple, str]] = [
     ("check_splitting_threshold", (0.7,), "still one"),
     ("check_splitting_threshold", (0.9,), "the far one, nowhere above 0.83, is gone"),
     ("check_splitting_threshold", (75,), "between 0 and 1"),
-    ("check_splitting_threshold", (0,), "the whole picture"),
+    ("check_splitting_threshold", (0,), "the whole image"),
     ("check_splitting_threshold", (float("nan"),), "between 0 and 1"),
     ("check_count_things", (by(lambda p, k: len(np.unique(p[p[:, 0] == k], axis=0)), 0),), "stuff has the id 0"),
     ("check_count_things", (by(lambda p, k: int((p[:, 0] == k).sum())),), "number of its pixels"),
@@ -323,29 +323,29 @@ WRONG: list[tuple[str, tuple, str]] = [
     ("check_add_margin", (margin_by_rolling,), "rolling an array brings the far side in"),
     ("check_add_margin", (margin_in_a_cross,), "along rows and columns only"),
     ("check_add_margin", (margin_on_one_side,), "one side of each border only"),
-    ("check_add_margin", (margin_with_zeros_outside,), "edge of the picture was taken for a border"),
-    ("check_to_picture", (lambda x, m, d: (255 * (x + m) * d).permute(1, 2, 0).round().clamp(0, 255).byte(),), "opposite order"),
-    ("check_to_picture", (lambda x, m, d: (x * d + m).permute(1, 2, 0),), "run from 0 to 1"),
-    ("check_to_picture", (lambda x, m, d: (x * d + m).clamp(0, 1).byte().permute(1, 2, 0),), "multiply by 255 first"),
-    ("check_to_picture", (lambda x, m, d: picture(x, m, d).round().clamp(0, 255).byte().permute(2, 0, 1),), "channels last"),
-    ("check_to_picture", (lambda x, m, d: (picture(x, m, d).round().long() % 256).byte(),), "wrap round"),
-    ("check_to_picture", (lambda x, m, d: picture(x, m, d).clamp(0, 255).byte(),), "round before"),
-    ("check_to_picture", (picture,), "not whole numbers"),
-    ("check_to_picture", (lambda x, m, d: picture(x, IMAGENET_MEAN, IMAGENET_DEVIATION).round().clamp(0, 255).byte(),), "not the notebook's"),
+    ("check_add_margin", (margin_with_zeros_outside,), "edge of the image was taken for a border"),
+    ("check_to_image", (lambda x, m, d: (255 * (x + m) * d).permute(1, 2, 0).round().clamp(0, 255).byte(),), "opposite order"),
+    ("check_to_image", (lambda x, m, d: (x * d + m).permute(1, 2, 0),), "run from 0 to 1"),
+    ("check_to_image", (lambda x, m, d: (x * d + m).clamp(0, 1).byte().permute(1, 2, 0),), "multiply by 255 first"),
+    ("check_to_image", (lambda x, m, d: image(x, m, d).round().clamp(0, 255).byte().permute(2, 0, 1),), "channels last"),
+    ("check_to_image", (lambda x, m, d: (image(x, m, d).round().long() % 256).byte(),), "wrap round"),
+    ("check_to_image", (lambda x, m, d: image(x, m, d).clamp(0, 255).byte(),), "round before"),
+    ("check_to_image", (image,), "not whole numbers"),
+    ("check_to_image", (lambda x, m, d: image(x, IMAGENET_MEAN, IMAGENET_DEVIATION).round().clamp(0, 255).byte(),), "not the notebook's"),
     ("check_random_flip", (maybe(lambda i, a: (mirrored(i), a)),), "throw the dice once"),
     ("check_random_flip", (lambda i, a: (v2.RandomHorizontalFlip()(i), v2.RandomHorizontalFlip()(a)),), "throw the dice once"),
     ("check_random_flip", (lambda i, a: v2.RandomHorizontalFlip()(i, torch.from_numpy(np.array(a))),), "v2 does not move a plain tensor"),
     ("check_random_flip", (maybe(lambda i, a: (i.transpose(Image.Transpose.FLIP_TOP_BOTTOM),) * 2),), "upside down"),
     ("check_random_flip", (lambda i, a: (mirrored(i), mirrored(a)),), "100 of 100 calls"),
-    ("check_random_flip", (flip_with_fixed_dice,), "thrown anew in each call"),
-    ("check_random_flip", (lambda i, a: mirrored(i),), "expected picture, annotation"),
-    ("check_pad_to_square", (lambda i, a: (i, a),), "picture keeps its size"),
+    ("check_random_flip", (flip_with_fixed_dice,), "thrown again in each call"),
+    ("check_random_flip", (lambda i, a: mirrored(i),), "expected image, annotation"),
+    ("check_pad_to_square", (lambda i, a: (i, a),), "image keeps its size"),
     ("check_pad_to_square", (lambda i, a: (padded()(i, a)[0], a),), "annotation keeps its size"),
     ("check_pad_to_square", (padded(value=255),), "which value becomes 255"),
     ("check_pad_to_square", (padded(value=1),), "padding with 1 says that there is wall"),
     ("check_pad_to_square", (padded(mode="edge"),), "edge pixels were repeated"),
-    ("check_pad_to_square", (padded(colour=255),), "should be black"),
-    ("check_pad_to_square", (padded(centred=True),), "upper left corner"),
+    ("check_pad_to_square", (padded(color=255),), "should be black"),
+    ("check_pad_to_square", (padded(centerd=True),), "upper left corner"),
     ("check_pad_to_square", (stretched,), "stretched"),
     ("check_iou", (lambda p, r: (p & r).sum() / (p.sum() + r.sum()),), "sum of the areas"),
     ("check_iou", (lambda p, r: 2 * (p & r).sum() / (p.sum() + r.sum()),), "Dice"),
@@ -370,8 +370,8 @@ WRONG: list[tuple[str, tuple, str]] = [
     ("check_logits_shape", ((8, 3, 384, 512),), "colour channels"),
     ("check_logits_shape", ((8, 19, 128, 96),), "rows and columns are exchanged"),
     ("check_logits_shape", ((19, 96, 128),), "a model sees a batch"),
-    ("check_logits_shape", ((8, 19, 12, 16),), "a quarter of the picture's"),
-    ("check_logits_shape", ((8.5, float("nan"), 1e30, 128),), "number of pictures"),
+    ("check_logits_shape", ((8, 19, 12, 16),), "a quarter of the image's"),
+    ("check_logits_shape", ((8.5, float("nan"), 1e30, 128),), "number of images"),
     ("check_batch_loss", (lambda m, n: m.mean(),), "mean of the means"),
     ("check_batch_loss", (lambda m, n: m.sum(),), "sum of the means"),
     ("check_batch_loss", (lambda m, n: (m * n).sum() / len(n),), "not of parts"),
@@ -396,7 +396,7 @@ WRONG: list[tuple[str, tuple, str]] = [
     ("check_mirror_average", (lambda a, b: (a.flip(-1) + b) / 2,), "the wrong one"),
     ("check_mirror_average", (lambda a, b: a + b.flip(-1),), "that is the sum"),
     ("check_mirror_average", (lambda a, b: (a + b.flip(-1)).argmax(1),), "the shape is (1, 2, 4), expected (1, 3, 2, 4)"),
-    ("check_doubtful_pixels", (doubtful("softmax first"),), "enlarged instead of logits"),
+    ("check_doubtful_pixels", (doubtful("softmax first"),), "upsampled instead of logits"),
     ("check_doubtful_pixels", (doubtful("argmax first"),), "chosen on the coarse grid"),
     ("check_doubtful_pixels", (doubtful("logits"),), "no probabilities"),
     ("check_doubtful_pixels", (doubtful("columns"),), "dim=1"),
@@ -431,18 +431,18 @@ WRONG: list[tuple[str, tuple, str]] = [
     ("check_stratified_split", (split_by(dice=lambda seed: np.random.default_rng(0)),), "the seeds 0 to 3 all give one split"),
     ("check_stratified_split", (split_by(dice=lambda seed: np.random.mtrand._rand),), "two calls give two splits"),
     ("check_stratified_split", (split_by(lambda m, rare: m.max() == rare),), "the rare class"),
-    ("check_discover_colours", (lambda ms: {k: c for c, k in by_area(areas_of(ms)).items()},), "from colour to label, not back"),
-    ("check_discover_colours", (areas_of,), "these are areas"),
-    ("check_discover_colours", (lambda ms: by_area(areas_of(ms), first=1),), "labels count from 0"),
-    ("check_discover_colours", (lambda ms: by_area(areas_of(ms), sign=1),), "smallest area comes first"),
-    ("check_discover_colours", (lambda ms: by_area(areas_of(ms[:1])),), "only the first mask"),
-    ("check_discover_colours", (lambda ms: by_area(areas_of(ms[-1:])),), "only the last mask"),
-    ("check_discover_colours", (lambda ms: {c[::-1]: k for c, k in by_area(areas_of(ms)).items()},), "blue, green, red"),
-    ("check_discover_colours", (lambda ms: in_order(sorted(areas_of(ms))),), "in order of colour; the area"),
-    ("check_discover_colours", (lambda ms: in_order(areas_of(ms)),), "in order of appearance"),
-    ("check_discover_colours", (lambda ms: by_area(areas_of(ms, presence=True)),), "number of masks was counted"),
-    ("check_discover_colours", (lambda ms: by_area(areas_of(ms, largest=True)),), "add up the areas of all"),
-    ("check_discover_colours", (lambda ms: in_order(sorted(areas_of(ms), key=lambda c: (-areas_of(ms)[c], [-x for x in c]))),), "equal areas come in order of colour"),
+    ("check_discover_colors", (lambda ms: {k: c for c, k in by_area(areas_of(ms)).items()},), "from colour to label, not back"),
+    ("check_discover_colors", (areas_of,), "these are areas"),
+    ("check_discover_colors", (lambda ms: by_area(areas_of(ms), first=1),), "labels count from 0"),
+    ("check_discover_colors", (lambda ms: by_area(areas_of(ms), sign=1),), "smallest area comes first"),
+    ("check_discover_colors", (lambda ms: by_area(areas_of(ms[:1])),), "only the first mask"),
+    ("check_discover_colors", (lambda ms: by_area(areas_of(ms[-1:])),), "only the last mask"),
+    ("check_discover_colors", (lambda ms: {c[::-1]: k for c, k in by_area(areas_of(ms)).items()},), "blue, green, red"),
+    ("check_discover_colors", (lambda ms: in_order(sorted(areas_of(ms))),), "in order of colour; the area"),
+    ("check_discover_colors", (lambda ms: in_order(areas_of(ms)),), "in order of appearance"),
+    ("check_discover_colors", (lambda ms: by_area(areas_of(ms, presence=True)),), "number of masks was counted"),
+    ("check_discover_colors", (lambda ms: by_area(areas_of(ms, largest=True)),), "add up the areas of all"),
+    ("check_discover_colors", (lambda ms: in_order(sorted(areas_of(ms), key=lambda c: (-areas_of(ms)[c], [-x for x in c]))),), "equal areas come in order of colour"),
     ("check_effective_batch_size", (refusing(lambda a, b, c: a),), "one process has in memory"),
     ("check_effective_batch_size", (refusing(lambda a, b, c: a * c),), "gradients of all processes"),
     ("check_effective_batch_size", (refusing(lambda a, b, c: a * b),), "parts are added up"),

@@ -22,7 +22,7 @@ from helpers.profiles import REPOSITORY, Profile, get_profile
 from tools.execute import (
     NotebookError,
     execute,
-    normalise,
+    normalize,
     output_problems,
     write_markdown_page,
     write_page,
@@ -129,7 +129,7 @@ def refresh(paths: list[Path]) -> None:
         os.environ["SEG_OUTPUT"] = str(Path(scratch) / "outputs")
         for path in sorted([*paths, *(paths[0].with_stem(stem) for stem in needed)]):
             notebook, *_ = _execute_and_tell(path, "tiny")
-            normalise(notebook)
+            normalize(notebook)
             if problems := output_problems(notebook):
                 raise NotebookError(f"{path.name}, not stored:\n  " + "\n  ".join(problems))
             if path.stem in chosen:
@@ -167,9 +167,9 @@ def _tell_results(profile: Profile, since: float) -> None:
     trained = scores.is_file() and scores.stat().st_mtime >= since
     if trained:
         print(f"Model      {profile.model_dir}")
-    pictures = profile.output_dir.glob("overlays/*.png")
-    if count := sum(picture.stat().st_mtime >= since for picture in pictures):
-        print(f"Overlays   {profile.output_dir / 'overlays'} ({count} pictures)")
+    images = profile.output_dir.glob("overlays/*.png")
+    if count := sum(image.stat().st_mtime >= since for image in images):
+        print(f"Overlays   {profile.output_dir / 'overlays'} ({count} images)")
     if trained:
         mean_iou = json.loads(scores.read_text(encoding="utf-8"))["eval_mean_iou"]
         print(f"Test mIoU  {mean_iou:.4f}")

@@ -144,7 +144,7 @@ def write_page(notebook: NotebookNode, path: Path) -> None:
     # Without `embed_images`, which would close each <details> before its answer; figures are
     # embedded all the same, as the outputs that they are.
     exporter = HTMLExporter(extra_loaders=[loader], template_file="page.html.j2")
-    # A page has no kernel: show a widget's picture and not its (empty) live view.
+    # A page has no kernel: show a widget's image and not its (empty) live view.
     live = (WIDGET_VIEW, "application/javascript")
     shown = exporter.default_config["NbConvertBase"]["display_data_priority"]
     exporter.config.NbConvertBase.display_data_priority = [m for m in shown if m not in live]
@@ -161,7 +161,7 @@ def write_markdown_page(source: Path, path: Path) -> None:
     write_page(new_notebook(cells=[new_markdown_cell(text)]), path)
 
 
-def normalise(notebook: NotebookNode) -> None:
+def normalize(notebook: NotebookNode) -> None:
     """Take out, in place, what differs between two machines though the run was the same."""
     notebook.metadata.pop("widgets", None)
     notebook.metadata["kernelspec"] = {
@@ -174,7 +174,7 @@ def normalise(notebook: NotebookNode) -> None:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
             # Without its kernel JupyterLab shows a box in its place, "model not found", and hides
-            # the picture that lies beside it in the output; the id is a new one in each run.
+            # the image that lies beside it in the output; the id is a new one in each run.
             if "image/png" in output.get("data", {}):
                 output.data.pop(WIDGET_VIEW, None)
             if output.output_type == "error":  # a deliberate one; frames name this machine's files
@@ -191,7 +191,7 @@ def output_problems(notebook: NotebookNode) -> list[str]:
                 problems.append(f"code cell {number} stores a widget's view, which needs a kernel")
             if output.get("name") == "stderr":
                 problems.append(f"code cell {number} wrote to stderr: {output.text.strip()[:300]}")
-            # Pictures are left out: their base64 may spell anything.
+            # Images are left out: their base64 may spell anything.
             shown = {k: v for k, v in output.get("data", {}).items() if not k.startswith("image/")}
             text = "\n".join(_strings({**output, "data": shown}))
             here = [

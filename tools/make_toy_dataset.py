@@ -39,13 +39,13 @@ FEATURES = Features(
         "scene_category": ClassLabel(names=list(SCENE_CATEGORIES)),
     }
 )
-STREET_PICTURE = DATASET_DIRECTORY.parent / "street.png"
+STREET_IMAGE = DATASET_DIRECTORY.parent / "street.png"
 """The street that notebook 01 shows to models: a file, in the place of a photograph."""
 MARKERS = ("<!-- measured -->", "<!-- /measured -->")
 
 
 def encode_scene(scene: Scene, name: str) -> dict[str, object]:
-    """Return one row: the picture as JPEG, its label maps as PNG, the category's name."""
+    """Return one row: the image as JPEG, its label maps as PNG, the category's name."""
 
     def encode(image: Image.Image, suffix: str, **options: object) -> dict[str, object]:
         buffer = io.BytesIO()
@@ -76,7 +76,7 @@ def measured_tables(scenes: dict[str, list[Scene]]) -> str:
         counts = [sum(s.scene_category == category for s in scenes[split]) for split in SPLIT_SEEDS]
         lines.append(f"| {category} | {counts[0]} | {counts[1]} |")
     lines += ["", "Objects are counted over both splits; shares are train / validation, in %.", ""]
-    lines += ["| value | class | kind | pixels | pictures | objects |"]
+    lines += ["| value | class | kind | pixels | images | objects |"]
     lines += ["| ---: | --- | --- | ---: | ---: | ---: |"]
     shares = {
         split: np.stack([np.bincount(np.asarray(s.annotation).ravel(), minlength=151)
@@ -90,12 +90,12 @@ def measured_tables(scenes: dict[str, list[Scene]]) -> str:
         objects += np.bincount(pairs[:, 0], minlength=151)
     for value in (0, *CLASS_VALUES):
         pixels = [100 * float(a[:, value].sum() / a.sum()) for a in shares.values()]
-        pictures = [100 * float((a[:, value] > 0).mean()) for a in shares.values()]
+        images = [100 * float((a[:, value] > 0).mean()) for a in shares.values()]
         name = ID2LABEL[value - 1].strip() if value else "other"
         kind = "thing" if value in THING_VALUES else "stuff" if value else "–"
         count = str(objects[value]) if value in THING_VALUES else "–"
         lines.append(f"| {value} | {name} | {kind} | {pixels[0]:.1f} / {pixels[1]:.1f} "
-                     f"| {pictures[0]:.0f} / {pictures[1]:.0f} | {count} |")  # fmt: skip
+                     f"| {images[0]:.0f} / {images[1]:.0f} | {count} |")  # fmt: skip
     return "\n".join(lines)
 
 
@@ -135,7 +135,7 @@ def main() -> None:
     output = parser.parse_args().output
     build_dataset(output)
     if output == DATASET_DIRECTORY:
-        draw_scene(MODEL_STREET_SEED, kind="street").image.save(STREET_PICTURE, optimize=True)
+        draw_scene(MODEL_STREET_SEED, kind="street").image.save(STREET_IMAGE, optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Oxford-IIIT Pet as a folder of pictures and masks, which notebook 07 takes as `FOLDER`.
+"""Oxford-IIIT Pet as a folder of images and masks, which notebook 07 takes as `FOLDER`.
 
 `python -m tools.oxford_pets --output pets` downloads it (about 800 MB) and converts its trimaps.
 The data set: Parkhi, Vedaldi, Zisserman, Jawahar, "Cats and dogs", CVPR 2012; CC BY-SA 4.0.
@@ -25,7 +25,7 @@ def write_pet_folder(
     root: Path,
     folder: Path,
     split: str = "trainval",
-    max_pictures: int | None = None,
+    max_images: int | None = None,
     download: bool = False,
 ) -> int:
     """Write `images/`, `masks/` (values 0-2) and `id2label.json` from the original files.
@@ -33,8 +33,8 @@ def write_pet_folder(
     Args:
         root: `torchvision.datasets.OxfordIIITPet`'s: holds `oxford-iiit-pet/`.
         folder: where to write; files of the same names are replaced.
-        split: "trainval" (3,680 pictures) or "test" (3,669).
-        max_pictures: so many, evenly spread over the breeds; None: all.
+        split: "trainval" (3,680 images) or "test" (3,669).
+        max_images: so many, evenly spread over the breeds; None: all.
         download: fetch what is not there.
 
     Returns:
@@ -62,8 +62,8 @@ def write_pet_folder(
         ) from error
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    count = min(len(pets), max_pictures or len(pets))
-    # The list goes breed by breed, so the first pictures alone would be of one.
+    count = min(len(pets), max_images or len(pets))
+    # The list goes breed by breed, so the first images alone would be of one.
     for index in progress([i * len(pets) // count for i in range(count)], "Converting trimaps"):
         _, trimap = pets[index]
         name = Path(trimap.filename).stem
@@ -80,15 +80,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--root", type=Path, help="where the archives are unpacked (OUTPUT/source)")
     parser.add_argument("--split", choices=("trainval", "test"), default="trainval")
-    parser.add_argument("--max-pictures", type=int, metavar="N", help="so many over all breeds")
+    parser.add_argument("--max-images", type=int, metavar="N", help="so many over all breeds")
     parser.add_argument("--no-download", action="store_true", help="take what is there already")
     options = parser.parse_args(arguments)
-    if options.max_pictures is not None and options.max_pictures < 1:
-        parser.error(f"--max-pictures is {options.max_pictures}: expected at least 1")
+    if options.max_images is not None and options.max_images < 1:
+        parser.error(f"--max-images is {options.max_images}: expected at least 1")
     root = options.root or options.output / "source"
     try:
         count = write_pet_folder(
-            root, options.output, options.split, options.max_pictures, not options.no_download
+            root, options.output, options.split, options.max_images, not options.no_download
         )
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -5,11 +5,11 @@
     python -m tools.train_toy_panoptic --things-only                   # and then this one
 
 writes `checkpoints/mask2former-toy`, one model for semantic, instance and panoptic segmentation,
-and then `checkpoints/mask2former-toy-instance`, which goes on from it with things alone, as the
+and then `checkpoints/mask2former-toy-instance`, which continues from it with things alone, as the
 published instance models know no sky and no road.
 
 No scene of the bundled data set, and none of the held-out seeds, is trained on. An interrupted
-run goes on where it stopped when it is started again with the same arguments. Panoptic quality
+run resumes where it stopped when it is started again with the same arguments. Panoptic quality
 is measured with torchmetrics, which comes with `requirements-dev.txt`.
 """
 
@@ -62,7 +62,7 @@ SMALLEST_SEGMENT = 16
 
 
 class PanopticScenes(Dataset):
-    """Toy scenes drawn in advance and augmented anew each time: tensors for Mask2Former."""
+    """Toy scenes drawn in advance and augmented again each time: tensors for Mask2Former."""
 
     def __init__(
         self, seeds: range, image_processor: Mask2FormerImageProcessor, things_only: bool = False
@@ -98,7 +98,7 @@ def segment_numbers(scene: Scene) -> np.ndarray:
 
 
 def collate(rows: list[dict[str, torch.Tensor]]) -> dict[str, Any]:
-    """Stack the pictures; segments stay lists, as each picture has a number of its own."""
+    """Stack the images; segments stay lists, as each image has a number of its own."""
     lists = {name: [row[name] for row in rows] for name in ("mask_labels", "class_labels")}
     return {"pixel_values": torch.stack([row["pixel_values"] for row in rows]), **lists}
 
@@ -145,7 +145,7 @@ def build_network(encoder: str | Path, seed: int) -> Mask2FormerForUniversalSegm
 
 
 def backbone_of(model: Mask2FormerForUniversalSegmentation) -> torch.nn.Module:
-    """The part of a Mask2Former that turns the picture into maps of features."""
+    """The part of a Mask2Former that turns the image into maps of features."""
     return model.model.pixel_level_module.encoder
 
 
@@ -165,7 +165,7 @@ def panoptic_quality(
         image_processor: of the model.
         threshold: segments with a lower score are dropped.
         subtask: "panoptic", or "instance" for a model without stuff: its masks are taken as they
-            are, where panoptic segments would share out the whole picture among the things.
+            are, where panoptic segments would share out the whole image among the things.
 
     Returns:
         "all", "things" and "stuff": PQ averaged over the classes present, between 0 and 1.
@@ -226,14 +226,14 @@ tags:
 {what}
 
 It was trained on {scenes:,} toy scenes (drawn by `helpers/toy/scenes.py`; none of the bundled data
-set's and none of the held-out ones) for {steps:,} steps of {batch_size} pictures at
+set's and none of the held-out ones) for {steps:,} steps of {batch_size} images at
 {training} × {training} pixels, with crops, flips and colour jitter, by
 
 ```sh
 {command}
 ```
 
-Panoptic quality on the {held_out} held-out scenes, at their own size, with pictures resized to
+Panoptic quality on the {held_out} held-out scenes, at their own size, with images resized to
 {inference} × {inference} for the model and {subtask} segments of a score below {threshold} dropped:
 
 | {groups} |
@@ -261,7 +261,7 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m tools.train_toy_panoptic", description="Make the bundled Mask2Formers."
     )
     parser.add_argument(
-        "--things-only", action="store_true", help="go on from mask2former-toy, without stuff"
+        "--things-only", action="store_true", help="continue from mask2former-toy, without stuff"
     )
     parser.add_argument("--scenes", type=int, default=2000, help="toy scenes to train on")
     parser.add_argument("--steps", type=int, help="(default: 3000; 800 for things only)")

@@ -9,7 +9,7 @@ writes two checkpoints beside the toy data set:
   new decode head on it, as the guide does with the encoder pretrained on ImageNet.
 
 No scene of the bundled data set, and none of the held-out seeds, is trained on. An interrupted
-run goes on where it stopped when it is started again with the same arguments.
+run resumes where it stopped when it is started again with the same arguments.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ if TYPE_CHECKING:
 
 IMAGE_SIZE = 128
 INFERENCE_SIZE = 192
-"""Of the finished model: crops have shown it things enlarged, so that it gains from finer maps."""
+"""Of the finished model: crops have shown it things upsampled, so that it gains from finer maps."""
 
 TOY_LABELS = [value - 1 for value in sorted(CLASS_VALUES)]
 CHECKPOINTS = TOY / "checkpoints"
 
 
 class DrawnScenes(Dataset):
-    """Toy scenes drawn in advance and augmented anew each time: tensors for SegFormer."""
+    """Toy scenes drawn in advance and augmented again each time: tensors for SegFormer."""
 
     def __init__(self, seeds: range, image_processor: SegformerImageProcessor) -> None:
         self.scenes = [draw_scene(seed) for seed in tqdm(seeds, "Drawing scenes")]
@@ -189,14 +189,14 @@ tags:
 {what}
 
 Trained from random weights on {scenes:,} toy scenes (drawn by `helpers/toy/scenes.py`; none of the
-bundled data set's and none of the held-out ones) for {steps:,} steps of {batch_size} pictures at
-{size} × {size} pixels, with crops, flips and colour jitter (so that it knows things enlarged), by
+bundled data set's and none of the held-out ones) for {steps:,} steps of {batch_size} images at
+{size} × {size} pixels, with crops, flips and colour jitter (so that it knows things upsampled), by
 
 ```sh
 python -m tools.train_toy_semantic
 ```
 
-On the {held_out} held-out scenes, at their own size, the whole network scores, with pictures
+On the {held_out} held-out scenes, at their own size, the whole network scores, with images
 resized to {inference} × {inference} pixels for it:
 
 | mean IoU ({present} classes) | pixel accuracy |

@@ -43,7 +43,7 @@ def make_dataset(
     """Pairs of files as a data set with the columns `image` and `annotation`.
 
     Args:
-        pairs: (picture, mask) files; they are read when rows are.
+        pairs: (image, mask) files; they are read when rows are.
         test_fraction: what share of the pairs the split "validation" gets.
         seed: the same seed draws the same split.
 
@@ -59,7 +59,7 @@ def make_dataset(
     if len(pairs) < 2:
         raise ValueError(f"there are {len(pairs)} pairs, expected at least 2: one for each split")
     rows = {
-        "image": [str(picture) for picture, _ in pairs],
+        "image": [str(image) for image, _ in pairs],
         "annotation": [str(mask) for _, mask in pairs],
     }
     features = Features(image=ImageFeature(), annotation=ImageFeature())
@@ -82,7 +82,7 @@ def write_parquet(dataset: DatasetDict, folder: Path, id2label: Mapping[int, str
 
     (folder / "data").mkdir(parents=True, exist_ok=True)
     for name, split in dataset.items():
-        # A hundred pictures at a time: a table of a thousand photographs may take gigabytes.
+        # A hundred images at a time: a table of a thousand photographs may take gigabytes.
         whole = split.with_format("arrow").map(embed_table_storage, batched=True, batch_size=100)
         whole.with_format(None).to_parquet(
             folder / "data" / f"{name}-00000-of-00001.parquet", batch_size=100
@@ -105,8 +105,8 @@ def class_palette(num_labels: int) -> np.ndarray:
 
     more = max(0, num_labels - 9)
     spaced = colormaps["hsv"](np.linspace(0, 1, more, endpoint=False))[:, :3]
-    colours = np.concatenate([[(0.85, 0.85, 0.85)], to_rgba_array(_PETROFF8)[:, :3], spaced])
-    return (255 * colours[:num_labels]).round().astype(np.uint8)
+    colors = np.concatenate([[(0.85, 0.85, 0.85)], to_rgba_array(_PETROFF8)[:, :3], spaced])
+    return (255 * colors[:num_labels]).round().astype(np.uint8)
 
 
 # Written out, because matplotlib before 3.11 does not know the sequence.

@@ -1,7 +1,7 @@
 """Masks of any origin: what is in them, what is wrong with them, and how they become labels.
 
 `report_pairs` says which masks cannot be used as they are; `labels_from_values` and
-`labels_from_colours` convert them. Before comes `helpers.pairs`, after it `helpers.custom`.
+`labels_from_colors` convert them. Before comes `helpers.pairs`, after it `helpers.custom`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from helpers.custom.pairs import Pairs, check_pair, decode
 if TYPE_CHECKING:
     import pandas as pd
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Report:
     """What `report_pairs` found."""
 
     files: pd.DataFrame
-    """A row for each pair: picture, mask (names), picture_size, picture_mode, mask_size,
+    """A row for each pair: image, mask (names), image_size, image_mode, mask_size,
     mask_mode, values (those of the mask, "-" where it cannot be read) and problem ("" if none)."""
     classes: pd.DataFrame
-    """A row for each class: label, name, pixels and pictures (shares, 0 to 1) over all pairs
+    """A row for each class: label, name, pixels and images (shares, 0 to 1) over all pairs
     without a problem."""
     problems: list[str]
     """What is wrong with each file that cannot be used as it is, or has no partner; last, which
@@ -42,7 +42,7 @@ class Report:
 def report_pairs(
     found: Pairs, id2label: Mapping[int, str], do_reduce_labels: bool = False
 ) -> Report:
-    """Decode every picture and mask once and tell what they hold; bad files do not stop it.
+    """Decode every image and mask once and tell what they hold; bad files do not stop it.
 
     Args:
         found: from `helpers.pairs.find_pairs`.
@@ -57,8 +57,8 @@ def report_pairs(
 
     if not found.pairs:
         raise ValueError(
-            "not one picture has a mask of the same name: there are "
-            f"{len(found.pictures_alone)} pictures{_such_as(found.pictures_alone)} and "
+            "not one image has a mask of the same name: there are "
+            f"{len(found.images_alone)} images{_such_as(found.images_alone)} and "
             f"{len(found.masks_alone)} masks{_such_as(found.masks_alone)}"
         )
 
@@ -67,7 +67,7 @@ def report_pairs(
         return row, areas[do_reduce_labels:][: len(id2label)]
 
     pixels = np.zeros(len(id2label), dtype=np.int64)
-    pictures = np.zeros(len(id2label), dtype=np.int64)
+    images = np.zeros(len(id2label), dtype=np.int64)
     rows = []
     with ThreadPoolExecutor() as pool:  # Pillow decodes without holding the interpreter's lock
         results = pool.map(look, found.pairs)
@@ -75,17 +75,17 @@ def report_pairs(
             rows.append(row)
             if not row["problem"]:
                 pixels += areas
-                pictures += areas > 0
+                images += areas > 0
     problems = [row["problem"] for row in rows if row["problem"]]
-    problems += [f"picture {file} has no mask of its name" for file in found.pictures_alone]
-    problems += [f"mask {file} has no picture of its name" for file in found.masks_alone]
+    problems += [f"image {file} has no mask of its name" for file in found.images_alone]
+    problems += [f"mask {file} has no image of its name" for file in found.masks_alone]
     sound = sum(not row["problem"] for row in rows)
     classes = pd.DataFrame(
         {
             "label": list(id2label),
             "name": list(id2label.values()),
             "pixels": pixels[list(id2label)] / max(pixels.sum(), 1),
-            "pictures": pictures[list(id2label)] / max(sound, 1),
+            "images": images[list(id2label)] / max(sound, 1),
         }
     )
     if absent := [name for label, name in id2label.items() if not pixels[label]]:
@@ -114,7 +114,7 @@ def labels_from_values(mask: Image.Image, values: Mapping[int, int] | None = Non
         if mask.mode in ("RGB", "RGBA") and (stored[..., :3] != stored[..., :1]).any():
             raise ValueError(
                 f"{name} is in colour (mode {mask.mode}), expected one value a pixel: "
-                "labels_from_colours turns colours into labels"
+                "labels_from_colors turns colours into labels"
             )
         stored = stored[..., 0]
     known = range(256) if values is None else values
@@ -131,8 +131,8 @@ def labels_from_values(mask: Image.Image, values: Mapping[int, int] | None = Non
     return Image.fromarray(labels)
 
 
-def labels_from_colours(
-    mask: Image.Image, colours: Mapping[Colour, int], unknown: int | None = None
+def labels_from_colors(
+    mask: Image.Image, colors: Mapping[Color, int], unknown: int | None = None
 ) -> Image.Image:
     """Turn a mask whose *colours* mean classes into one of mode L.
 
@@ -150,7 +150,7 @@ def labels_from_colours(
     rgb = np.asarray(mask.convert("RGB")).astype(np.uint32)
     codes = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
     present, where = np.unique(codes, return_inverse=True)
-    lookup = {r << 16 | g << 8 | b: label for (r, g, b), label in colours.items()}
+    lookup = {r << 16 | g << 8 | b: label for (r, g, b), label in colors.items()}
     labels = [lookup.get(int(code), unknown) for code in present]
     if None in labels:
         missing = labels.index(None)
@@ -158,8 +158,8 @@ def labels_from_colours(
         raise ValueError(
             f"{_name_of(mask)} holds the colour {(code >> 16, code >> 8 & 255, code & 255)} in "
             f"{count} pixels ({labels.count(None)} such colours), expected one of "
-            f"{', '.join(map(str, colours))}. Many in-between colours mean JPEG compression or "
-            "soft edges: export the masks anew as PNG without smoothing."
+            f"{', '.join(map(str, colors))}. Many in-between colours mean JPEG compression or "
+            "soft edges: export the masks again as PNG without smoothing."
         )
     return Image.fromarray(np.array(labels, dtype=np.uint8)[where].reshape(codes.shape))
 
@@ -168,25 +168,23 @@ def _look_at(
     pair: tuple[Path, Path], num_labels: int, reduces: bool
 ) -> tuple[dict[str, object], np.ndarray]:
     """A row of the report, and the mask's pixels by value (256,)."""
-    row: dict[str, object] = {"picture": pair[0].name, "mask": pair[1].name}
+    row: dict[str, object] = {"image": pair[0].name, "mask": pair[1].name}
     problems, areas = [], np.zeros(256, dtype=np.int64)
     opened = []
-    for kind, file in zip(("picture", "mask"), pair, strict=True):
+    for kind, file in zip(("image", "mask"), pair, strict=True):
         try:
-            image = decode(file, f"{kind} {file}")
+            decoded = decode(file, f"{kind} {file}")
         except ValueError as error:
             problems.append(str(error))
             row |= {f"{kind}_size": "-", f"{kind}_mode": "-"}
         else:
-            row |= {f"{kind}_size": "{} x {}".format(*image.size), f"{kind}_mode": image.mode}
-            opened.append(image)
+            row |= {f"{kind}_size": "{} x {}".format(*decoded.size), f"{kind}_mode": decoded.mode}
+            opened.append(decoded)
     row["values"] = "-"
     if len(opened) == 2:
-        picture, mask = opened
+        image, mask = opened
         try:
-            check_pair(
-                picture, mask, (f"picture {pair[0]}", f"mask {pair[1]}"), num_labels, reduces
-            )
+            check_pair(image, mask, (f"image {pair[0]}", f"mask {pair[1]}"), num_labels, reduces)
         except ValueError as error:
             problems.append(str(error))
         if mask.mode in ("L", "P"):

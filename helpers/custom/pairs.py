@@ -1,4 +1,4 @@
-"""Pictures and their masks as files: paired by name, and each pair checked before it is used."""
+"""Images and their masks as files: paired by name, and each pair checked before it is used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
-"""Of the files that count as pictures, in lower case; masks may have any but the lossy `.jpg`."""
+"""Of the files that count as images, in lower case; masks may have any but the lossy `.jpg`."""
 
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held
 _LOSSY = {".jpg", ".jpeg"}
@@ -20,22 +20,22 @@ _LOSSY = {".jpg", ".jpeg"}
 
 @dataclass(frozen=True)
 class Pairs:
-    """What lies in a folder of pictures and a folder of masks, in the order of the names."""
+    """What lies in a folder of images and a folder of masks, in the order of the names."""
 
     pairs: list[tuple[Path, Path]]
-    """(picture, mask)."""
-    pictures_alone: list[Path]
+    """(image, mask)."""
+    images_alone: list[Path]
     masks_alone: list[Path]
 
 
 def find_pairs(images: Path, masks: Path, mask_suffix: str = "") -> Pairs:
-    """Pair each picture with the mask of the same name.
+    """Pair each image with the mask of the same name.
 
     Case and file extension do not count, so that `IMG_1.JPG` and `img_1.png` belong together, as
     they would on Windows and macOS; files whose names begin with a dot are passed over.
 
     Args:
-        images: folder of pictures.
+        images: folder of images.
         masks: folder of masks; it may be the same one, where `mask_suffix` tells them apart.
         mask_suffix: what masks have at the end of their names, as "_mask" in `cat_mask.png`.
 
@@ -46,30 +46,30 @@ def find_pairs(images: Path, masks: Path, mask_suffix: str = "") -> Pairs:
     for folder in (images, masks):
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
-    pictures = _by_name(images, SUFFIXES)
+    found = _by_name(images, SUFFIXES)
     annotations = _by_name(masks, SUFFIXES - _LOSSY, mask_suffix)
     if images.resolve() == masks.resolve():
         if not mask_suffix:
             raise ValueError(
-                f"pictures and masks are both in {images}: name the ending that tells masks from "
-                'pictures, as in mask_suffix="_mask"'
+                f"images and masks are both in {images}: name the ending that tells masks from "
+                'images, as in mask_suffix="_mask"'
             )
-        pictures = {k: f for k, f in pictures.items() if not f.stem.endswith(mask_suffix)}
+        found = {k: f for k, f in found.items() if not f.stem.endswith(mask_suffix)}
     lossy = [file for file in sorted(masks.iterdir()) if file.suffix.lower() in _LOSSY]
     if lossy and not annotations:
         raise ValueError(
             f"{lossy[0]} is a JPEG file, which changes the values it stores a little, and with "
-            "them the classes: export the masks anew, as PNG"
+            "them the classes: export the masks again, as PNG"
         )
     return Pairs(
-        [(pictures[key], annotations[key]) for key in sorted(pictures.keys() & annotations.keys())],
-        [pictures[key] for key in sorted(pictures.keys() - annotations.keys())],
-        [annotations[key] for key in sorted(annotations.keys() - pictures.keys())],
+        [(found[key], annotations[key]) for key in sorted(found.keys() & annotations.keys())],
+        [found[key] for key in sorted(found.keys() - annotations.keys())],
+        [annotations[key] for key in sorted(annotations.keys() - found.keys())],
     )
 
 
 def check_pair(
-    picture: Any,
+    image: Any,
     mask: Any,
     names: tuple[str, str],
     num_labels: int,
@@ -78,7 +78,7 @@ def check_pair(
     """Decode a pair and make sure that it can be trained on.
 
     Args:
-        picture: a path, a cell of an undecoded `datasets.Image` column, or a decoded picture.
+        image: a path, a cell of an undecoded `datasets.Image` column, or a decoded image.
         mask: likewise.
         names: of both, for messages.
         num_labels: how many classes the model has.
@@ -86,19 +86,19 @@ def check_pair(
             if not, classes begin at 0 and 255 stands for "no class".
 
     Returns:
-        The decoded picture and mask, as they are stored.
+        The decoded image and mask, as they are stored.
 
     Raises:
         ValueError: what is wrong with which file, what was expected, and what to do.
     """
-    opened = decode(picture, names[0])
+    opened = decode(image, names[0])
     size = opened.size
     if opened.getexif().get(_ORIENTATION, 1) >= 5:  # 5-8: turned by a quarter
         size = size[::-1]
     if opened.mode == "F" or (opened.mode == "I" and opened.getextrema()[1] > 65535):
         raise ValueError(
             f"{names[0]} has mode {opened.mode}, expected 8 or 16 bits a channel: which number is "
-            "white cannot be told. Scale it to 0-255 and save it anew."
+            "white cannot be told. Scale it to 0-255 and save it again."
         )
     return opened, _check_mask(decode(mask, names[1]), names[1], size, num_labels, reduces)
 
@@ -112,7 +112,7 @@ def decode(source: Any, name: str) -> Image.Image:
     if isinstance(source, Image.Image):
         return source
     if not source:
-        raise ValueError(f"{name} is missing: each picture needs an annotation")
+        raise ValueError(f"{name} is missing: each image needs an annotation")
     if isinstance(source, dict):
         source = io.BytesIO(source["bytes"]) if source["bytes"] else source["path"]
     try:
@@ -120,7 +120,7 @@ def decode(source: Any, name: str) -> Image.Image:
         image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         # Pillow names a file that it cannot identify; we name it in any case, and once.
-        reason = "no picture format" if "cannot identify" in str(error) else error
+        reason = "no image format" if "cannot identify" in str(error) else error
         raise ValueError(
             f"{name} cannot be read ({reason}). The file is damaged or incomplete: fetch it "
             "again, or remove it together with its partner."
@@ -136,11 +136,11 @@ def _check_mask(
         raise ValueError(
             f"{name} has mode {mask.mode}, expected one 8-bit channel (mode L or P) whose values "
             f"are classes, {allowed}. Convert colour-coded, one-bit or 16-bit masks first: "
-            "helpers.custom.labels_from_colours and labels_from_values do it."
+            "helpers.custom.labels_from_colors and labels_from_values do it."
         )
     if mask.size != size:
         raise ValueError(
-            f"{name} is {mask.size[0]} x {mask.size[1]} pixels, its picture {size[0]} x "
+            f"{name} is {mask.size[0]} x {mask.size[1]} pixels, its image {size[0]} x "
             f"{size[1]}: expected equal sizes. Resize annotations by nearest neighbour."
         )
     areas = np.array(mask.histogram()[:256])
@@ -172,7 +172,7 @@ def _by_name(folder: Path, suffixes: set[str], ending: str = "") -> dict[str, Pa
         key = unicodedata.normalize("NFC", stem.removesuffix(ending)).casefold()
         if (twin := found.setdefault(key, file)) != file:
             raise ValueError(
-                f"{twin} and {file.name} would share one partner: pictures and annotations are "
+                f"{twin} and {file.name} would share one partner: images and annotations are "
                 "paired by name, whatever its case and extension, so give one of them another"
             )
     return found

@@ -1,6 +1,6 @@
 """The command that scores a model: `python -m helpers.evaluation --help`.
 
-The published 37.4 mIoU of SegFormer-B0 on ADE20K's 2,000 validation pictures, measured again
+The published 37.4 mIoU of SegFormer-B0 on ADE20K's 2,000 validation images, measured again
 (with a network; `accelerate launch -m` in place of `python -m` shares the work among GPUs):
 
     python -m helpers.evaluation --profile full --model nvidia/segformer-b0-finetuned-ade-512-512
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Evaluate from the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m helpers.evaluation",
-        description="Score a model on a profile's test pictures, each at its original size. "
+        description="Score a model on a profile's test images, each at its original size. "
         "Several processes: accelerate launch -m helpers.evaluation ...",
         epilog="Exit status: 0 with a score, 1 where data, model or file is at fault, 2 for a "
         "wrong option.",
@@ -43,12 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--stride", type=int, metavar="PIXELS", help="between windows (default: 2/3 of the window)"
     )
     parser.add_argument("--flip", action="store_true", help="average with the mirror image")
-    parser.add_argument("--max-pictures", type=int, metavar="N", help="only the first N pictures")
+    parser.add_argument("--max-images", type=int, metavar="N", help="only the first N images")
     parser.add_argument("--num-workers", type=int, metavar="N", help="default: the profile's")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write protocol and scores here")
     options = parser.parse_args(arguments)
-    if options.max_pictures is not None and options.max_pictures < 1:
-        parser.error(f"--max-pictures is {options.max_pictures}: expected at least 1")
+    if options.max_images is not None and options.max_images < 1:
+        parser.error(f"--max-images is {options.max_images}: expected at least 1")
     if options.num_workers is not None and options.num_workers < 0:
         parser.error(f"--num-workers is {options.num_workers}: expected 0 or more")
     if options.json and not options.json.resolve().parent.is_dir():
@@ -75,8 +75,8 @@ def _evaluate_and_tell(options: argparse.Namespace, protocol: Protocol) -> None:
     with state.main_process_first():  # which fills the cache and looks for broken files
         model, image_processor = load_model(source)
         scenes = load_scenes(profile, check=False)["test"]
-        if options.max_pictures:
-            scenes = scenes.select(range(min(options.max_pictures, len(scenes))))
+        if options.max_images:
+            scenes = scenes.select(range(min(options.max_images, len(scenes))))
         if state.is_main_process:
             check_scenes(scenes, "test")
     if options.short_side is None:
@@ -89,14 +89,14 @@ def _evaluate_and_tell(options: argparse.Namespace, protocol: Protocol) -> None:
     if not state.is_main_process:
         return
     scores = matrix.compute()
-    print(f"{source} on {len(scenes)} pictures of {profile.dataset}\n{protocol}, {seconds:.0f} s")
+    print(f"{source} on {len(scenes)} images of {profile.dataset}\n{protocol}, {seconds:.0f} s")
     for name in ("mean_iou", "mean_accuracy", "overall_accuracy"):
         print(f"{name:<17} {scores[name]:.4f}")
     if options.json:
         result = {
             "model": str(source),
             "data": profile.dataset,
-            "pictures": len(scenes),
+            "images": len(scenes),
             "labelled_pixels": int(matrix.counts.sum()),
             "protocol": asdict(protocol),
             "processes": state.num_processes,

@@ -1,4 +1,4 @@
-"""Score a model as papers do: each picture at its own size, by a protocol that is written down."""
+"""Score a model as papers do: each image at its own size, by a protocol that is written down."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from helpers.cli import progress
 from helpers.data import to_rgb
 from helpers.metrics import ConfusionMatrix
 from helpers.transforms import resized_size
-from helpers.upsampling import enlarging_matrix
+from helpers.upsampling import upsampling_matrix
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -34,20 +34,20 @@ SMALLEST_SIDE = 32
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a picture is shown to the model; all sizes in pixels, as mmsegmentation has them.
+    """How an image is shown to the model; all sizes in pixels, as mmsegmentation has them.
 
     Raises:
         ValueError: a size that is too small, a stride without a window, or one that leaves gaps.
     """
 
     short_side: int = 512
-    """Pictures are resized, in shape, until their short side has this length."""
+    """Images are resized, in shape, until their short side has this length."""
     window: int | None = None
-    """Side of a square window that slides over the resized picture; None: the whole at once."""
+    """Side of a square window that slides over the resized image; None: the whole at once."""
     stride: int | None = None
     """From one window to the next; None: two thirds of the window."""
     flip: bool = False
-    """Average the class probabilities of the picture and of its mirror image."""
+    """Average the class probabilities of the image and of its mirror image."""
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -68,7 +68,7 @@ class Protocol:
             )
 
     def __str__(self) -> str:
-        way = f"windows of {self.window}, stride {self.stride}" if self.window else "whole pictures"
+        way = f"windows of {self.window}, stride {self.stride}" if self.window else "whole images"
         return f"short side {self.short_side}, {way}{', with flip' if self.flip else ''}"
 
 
@@ -79,10 +79,10 @@ def evaluate(
     protocol: Protocol,
     num_workers: int = 0,
 ) -> ConfusionMatrix:
-    """Count predictions against annotations at each picture's original size.
+    """Count predictions against annotations at each image's original size.
 
-    Memory does not grow with the number of pictures. Under `accelerate launch` each process
-    takes its share of them, and all return the sum, in which every picture counts once.
+    Memory does not grow with the number of images. Under `accelerate launch` each process
+    takes its share of them, and all return the sum, in which every image counts once.
 
     Args:
         scenes: columns `image` and `annotation`, without a transform. Annotation values are
@@ -90,10 +90,10 @@ def evaluate(
         model: semantic segmentation model, on any device.
         image_processor: the model's; its interpolation and normalisation are used.
         protocol: see `Protocol`.
-        num_workers: processes that read and resize pictures ahead.
+        num_workers: processes that read and resize images ahead.
 
     Returns:
-        The confusion matrix over all pictures; its `compute()` gives mean IoU.
+        The confusion matrix over all images; its `compute()` gives mean IoU.
     """
     state = processes()
     share = scenes.select(range(state.process_index, len(scenes), state.num_processes))
@@ -116,10 +116,10 @@ def segment_by_protocol(
     image_processor: BaseImageProcessor,
     protocol: Protocol,
 ) -> torch.Tensor:
-    """Predict the class of every pixel of one picture, as `evaluate` does.
+    """Predict the class of every pixel of one image, as `evaluate` does.
 
     Returns:
-        (height, width) int64 label ids at the size of the (upright) picture.
+        (height, width) int64 label ids at the size of the (upright) image.
     """
     image = to_rgb(image)
     pixel_values = _resized(image, image_processor, protocol)
@@ -176,9 +176,9 @@ def _predict(
     if protocol.flip:
         views.append(_logits(pixel_values.flip(-1), model, protocol).flip(-1))
     model.train(training)
-    # The logits are enlarged to the resized picture and from there to the original, as
+    # The logits are upsampled to the resized image and from there to the original, as
     # mmsegmentation does; with a flip, probabilities are averaged (its `SegTTAModel`).
-    strips = zip(*(_enlarged(view, pixel_values.shape[-2:], size) for view in views), strict=True)
+    strips = zip(*(_upsampled(view, pixel_values.shape[-2:], size) for view in views), strict=True)
     return torch.cat(
         [
             (sum(view.softmax(dim=0) for view in strip) if protocol.flip else strip[0]).argmax(0)
@@ -188,7 +188,7 @@ def _predict(
 
 
 def _logits(pixel_values: torch.Tensor, model: PreTrainedModel, protocol: Protocol) -> torch.Tensor:
-    """(num_labels, h, w): the model's coarse logits, or windows averaged at the picture's size."""
+    """(num_labels, h, w): the model's coarse logits, or windows averaged at the image's size."""
     if protocol.window is None:
         return model(pixel_values=pixel_values).logits[0].float()
     height, width = pixel_values.shape[-2:]
@@ -207,7 +207,7 @@ def _logits(pixel_values: torch.Tensor, model: PreTrainedModel, protocol: Protoc
     return total / seen
 
 
-def _enlarged(
+def _upsampled(
     logits: torch.Tensor, via: tuple[int, int], size: tuple[int, int], most_values: int = 2**23
 ) -> Iterator[torch.Tensor]:
     """`interpolate` to `via`, then to `size`, bilinear, some rows of the result at a time.
@@ -215,7 +215,7 @@ def _enlarged(
     150 classes at 2,000 x 3,000 pixels would be 3.6 GB. Bilinear resizing treats rows and
     columns apart, so the rows of the result can be made from the few that they come from.
     """
-    rows = enlarging_matrix(via[0], size[0]) @ enlarging_matrix(logits.shape[-2], via[0])
+    rows = upsampling_matrix(via[0], size[0]) @ upsampling_matrix(logits.shape[-2], via[0])
     for strip in rows.to(logits.device).split(max(1, most_values // (len(logits) * size[1]))):
         used = strip.any(dim=0).nonzero()
         band = slice(int(used.min()), int(used.max()) + 1)

@@ -8,7 +8,7 @@ There is one module for each notebook; `core` holds what they share.
 """
 
 from helpers.exercises.custom_dataset import (
-    check_discover_colours,
+    check_discover_colors,
     check_stratified_split,
     check_to_labels,
 )
@@ -26,7 +26,7 @@ from helpers.exercises.mean_iou import check_iou, check_mean_iou, check_two_pixe
 from helpers.exercises.preprocessing import (
     check_pad_to_square,
     check_random_flip,
-    check_to_picture,
+    check_to_image,
 )
 from helpers.exercises.scaling import (
     check_count_windows,
@@ -52,7 +52,7 @@ __all__ = [
     "check_batch_loss",
     "check_count_things",
     "check_count_windows",
-    "check_discover_colours",
+    "check_discover_colors",
     "check_doubtful_pixels",
     "check_effective_batch_size",
     "check_iou",
@@ -68,7 +68,7 @@ __all__ = [
     "check_splitting_threshold",
     "check_stratified_split",
     "check_target_size",
+    "check_to_image",
     "check_to_labels",
-    "check_to_picture",
     "check_two_pixels",
 ]

@@ -49,7 +49,7 @@ def call(function: Any, *arguments: Any, given: str, hint: str = "") -> Any:
 
     Args:
         function: the learner's.
-        arguments: arrays, tensors, pictures or plain values.
+        arguments: arrays, tensors, images or plain values.
         given: the arguments in words, for the message.
         hint: what to say to an error, if these arguments are an edge case.
 
@@ -156,7 +156,7 @@ def compare(answer: Any, expected: Any, tolerance: float = 0.0, dtypes: bool = T
     """Say how an answer differs from what is expected.
 
     Args:
-        answer: anything; arrays, tensors on any device, PIL pictures and numbers are understood.
+        answer: anything; arrays, tensors on any device, PIL images and numbers are understood.
         expected: number or array; two NaN count as equal.
         tolerance: largest absolute difference that passes.
         dtypes: whether an array of integers must have the very dtype that is expected.

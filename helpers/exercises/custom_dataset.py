@@ -20,7 +20,7 @@ from helpers.exercises.core import (
     seeded,
 )
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 _SMALL = [[0, 10, 20], [30, 30, 0]]
 _RARE = 1
@@ -33,20 +33,20 @@ _RARE = 1
 def check_to_labels(to_labels: Any) -> None:
     """Turn masks with the values 10, 20, 30 and 0 into labels, and refuse any other value."""
     grey = Image.fromarray(np.array(_SMALL, dtype=np.uint8))
-    in_colour = grey.copy()
+    in_color = grey.copy()
     # Red, green, blue and grey, so that the brightness of an index is never the index.
-    in_colour.putpalette([level for k in range(256) for level in _colour_of(k)])
+    in_color.putpalette([level for k in range(256) for level in _color_of(k)])
     unlike = Image.fromarray(np.array([[30, 20], [10, 10]], dtype=np.uint8))
     for given, mask in {
         "a mask with the values 0, 10, 20 and 30": grey,
         "a mask without 0": unlike,
-        "the same mask as a palette PNG (mode P)": in_colour,
+        "the same mask as a palette PNG (mode P)": in_color,
     }.items():
         hint = "the indices are the values, as np.asarray reads them" if mask.mode == "P" else ""
         answer = call(to_labels, mask, given=given, hint=hint)
         if isinstance(answer, Image.Image):
             raise NotYet(
-                f"for {given} the result is a PIL picture, expected a NumPy array: np.asarray "
+                f"for {given} the result is a PIL image, expected a NumPy array: np.asarray "
                 "turns one into the other"
             )
         values = np.asarray(mask).astype(np.int64)
@@ -67,7 +67,7 @@ def check_to_labels(to_labels: Any) -> None:
         expect_refusal(to_labels, mask, given=f"a mask that holds {value}", hint=hint)
 
 
-def _colour_of(index: int) -> tuple[int, int, int]:
+def _color_of(index: int) -> tuple[int, int, int]:
     return {0: (0, 0, 0), 10: (200, 0, 0), 20: (0, 200, 0), 30: (0, 0, 200)}.get(index, (9, 9, 9))
 
 
@@ -101,13 +101,13 @@ def _label_mistakes(mask: Image.Image) -> dict[str, Any]:
     "seed brings back the same split tomorrow."
 )
 def check_stratified_split(stratified_split: Any) -> None:
-    """Share out the pictures with a rare class, and those without it, in proportion."""
-    # One pixel shows the class, and it is neither a picture's largest label nor its corner. No
+    """Share out the images with a rare class, and those without it, in proportion."""
+    # One pixel shows the class, and it is neither an image's largest label nor its corner. No
     # share ends in .5, which Python rounds to even numbers.
     cases = {
-        "20 pictures, every fifth with the rare class": ([k % 5 == 0 for k in range(20)], 0.25),
-        "30 pictures, the last nine with the rare class": ([k >= 21 for k in range(30)], 0.3),
-        "12 pictures without the rare class": ([False] * 12, 0.25),
+        "20 images, every fifth with the rare class": ([k % 5 == 0 for k in range(20)], 0.25),
+        "30 images, the last nine with the rare class": ([k >= 21 for k in range(30)], 0.3),
+        "12 images without the rare class": ([False] * 12, 0.25),
     }
     splits = []
     for given, (rare, fraction) in cases.items():
@@ -130,7 +130,7 @@ def check_stratified_split(stratified_split: Any) -> None:
         parts = [split for name, split in splits if name == given]
         if all(part == parts[0] for part in parts):
             raise NotYet(
-                f"for {given}, the seeds 0 to 3 all give one split: which pictures of a group go "
+                f"for {given}, the seeds 0 to 3 all give one split: which images of a group go "
                 "to validation should be drawn, not the first or the last ones"
             )
 
@@ -167,13 +167,13 @@ def _two_parts(answer: Any, count: int, given: str) -> tuple[list[int], list[int
     training, validation = parts
     if both := sorted(set(training) & set(validation)):
         raise NotYet(
-            f"for {given} picture {both[0]} is in both parts: the model would be tested on what "
+            f"for {given} image {both[0]} is in both parts: the model would be tested on what "
             "it has learnt by heart"
         )
     if missing := sorted(set(range(count)) - {*training, *validation}):
-        raise NotYet(f"for {given} picture {missing[0]} is in neither part")
+        raise NotYet(f"for {given} image {missing[0]} is in neither part")
     if len(training) + len(validation) > count:
-        raise NotYet(f"for {given} a picture is in one part twice")
+        raise NotYet(f"for {given} an image is in one part twice")
     return training, validation
 
 
@@ -193,7 +193,7 @@ def _expect_shares(
         elif sum(taken.values()) == sum(wanted.values()):
             hint = f"the size is right, but chance decides who goes: {hint}"
         raise NotYet(
-            f"for {given}, of the {count} pictures {name} the rare class {taken[name]} go to "
+            f"for {given}, of the {count} images {name} the rare class {taken[name]} go to "
             f"validation, expected {wanted[name]}. {hint[:1].upper()}{hint[1:]}"
         )
     if training != sorted(training) or validation != sorted(validation):
@@ -202,9 +202,9 @@ def _expect_shares(
 
 @answers(
     "the pixels have told you the colours, largest area first; what they mean, only people can "
-    "tell. Lay one mask over its picture for each colour, and name it."
+    "tell. Lay one mask over its image for each colour, and name it."
 )
-def check_discover_colours(discover_colours: Any) -> None:
+def check_discover_colors(discover_colors: Any) -> None:
     """Find the colours of coded masks, the one with the largest area first."""
     red, blue, grey, pink = (200, 0, 0), (0, 0, 180), (90, 90, 90), (250, 120, 160)
     cases = {
@@ -217,29 +217,29 @@ def check_discover_colours(discover_colours: Any) -> None:
         "two colours of equal area": [{red: 3, blue: 3, grey: 6}],
     }
     for given, areas in cases.items():
-        found = _colours(call(discover_colours, [_coded(one) for one in areas], given=given), given)
+        found = _colors(call(discover_colors, [_coded(one) for one in areas], given=given), given)
         total = _add_up(areas)
-        expected = _numbered({colour: (-area, colour) for colour, area in total.items()})
+        expected = _numbered({color: (-area, color) for color, area in total.items()})
         if found != expected:
-            hint = _colour_hint(found, expected, areas, total)
+            hint = _color_hint(found, expected, areas, total)
             raise NotYet(f"for {given}, {_first_slip(found, expected)}. {hint}")
 
 
-def _coded(areas: Mapping[Colour, int]) -> Image.Image:
-    pixels = [colour for colour, count in areas.items() for _ in range(count)]
+def _coded(areas: Mapping[Color, int]) -> Image.Image:
+    pixels = [color for color, count in areas.items() for _ in range(count)]
     return Image.fromarray(np.array(pixels, dtype=np.uint8).reshape(2, -1, 3))
 
 
-def _add_up(areas: list[dict[Colour, int]]) -> dict[Colour, int]:
-    colours = dict.fromkeys(colour for one in areas for colour in one)  # in order of appearance
-    return {colour: sum(one.get(colour, 0) for one in areas) for colour in colours}
+def _add_up(areas: list[dict[Color, int]]) -> dict[Color, int]:
+    colors = dict.fromkeys(color for one in areas for color in one)  # in order of appearance
+    return {color: sum(one.get(color, 0) for one in areas) for color in colors}
 
 
-def _numbered(keys: Mapping[Colour, Any]) -> dict[Colour, int]:
-    return {colour: label for label, colour in enumerate(sorted(keys, key=keys.__getitem__))}
+def _numbered(keys: Mapping[Color, Any]) -> dict[Color, int]:
+    return {color: label for label, color in enumerate(sorted(keys, key=keys.__getitem__))}
 
 
-def _colours(answer: Any, given: str) -> dict[tuple[int, int, int], Any]:
+def _colors(answer: Any, given: str) -> dict[tuple[int, int, int], Any]:
     """The learner's dictionary with plain numbers in its keys."""
     wanted = "expected a dictionary such as {(200, 0, 0): 0}"
     if not isinstance(answer, Mapping):
@@ -260,15 +260,15 @@ def _colours(answer: Any, given: str) -> dict[tuple[int, int, int], Any]:
 
 
 def _first_slip(found: dict, expected: dict) -> str:
-    if missing := [colour for colour in expected if colour not in found]:
+    if missing := [color for color in expected if color not in found]:
         return f"colour {missing[0]} is missing"
-    if extra := sorted(colour for colour in found if colour not in expected):
+    if extra := sorted(color for color in found if color not in expected):
         return f"there is a colour {extra[0]}, which no mask holds"
-    colour = next(colour for colour in expected if found[colour] != expected[colour])
-    return f"the label of {colour} is {describe(found[colour])}, expected {expected[colour]}"
+    color = next(color for color in expected if found[color] != expected[color])
+    return f"the label of {color} is {describe(found[color])}, expected {expected[color]}"
 
 
-def _colour_hint(found: dict, expected: dict, areas: list[dict], total: dict) -> str:
+def _color_hint(found: dict, expected: dict, areas: list[dict], total: dict) -> str:
     """The hint to the likely misunderstanding that gives this answer."""
     keys = {
         "The smallest area comes first here": {c: (total[c], c) for c in total},
@@ -285,9 +285,9 @@ def _colour_hint(found: dict, expected: dict, areas: list[dict], total: dict) ->
     }
     mistakes = {
         "These are areas; the largest one gets label 0, the next one 1": total,
-        "Labels count from 0": {colour: label + 1 for colour, label in expected.items()},
+        "Labels count from 0": {color: label + 1 for color, label in expected.items()},
         "The channels are in the order blue, green, red": {
-            colour[::-1]: label for colour, label in expected.items()
+            color[::-1]: label for color, label in expected.items()
         },
     }
     mistakes |= {hint: _numbered(key) for hint, key in keys.items()}
@@ -295,7 +295,7 @@ def _colour_hint(found: dict, expected: dict, areas: list[dict], total: dict) ->
         if found == wrong:
             return hint
     if found.keys() == total.keys() and sorted(found.values()) == sorted(expected.values()):
-        ordered = [total[colour] for colour in sorted(found, key=found.__getitem__)]
+        ordered = [total[color] for color in sorted(found, key=found.__getitem__)]
         if ordered == sorted(ordered, reverse=True):
             return "Equal areas come in order of colour, the smaller numbers first"
     return "Add up each colour's pixels over all masks, sort by area, and number them"

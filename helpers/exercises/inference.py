@@ -11,19 +11,19 @@ from helpers.exercises.core import NotYet, answers, as_array, call, describe, ex
 
 
 @answers(
-    "height first, as arrays have it; `picture.size[::-1]` turns PIL's order round. With the two "
+    "height first, as arrays have it; `image.size[::-1]` turns PIL's order round. With the two "
     "exchanged no line fails, and a landscape comes out as a portrait."
 )
 def check_target_size(size: Any) -> None:
-    """Name the target size for a picture whose PIL size is (640, 480)."""
+    """Name the target size for an image whose PIL size is (640, 480)."""
     found = as_array(size)
     if found is None or found.shape != (2,):
         raise NotYet(f"the answer is {describe(size)}, expected two numbers, as in (512, 512)")
     hints = {
         (640, 480): "PIL says width first; arrays and `target_sizes` say height first",
-        (512, 512): "that is what the model sees, not the picture's own size",
+        (512, 512): "that is what the model sees, not the image's own size",
         (128, 128): "that is the grid of the logits for an input of 512 x 512",
-        (120, 160): "the map should have the picture's own size, not a quarter of it",
+        (120, 160): "the map should have the image's own size, not a quarter of it",
     }
     pair = tuple(found.tolist())
     if pair != (480, 640):
@@ -36,7 +36,7 @@ def check_target_size(size: Any) -> None:
     "augmentation, as this is called, costs twice the time and often gives a point of mean IoU."
 )
 def check_mirror_average(mirror_average: Any) -> None:
-    """Write the average of a picture's logits and those of its mirror image, flipped back."""
+    """Write the average of an image's logits and those of its mirror image, flipped back."""
     import torch
 
     dice = np.random.default_rng(0)
@@ -59,7 +59,7 @@ def check_mirror_average(mirror_average: Any) -> None:
                 "the classes were flipped: axis 1 holds the classes": (
                     (straight + mirrored.flip(1)) / 2
                 ).numpy(),
-                "the wrong one was flipped: the result should lie as the picture does": (
+                "the wrong one was flipped: the result should lie as the image does": (
                     (straight.flip(-1) + mirrored) / 2
                 ).numpy(),
                 "that is the sum; the argmax is the same, but probabilities are not": both.numpy(),
@@ -84,7 +84,7 @@ def check_doubtful_pixels(doubtful_pixels: Any) -> None:
             _flat_batch(call(doubtful_pixels, logits, size, threshold, given=given)),
             _labels(logits, size, threshold).astype(np.int64),
             given,
-            hint="enlarge the logits, softmax over the classes (dim=1), argmax, and 255 where the "
+            hint="upsample the logits, softmax over the classes (dim=1), argmax, and 255 where the "
             "largest probability is below the threshold",
             mistakes=_doubtful_mistakes(logits, size, threshold),
         )
@@ -100,12 +100,12 @@ def _labels(logits: Any, size: tuple[int, int], threshold: float, order: str = "
     elif order == "softmax first":
         best, labels = interpolate(logits.softmax(dim=1), size=size, mode="bilinear").max(dim=1)
     else:
-        enlarged = interpolate(logits, size=size, mode="bilinear", align_corners=False)
-        labels = enlarged.argmax(dim=1)
+        upsampled = interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        labels = upsampled.argmax(dim=1)
         best = {
-            "right": enlarged.softmax(dim=1).amax(dim=1),
-            "logits": enlarged.amax(dim=1),
-            "columns": enlarged.softmax(dim=-1).amax(dim=1),
+            "right": upsampled.softmax(dim=1).amax(dim=1),
+            "logits": upsampled.amax(dim=1),
+            "columns": upsampled.softmax(dim=-1).amax(dim=1),
         }[order]
     return np.where(best < threshold, IGNORE_INDEX, labels)[0]
 
@@ -119,10 +119,10 @@ def _doubtful_mistakes(logits: Any, size: tuple[int, int], threshold: float) -> 
             _labels(logits, size, threshold, "logits")
         ),
         "softmax belongs over the classes, dim=1": _labels(logits, size, threshold, "columns"),
-        "classes were chosen on the coarse grid: enlarge first": (
+        "classes were chosen on the coarse grid: upsample first": (
             _labels(logits, size, threshold, "argmax first")
         ),
-        "probabilities were enlarged instead of logits": (
+        "probabilities were upsampled instead of logits": (
             _labels(logits, size, threshold, "softmax first")
         ),
         "the sure pixels were left out and the doubtful ones kept": (

@@ -108,11 +108,11 @@ def check_add_margin(add_margin: Any) -> None:
             hint="a pixel becomes 255 if the window of (2 * pixels + 1)² around it holds more than "
             "one value",
             mistakes={
-                "the margin runs round the edges of the picture: rolling an array brings the far "
-                "side in, and a picture's edge is no border between classes": _margin(
+                "the margin runs round the edges of the image: rolling an array brings the far "
+                "side in, and an image's edge is no border between classes": _margin(
                     label_map, pixels, mode="wrap"
                 ),
-                "the edge of the picture was taken for a border": _margin(
+                "the edge of the image was taken for a border": _margin(
                     label_map, pixels, mode="constant"
                 ),
                 "corners are missing: the window is a square, and you look along rows and columns "

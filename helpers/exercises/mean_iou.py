@@ -77,7 +77,7 @@ def check_two_pixels(prediction: Any) -> None:
     right = int((found == _REFERENCE).sum())
     if right != 13:
         raise NotYet(
-            f"{right} pixels are right, and 13 should stay right: mend one pixel, spoil another"
+            f"{right} pixels are right, and 13 should stay right: fix one pixel, spoil another"
         )
     before, after = _mean_iou(_PREDICTION, _REFERENCE, 3), _mean_iou(found, _REFERENCE, 3)
     if after <= before + 1e-9:

@@ -14,11 +14,11 @@ _OTHER = ((0.5, 0.5, 0.5), (0.25, 0.5, 0.125))
 
 
 @answers(
-    "with this you can look at what the model sees, and a picture that looks wrong in a figure is "
+    "with this you can look at what the model sees, and an image that looks wrong in a figure is "
     "no longer taken for broken data."
 )
-def check_to_picture(to_picture: Any) -> None:
-    """Write the way back from normalised tensors to a picture."""
+def check_to_image(to_image: Any) -> None:
+    """Write the way back from normalised tensors to an image."""
     import torch
 
     # Values that an interpolation has carried past black and white come back as those.
@@ -30,13 +30,13 @@ def check_to_picture(to_picture: Any) -> None:
             torch.tensor(values, dtype=torch.float32).reshape(3, 1, 1) for values in statistics
         )
         scaled = torch.tensor(pixels / 255, dtype=torch.float32).permute(2, 0, 1)
-        normalised = (scaled - mean) / deviation
+        normalized = (scaled - mean) / deviation
         given = f"a tensor of shape (3, 4, 5) normalised with {name} mean and deviation"
-        exact = ((normalised * deviation + mean) * 255).permute(1, 2, 0)
-        swapped = ((normalised + mean) * deviation * 255).permute(1, 2, 0)
-        with_imagenet = pixels if statistics is _IMAGENET else _restored(normalised, _IMAGENET)
+        exact = ((normalized * deviation + mean) * 255).permute(1, 2, 0)
+        swapped = ((normalized + mean) * deviation * 255).permute(1, 2, 0)
+        with_imagenet = pixels if statistics is _IMAGENET else _restored(normalized, _IMAGENET)
         expect(
-            _channels_checked(call(to_picture, normalised, mean, deviation, given=given), given),
+            _channels_checked(call(to_image, normalized, mean, deviation, given=given), given),
             expected,
             given,
             hint="multiply by the deviation, add the mean, times 255, round, limit to 0-255, and "
@@ -69,23 +69,23 @@ def check_to_picture(to_picture: Any) -> None:
         )
 
 
-def _restored(normalised: Any, statistics: tuple) -> np.ndarray:
+def _restored(normalized: Any, statistics: tuple) -> np.ndarray:
     mean, deviation = (np.reshape(values, (3, 1, 1)) for values in statistics)
-    return ((normalised.numpy() * deviation + mean) * 255).transpose(1, 2, 0)
+    return ((normalized.numpy() * deviation + mean) * 255).transpose(1, 2, 0)
 
 
 def _channels_checked(answer: Any, given: str) -> Any:
     found = as_array(answer)
     if found is not None and found.shape == (3, 4, 5):
         raise NotYet(
-            f"for {given}, the shape is (3, 4, 5), expected (4, 5, 3): a picture has its channels "
+            f"for {given}, the shape is (3, 4, 5), expected (4, 5, 3): an image has its channels "
             "last, `.permute(1, 2, 0)`"
         )
     return answer
 
 
 def _pair(width: int = 6, height: int = 4) -> tuple[Image.Image, Image.Image]:
-    """A picture and an annotation in which no two pixels are alike."""
+    """An image and an annotation in which no two pixels are alike."""
     values = np.arange(1, width * height + 1, dtype=np.uint8).reshape(height, width)
     return Image.fromarray(np.dstack([values * 5, values, 255 - values])), Image.fromarray(values)
 
@@ -93,7 +93,7 @@ def _pair(width: int = 6, height: int = 4) -> tuple[Image.Image, Image.Image]:
 def _two(answer: Any, given: str) -> tuple[np.ndarray, np.ndarray]:
     """The learner's pair as arrays; a mask may have one channel in front, as torchvision's do."""
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-        raise NotYet(f"for {given} the result is {describe(answer)}, expected picture, annotation")
+        raise NotYet(f"for {given} the result is {describe(answer)}, expected image, annotation")
     image, annotation = (as_array(one) for one in answer)
     if image is None or annotation is None:
         wrong = answer[0] if image is None else answer[1]
@@ -110,7 +110,7 @@ def _two(answer: Any, given: str) -> tuple[np.ndarray, np.ndarray]:
     "of the time: a bug that comes and goes."
 )
 def check_random_flip(random_flip: Any) -> None:
-    """Write an augmentation that mirrors picture and annotation together, half of the time."""
+    """Write an augmentation that mirrors image and annotation together, half of the time."""
     image, annotation = _pair()
     pixels, labels = np.asarray(image), np.asarray(annotation)
     flips, seeds = 0, 100
@@ -118,11 +118,11 @@ def check_random_flip(random_flip: Any) -> None:
         given = f"call {seed + 1} of {seeds}"
         with seeded(seed):
             answer = call(random_flip, image, annotation, given=given)
-        picture, mask = _two(answer, given)
-        moves = [_movement(picture, pixels), _movement(mask, labels)]
+        moved, mask = _two(answer, given)
+        moves = [_movement(moved, pixels), _movement(mask, labels)]
         if "neither" in moves:
-            part, found = ("picture", picture) if moves[0] == "neither" else ("annotation", mask)
-            was = pixels if part == "picture" else labels
+            part, found = ("image", moved) if moves[0] == "neither" else ("annotation", mask)
+            was = pixels if part == "image" else labels
             shapes = "" if found.shape == was.shape else f" ({describe(found)}, not {was.shape})"
             raise NotYet(
                 f"in {given} the {part} is neither as it was nor mirrored from left to "
@@ -130,14 +130,14 @@ def check_random_flip(random_flip: Any) -> None:
             )
         if moves[0] != moves[1]:
             raise NotYet(
-                f"in {given} the picture is {moves[0]} and the annotation {moves[1]}: throw the "
-                "dice once, and move both by it (v2 does not move a plain tensor beside a picture)"
+                f"in {given} the image is {moves[0]} and the annotation {moves[1]}: throw the "
+                "dice once, and move both by it (v2 does not move a plain tensor beside an image)"
             )
         flips += moves[0] == "mirrored"
     if not seeds // 4 <= flips <= 3 * seeds // 4:
         hint = "about half of the calls should flip"
         if flips in (0, seeds):
-            hint += "; where are the dice, and are they thrown anew in each call?"
+            hint += "; where are the dice, and are they thrown again in each call?"
         raise NotYet(f"{flips} of {seeds} calls flip the pair: {hint}")
 
 
@@ -158,19 +158,19 @@ def check_pad_to_square(pad_to_square: Any) -> None:
     """Write a padding to a square that loss and metric ignore."""
     for width, height in ((6, 4), (3, 5), (4, 4)):
         image, annotation = _pair(width, height)
-        given = f"a picture of {width} x {height} pixels"
-        picture, mask = _two(call(pad_to_square, image, annotation, given=given), given)
+        given = f"an image of {width} x {height} pixels"
+        padded, mask = _two(call(pad_to_square, image, annotation, given=given), given)
         side, pixels, labels = max(width, height), np.asarray(image), np.asarray(annotation)
         right = ((0, side - height), (0, side - width))
-        centred = tuple(((total // 2), total - total // 2) for _, total in right)
-        for name, found, was in (("picture", picture, pixels), ("annotation", mask, labels)):
+        centerd = tuple(((total // 2), total - total // 2) for _, total in right)
+        for name, found, was in (("image", padded, pixels), ("annotation", mask, labels)):
             if width != height and found.shape[:2] == (height, width):
                 raise NotYet(f"for {given} the {name} keeps its size")
             extra = ((0, 0),) * (was.ndim - 2)
             stretched = np.asarray(Image.fromarray(was).resize((side, side), Image.NEAREST))
             mistakes = {
                 "the new pixels lie around it: keep the upper left corner in place, so that a "
-                "prediction is cut back easily": np.pad(was, (*centred, *extra)),
+                "prediction is cut back easily": np.pad(was, (*centerd, *extra)),
                 "it was stretched, and the circle is an ellipse again; add pixels": stretched,
             }
             if name == "annotation":

@@ -13,37 +13,37 @@ from helpers.exercises.core import answers, call, expect, expect_refusal
     "tells others more than the number of GPUs."
 )
 def check_effective_batch_size(effective_batch_size: Any) -> None:
-    """Write how many pictures one step of the optimiser learns from."""
+    """Write how many images one step of the optimiser learns from."""
     for numbers in ((4, 2, 3), (4, 2, 2), (16, 1, 1), (3, 1, 5)):
-        pictures, processes, parts = numbers
-        given = f"{pictures} pictures at a time, {processes} processes and {parts} parts"
+        images, processes, parts = numbers
+        given = f"{images} images at a time, {processes} processes and {parts} parts"
         expect(
             call(effective_batch_size, *numbers, given=given),
-            pictures * processes * parts,
+            images * processes * parts,
             given,
-            hint="each process works through so many pictures, so many times, before one step",
+            hint="each process works through so many images, so many times, before one step",
             mistakes={
-                "that is what one process has in memory at a time": pictures,
+                "that is what one process has in memory at a time": images,
                 "the gradients of all processes are averaged before the step: they count": (
-                    pictures * parts
+                    images * parts
                 ),
                 "the parts are added up before the optimiser steps: they count": (
-                    pictures * processes
+                    images * processes
                 ),
                 "the numbers are added; each process works through each part, so multiply": (
-                    pictures + processes + parts
+                    images + processes + parts
                 ),
                 "accumulation makes the batch larger: per_device is what fits into memory at "
-                "once, the size of one part": pictures * processes / parts,
+                "once, the size of one part": images * processes / parts,
                 "that shares a batch out; per_device is each process's own share already": (
-                    pictures / processes / parts
+                    images / processes / parts
                 ),
-                "the processes share nothing: each has per_device pictures of its own": (
-                    pictures / processes * parts
+                "the processes share nothing: each has per_device images of its own": (
+                    images / processes * parts
                 ),
             },
         )
-    given = "3 pictures at a time and nothing else"
+    given = "3 images at a time and nothing else"
     hint = "the defaults are one process and one part"
     expect(call(effective_batch_size, 3, given=given, hint=hint), 3, given, hint)
     for numbers in ((0, 2, 2), (4, 0, 1), (4, 2, -1), (-4, -2, 1)):
@@ -120,11 +120,11 @@ def _rate_mistakes(step: int, peak: float, rise: int, end: int, power: float) ->
 
 
 @answers(
-    "now you know why the sliding protocol takes so long, and that it is the shape of a picture "
+    "now you know why the sliding protocol takes so long, and that it is the shape of an image "
     "and not its size in pixels that decides how often the model is asked."
 )
 def check_count_windows(count_windows: Any) -> None:
-    """Count the windows of one picture in the sliding protocol."""
+    """Count the windows of one image in the sliding protocol."""
     usual = "the usual short side, window and stride", (512, 512, 341)
     cases = [
         ("a short side of 256, windows of 100 and a stride of 40", (256, 100, 40), [(480, 640)]),
@@ -174,7 +174,7 @@ def _window_mistakes(
         "the long side stays within 4 * short_side: take the smaller of the two factors": _grid(
             unlimited, window, stride
         ),
-        "the picture is resized first": _grid((height, width), window, stride),
+        "the image is resized first": _grid((height, width), window, stride),
         "a half is rounded up, int(x + 0.5); Python's round goes to the even number": _grid(
             down, window, stride
         ),
@@ -190,7 +190,7 @@ def _window_mistakes(
         "windows begin every stride pixels, and overlap": (
             math.prod(math.ceil(side / window) for side in sides)
         ),
-        "a picture smaller than the window still has one": math.prod(
+        "an image smaller than the window still has one": math.prod(
             1 + math.ceil((side - window) / stride) for side in sides
         ),
     }

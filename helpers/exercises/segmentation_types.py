@@ -63,7 +63,7 @@ def car_probability() -> np.ndarray:
 
 
 @answers(
-    "from 0.71 on the near cars part, and below 0.83 the far one stays. That fits this picture "
+    "from 0.71 on the near cars part, and below 0.83 the far one stays. That fits this image "
     "only: no threshold is right for all, so instance models predict a mask for each car instead."
 )
 def check_splitting_threshold(threshold: Any) -> None:
@@ -79,7 +79,7 @@ def check_splitting_threshold(threshold: Any) -> None:
     _, areas = ndimage.label(probability > threshold)
     found = f"with {threshold:.6g} there {'is 1 area' if areas == 1 else f'are {areas} areas'}"
     if threshold < probability.min():
-        raise NotYet(f"{found}, the whole picture: everything is more likely than that")
+        raise NotYet(f"{found}, the whole image: everything is more likely than that")
     if threshold < _BRIDGE:
         raise NotYet(
             f"{found}: the two near cars are still one, as the pixels between them reach "
@@ -117,7 +117,7 @@ def check_count_things(count_things: Any) -> None:
             _street(car, ("person", 1), ("person", 2), road),
             {"car": 1, "person": 2},
         ),
-        "a picture without things": (_street(road, ("sky", 0)), {}),
+        "an image without things": (_street(road, ("sky", 0)), {}),
     }
     for given, (panoptic, expected) in cases.items():
         _expect_counts(call(count_things, panoptic, given=given), panoptic, expected, given)

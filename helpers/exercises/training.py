@@ -8,7 +8,7 @@ import numpy as np
 
 from helpers.exercises.core import NotYet, answers, as_array, call, compare, describe, expect
 
-_LOGITS = (8, 19, 96, 128)  # of 8 pictures of 384 rows and 512 columns, 19 classes
+_LOGITS = (8, 19, 96, 128)  # of 8 images of 384 rows and 512 columns, 19 classes
 
 
 @answers(
@@ -32,7 +32,7 @@ def check_logits_shape(shape: Any) -> None:
     if len(found) != 4:
         raise NotYet(f"{text} has {len(found)} numbers, expected (batch, class, row, column)")
     if found[0] != batch:
-        raise NotYet(f"in {text} the first number is not the number of pictures")
+        raise NotYet(f"in {text} the first number is not the number of images")
     if found[1] != labels:
         likely = {
             3: "three is the number of colour channels that go in",
@@ -47,7 +47,7 @@ def check_logits_shape(shape: Any) -> None:
             f"in {text} rows and columns are exchanged: PIL says width first, arrays do not"
         )
     if found != _LOGITS:
-        raise NotYet(f"in {text} the grid is wrong: each side is a quarter of the picture's")
+        raise NotYet(f"in {text} the grid is wrong: each side is a quarter of the image's")
 
 
 @answers(

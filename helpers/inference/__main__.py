@@ -1,4 +1,4 @@
-"""The command that segments many pictures and videos: `python -m helpers.inference --help`."""
+"""The command that segments many images and videos: `python -m helpers.inference --help`."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _MOST_LABELS = 255  # a palette PNG has room for 256, and 255 stands for ignored
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Segment pictures from the command line; returns the exit status."""
+    """Segment images from the command line; returns the exit status."""
     options = _parse(arguments)
     try:
-        sources = find_sources(options.pictures)
+        sources = find_sources(options.images)
         results = Results(options.output)
         device = _choose_device(options.device)
         model, image_processor = _load(options.model)
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
             None if options.no_overlays else options.alpha,
             options.batch_size,
         )
-        results.open({"model": options.model} | segmenter.settings(), options.anew)
+        results.open({"model": options.model} | segmenter.settings(), options.overwrite)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -58,18 +58,18 @@ def main(arguments: list[str] | None = None) -> int:
                     tqdm.write(f"failed: {why}", file=sys.stderr)
         results.close()
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on from here", file=sys.stderr)
+        print("interrupted: the same command resumes from here", file=sys.stderr)
         return 130
     except torch.OutOfMemoryError:
         print(
             f"error: a batch of {options.batch_size} does not fit into the memory of {device}: "
-            "choose a smaller --batch-size; the same command goes on from here",
+            "choose a smaller --batch-size; the same command resumes from here",
             file=sys.stderr,
         )
         return 1
     except OSError as error:
         print(
-            f"error: results cannot be written ({error}): the same command goes on from here",
+            f"error: results cannot be written ({error}): the same command resumes from here",
             file=sys.stderr,
         )
         return 1
@@ -83,18 +83,18 @@ def main(arguments: list[str] | None = None) -> int:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m helpers.inference",
-        description="Segment pictures and videos. The output folder gets labels/ (PNG whose values "
+        description="Segment images and videos. The output folder gets labels/ (PNG whose values "
         "are label ids, shown in the palette's colours), overlays/, shares/ (the share of each "
-        "class, JSON, a file a picture), and shares.json, all of them in one. The same command "
-        "again goes on where it stopped.",
+        "class, JSON, a file an image), and shares.json, all of them in one. The same command "
+        "again resumes where it stopped.",
         epilog="Colours are ADE20K's for a model of 150 labels, else Pascal VOC's. Videos need the "
         "package av, and get an overlay video and the shares second by second. Exit status: 0 all "
         "done, 1 something failed, 2 refused before any work.",
     )
     parser.add_argument(
-        "pictures",
+        "images",
         nargs="+",
-        metavar="PICTURES",
+        metavar="IMAGES",
         help='files, folders (with those inside), patterns ("in/**/*.jpg", quoted)',
     )
     parser.add_argument(
@@ -108,30 +108,33 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         required=True,
         type=Path,
         metavar="DIR",
-        help="a new folder, or that of an earlier call to go on with",
+        help="a new folder, or that of an earlier call to resume",
     )
     parser.add_argument(
         "--batch-size",
         type=int,
         default=8,
         metavar="N",
-        help="pictures that go through the model together (default: 8)",
+        help="images that go through the model together (default: 8)",
     )
     parser.add_argument(
         "--alpha",
         type=float,
         default=0.5,
         metavar="A",
-        help="overlays: 0 shows the picture alone, 1 the colours (default: 0.5)",
+        help="overlays: 0 shows the image alone, 1 the colours (default: 0.5)",
     )
     parser.add_argument("--no-overlays", action="store_true", help="label maps and shares alone")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU if there is one)")
-    parser.add_argument("--anew", action="store_true", help="remove earlier results, begin again")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="remove earlier results and start over"
+    )
+    hidden_alias(parser, "--anew", "--overwrite")
     options = parser.parse_args(arguments)
     if options.batch_size < 1:
         parser.error(f"--batch-size is {options.batch_size}: expected at least 1")
     if not 0 <= options.alpha <= 1:
-        parser.error(f"--alpha is {options.alpha}: expected 0 (picture) to 1 (colours)")
+        parser.error(f"--alpha is {options.alpha}: expected 0 (image) to 1 (colours)")
     return options
 
 
@@ -184,15 +187,15 @@ def _load(source: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
 def _segment(
     sources: Sequence[Source], results: Results, segmenter: Segmenter
 ) -> Iterator[tuple[Source, str, str]]:
-    """Segment what is not finished: pictures, then videos; yields as `segment_images`."""
-    pictures, videos = [], []
+    """Segment what is not finished: images, then videos; yields as `segment_images`."""
+    images, videos = [], []
     for source in sources:
         name = results.claim(source)
         if results.is_finished(source, name, _endings(source, segmenter)):
             yield source, SKIPPED, ""
         else:
-            (videos if source.is_video else pictures).append((source, name))
-    yield from segment_images(pictures, results, segmenter)
+            (videos if source.is_video else images).append((source, name))
+    yield from segment_images(images, results, segmenter)
     yield from _segment_videos(videos, results, segmenter)
 
 

@@ -1,4 +1,4 @@
-"""Many pictures and videos through a model: decode, predict and write side by side."""
+"""Many images and videos through a model: decode, predict and write side by side."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from helpers.cli import sentence
-from helpers.inference.predict import load_picture, segment_batch
+from helpers.inference.predict import load_image, segment_batch
 from helpers.inference.results import Results
 from helpers.inference.sources import Source
-from helpers.visualize import label_colours, overlay
+from helpers.visualize import label_colors, overlay
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
 
 DONE, FAILED = "done", "failed"
-_MOST_PIXELS = 2**25  # decoded in a batch: 100 MB of RGB; a larger picture is a batch of its own
+_MOST_PIXELS = 2**25  # decoded in a batch: 100 MB of RGB; a larger image is a batch of its own
 
 
 class Segmenter:
@@ -35,7 +35,7 @@ class Segmenter:
         model: semantic segmentation model of at most 255 labels, on any device.
         image_processor: the one that the model was trained with.
         alpha: share of colour in overlays; None: no overlays.
-        batch_size: pictures or frames that go through the model together.
+        batch_size: images or frames that go through the model together.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Segmenter:
     ) -> None:
         self.model, self.image_processor = model, image_processor
         self.alpha, self.batch_size = alpha, batch_size
-        self.palette = label_colours(model.config.num_labels)
+        self.palette = label_colors(model.config.num_labels)
         self.names = [
             str(model.config.id2label.get(label, label)).strip()
             for label in range(model.config.num_labels)
@@ -79,25 +79,25 @@ class Segmenter:
 
 
 def segment_images(
-    pictures: Sequence[tuple[Source, PurePath]], results: Results, segmenter: Segmenter
+    images: Sequence[tuple[Source, PurePath]], results: Results, segmenter: Segmenter
 ) -> Iterator[tuple[Source, str, str]]:
-    """Decode, predict and write pictures side by side, in constant memory.
+    """Decode, predict and write images side by side, in constant memory.
 
     Args:
-        pictures: each with the name of its results.
+        images: each with the name of its results.
         results: opened with the segmenter's settings.
 
     Yields:
-        For each picture, when it is through: itself, "done" or "failed", and why it failed.
+        For each image, when it is through: itself, "done" or "failed", and why it failed.
 
     Raises:
         OSError: a result cannot be written, as on a full disk.
     """
-    batches = _batches(pictures, segmenter.batch_size)
+    batches = _batches(images, segmenter.batch_size)
     with ThreadPoolExecutor() as pool:
 
         def decode(batch: list[tuple[Source, PurePath]]) -> list[tuple]:
-            return [(*one, pool.submit(load_picture, one[0].path)) for one in batch]
+            return [(*one, pool.submit(load_image, one[0].path)) for one in batch]
 
         coming, writing = decode(next(batches, [])), []
         while coming:
@@ -109,20 +109,20 @@ def segment_images(
                 except Exception as error:
                     yield source, FAILED, sentence(error)
             label_maps = segmenter.segment([image for _, _, image in readable])
-            yield from _written(writing)  # the batch before: so many pictures wait, not more
+            yield from _written(writing)  # the batch before: so many images wait, not more
             writing = [
-                (one[0], pool.submit(_write_picture, results, segmenter, *one, label_map))
+                (one[0], pool.submit(_write_image, results, segmenter, *one, label_map))
                 for one, label_map in zip(readable, label_maps, strict=True)
             ]
         yield from _written(writing)
 
 
 def _batches(
-    pictures: Sequence[tuple[Source, PurePath]], size: int
+    images: Sequence[tuple[Source, PurePath]], size: int
 ) -> Iterator[list[tuple[Source, PurePath]]]:
-    """At most `size` pictures at a time, and fewer of huge ones."""
+    """At most `size` images at a time, and fewer of huge ones."""
     batch, pixels = [], 0
-    for one in pictures:
+    for one in images:
         area = _pixels(one[0].path)
         if batch and (len(batch) == size or pixels + area > _MOST_PIXELS):
             yield batch
@@ -134,7 +134,7 @@ def _batches(
 
 
 def _pixels(file: Path) -> int:
-    """Of a picture, read from the beginning of its file; 0 where that is impossible."""
+    """Of an image, read from the beginning of its file; 0 where that is impossible."""
     try:
         if not file.is_file():  # reading a pipe would wait for ever
             return 0
@@ -144,7 +144,7 @@ def _pixels(file: Path) -> int:
         return 0
 
 
-def _write_picture(
+def _write_image(
     results: Results,
     segmenter: Segmenter,
     source: Source,

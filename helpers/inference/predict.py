@@ -1,4 +1,4 @@
-"""From a picture to its label map at the picture's own size."""
+"""From an image to its label map at the image's own size."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ def load_model(
     return model.eval(), image_processor
 
 
-def load_picture(path: str | Path, longest_side: int | None = None) -> Image.Image:
-    """Read a picture as upright RGB, from a file or from the Hub.
+def load_image(path: str | Path, longest_side: int | None = None) -> Image.Image:
+    """Read an image as upright RGB, from a file or from the Hub.
 
     Args:
         path: a file, or hf://datasets/OWNER/NAME/PATH for a file of a data set on the Hub.
-        longest_side: shrink a picture that is longer than so many pixels, keeping its shape.
-            `pipeline` makes one mask a segment at the picture's size: gigabytes for a photograph
+        longest_side: shrink an image that is longer than so many pixels, keeping its shape.
+            `pipeline` makes one mask a segment at the image's size: gigabytes for a photograph
             of 8,000 x 6,000 pixels, and no finer than the model's own resolution.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no picture, or a damaged one.
+        ValueError: the file is no image, or a damaged one.
         ConnectionError: the file is on the Hub, and the Hub cannot be reached.
     """
     if str(path).startswith(_HUB):
@@ -75,27 +75,27 @@ def load_picture(path: str | Path, longest_side: int | None = None) -> Image.Ima
         with explained(path):
             path = hf_hub_download(f"{owner}/{name}", file, repo_type="dataset")
     if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no picture {path}")
+        raise FileNotFoundError(f"there is no image {path}")
     try:
-        with Image.open(path) as image:
-            picture = to_rgb(image)
+        with Image.open(path) as opened:
+            image = to_rgb(opened)
     except PermissionError as error:
         raise ValueError(f"{path} cannot be read: it does not grant you permission") from error
     except UnidentifiedImageError as error:
         raise ValueError(
-            f"{path} cannot be read as a picture: it is in no format that Pillow knows, or damaged"
+            f"{path} cannot be read as an image: it is in no format that Pillow knows, or damaged"
         ) from error
     except Image.DecompressionBombError as error:
         raise ValueError(
-            f"{path} cannot be read as a picture ({error}): if you trust it, shrink it first"
+            f"{path} cannot be read as an image ({error}): if you trust it, shrink it first"
         ) from error
     except Exception as error:  # of damaged files, Pillow's decoders raise all sorts
         raise ValueError(
-            f"{path} cannot be read as a picture ({error}): the file is damaged or incomplete"
+            f"{path} cannot be read as an image ({error}): the file is damaged or incomplete"
         ) from error
-    if longest_side and max(picture.size) > longest_side:
-        picture.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
-    return picture
+    if longest_side and max(image.size) > longest_side:
+        image.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
+    return image
 
 
 def segment(
@@ -104,12 +104,12 @@ def segment(
     """Predict the class of every pixel.
 
     Args:
-        image: PIL picture of any size and mode.
+        image: PIL image of any size and mode.
         model: semantic segmentation model, on any device.
         image_processor: the one that the model was trained with.
 
     Returns:
-        (height, width) label ids, at the size of the (upright) picture: uint8, or int64 where
+        (height, width) label ids, at the size of the (upright) image: uint8, or int64 where
         the model has more than 256 labels.
     """
     return segment_batch([image], model, image_processor)[0]
@@ -119,16 +119,16 @@ def segment(
 def segment_batch(
     images: Sequence[Image.Image], model: PreTrainedModel, image_processor: BaseImageProcessor
 ) -> list[np.ndarray]:
-    """Predict the class of every pixel of several pictures, those of one input size together.
+    """Predict the class of every pixel of several images, those of one input size together.
 
     Args:
-        images: PIL pictures of any size and mode. All are in the model at a time: the caller
+        images: PIL images of any size and mode. All are in the model at a time: the caller
             chooses how many fit into memory.
         model: semantic segmentation model, on any device.
         image_processor: the one that the model was trained with.
 
     Returns:
-        As `segment` for each picture, in order; equal to it up to the last digit of two classes
+        As `segment` for each image, in order; equal to it up to the last digit of two classes
         that are as good as equal.
     """
     images = [to_rgb(image) for image in images]
@@ -151,13 +151,13 @@ def segment_batch(
 def evaluate_scenes(
     scenes: Dataset, model: PreTrainedModel, image_processor: BaseImageProcessor
 ) -> ConfusionMatrix:
-    """Count predictions against annotations at each picture's original size.
+    """Count predictions against annotations at each image's original size.
 
     Args:
         scenes: columns `image` and `annotation` (values 0-150), without a transform.
 
     Returns:
-        The confusion matrix over all pictures; its `compute()` gives mean IoU.
+        The confusion matrix over all images; its `compute()` gives mean IoU.
     """
     matrix = ConfusionMatrix(model.config.num_labels, IGNORE_INDEX)
     for scene in progress(scenes, "Evaluating"):

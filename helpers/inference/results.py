@@ -48,12 +48,12 @@ class Results:
         except OSError as error:
             raise ValueError(f"--output {folder} cannot be written to ({error.strerror})") from None
 
-    def open(self, settings: Mapping[str, Any], anew: bool = False) -> None:
-        """Go on with what was begun, if it was made with the same settings.
+    def open(self, settings: Mapping[str, Any], overwrite: bool = False) -> None:
+        """Resume what was begun, if it was made with the same settings.
 
         Args:
             settings: all that the results depend on, as JSON; "model" is for people to read.
-            anew: do all anew, whatever lies there.
+            overwrite: remove earlier results, whatever made them.
 
         Raises:
             ValueError: the results in the folder were made otherwise.
@@ -61,18 +61,18 @@ class Results:
         file = self.folder / SETTINGS
         before = read_json(file)
         changed = any(before.get(k) != value for k, value in settings.items() if k != "model")
-        if file.exists() and changed and not anew:
+        if file.exists() and changed and not overwrite:
             then, now = (
                 ", ".join(f"{k} {v}" for k, v in one.items()) for one in (before, settings)
             )
             raise ValueError(
                 f"the results in {self.folder} were made with other settings (then: {then}; now: "
-                f"{now}): choose another --output, or do all anew with --anew"
+                f"{now}): choose another --output, or start over with --overwrite"
             )
         for left_over in self.folder.glob(f"{_PARTS}*"):  # of a run that was killed
             shutil.rmtree(left_over, ignore_errors=True)
         self._parts = Path(tempfile.mkdtemp(prefix=_PARTS, dir=self.folder))
-        if anew:  # now, so that a second call goes on where this one stops
+        if overwrite:  # now, so that a second call resumes where this one stops
             for kind in RESULTS:
                 shutil.rmtree(self.folder / kind, ignore_errors=True)
         if changed:
@@ -88,7 +88,7 @@ class Results:
     def claim(self, source: Source) -> PurePath:
         """The name of a source's results: its own, or one with a suffix where that is taken.
 
-        It may be taken by a picture of this call, or by one that an earlier call segmented.
+        It may be taken by an image of this call, or by one that an earlier call segmented.
         """
         record = read_json(self._file(source.name, "shares", ".json"))
         if record.get("file", str(source.path)) == str(source.path):

@@ -1,4 +1,4 @@
-"""Which pictures are meant, and what lies finished in the output folder."""
+"""Which images are meant, and what lies finished in the output folder."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
-# Pillow may lack a decoder (.heic): then the picture is reported, not silently left out.
-PICTURES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
-PICTURES |= {".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+# Pillow may lack a decoder (.heic): then the image is reported, not silently left out.
+IMAGES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
+IMAGES |= {".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"}
 SETTINGS = "segmentation.json"  # tells a folder of results from any other
 RESULTS = ("labels", "overlays", "shares")
@@ -21,7 +21,7 @@ RESULTS = ("labels", "overlays", "shares")
 
 @dataclass(frozen=True)
 class Source:
-    """A picture or video to segment."""
+    """An image or video to segment."""
 
     path: Path
     """Absolute."""
@@ -34,7 +34,7 @@ class Source:
 
 
 def find_sources(given: Sequence[str]) -> list[Source]:
-    """Pictures and videos among files, folders (with the folders inside) and patterns.
+    """Images and videos among files, folders (with the folders inside) and patterns.
 
     In folders and patterns, files count by their ending; hidden files and the results of this
     command do not. Nothing is listed twice.
@@ -43,7 +43,7 @@ def find_sources(given: Sequence[str]) -> list[Source]:
         given: paths, or patterns such as "holiday/**/*.jpg" (`**`: any folders).
 
     Raises:
-        FileNotFoundError: a path does not exist, or no picture is found in a folder or pattern.
+        FileNotFoundError: a path does not exist, or no image is found in a folder or pattern.
         PermissionError: a folder may not be read.
     """
     _holds_results.cache_clear()
@@ -59,10 +59,10 @@ def find_sources(given: Sequence[str]) -> list[Source]:
             matches = (Path(match) for match in glob.iglob(str(path), recursive=True))
             files = sorted(match for match in matches if _counts(match) and match.is_file())
         else:
-            raise FileNotFoundError(f"there is no picture or folder {one}")
+            raise FileNotFoundError(f"there is no image or folder {one}")
         if not files:
             raise FileNotFoundError(
-                f"no picture found in {one}: expected files that end in .jpg, .png or the like, "
+                f"no image found in {one}: expected files that end in .jpg, .png or the like, "
                 "and not this command's own results"
             )
         top = os.path.abspath(root)
@@ -85,8 +85,8 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _counts(file: Path) -> bool:
-    """Whether a file found in a folder is a picture or video, and no result of this command."""
-    known = file.suffix.lower() in PICTURES or file.suffix.lower() in VIDEOS
+    """Whether a file found in a folder is an image or video, and no result of this command."""
+    known = file.suffix.lower() in IMAGES or file.suffix.lower() in VIDEOS
     return known and not file.name.startswith(".") and not _holds_results(file.parent)
 
 

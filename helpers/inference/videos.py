@@ -78,7 +78,7 @@ def _frames(path: Path) -> Iterator[tuple[Iterator[Image.Image], Fraction, int |
         raise ValueError(problem.format(error.strerror)) from error
     with container:
         if not container.streams.video:
-            raise ValueError(problem.format("it has no pictures"))
+            raise ValueError(problem.format("it has no images"))
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
 
@@ -113,7 +113,7 @@ def _encode(
             width, height = shown.width + shown.width % 2, shown.height + shown.height % 2
             if stream.codec_context.is_open is False:
                 stream.width, stream.height = width, height
-            # Beyond the picture, `crop` gives black.
+            # Beyond the image, `crop` gives black.
             frame = av.VideoFrame.from_image(shown.crop((0, 0, width, height)))
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

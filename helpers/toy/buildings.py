@@ -1,4 +1,4 @@
-"""Houses for toy scenes: fronts parallel to the picture, and rows along a street."""
+"""Houses for toy scenes: fronts parallel to the image, and rows along a street."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from helpers.toy import classes, figures
-from helpers.toy.canvas import Canvas, Colour, View, between, chance, mix, rgb
+from helpers.toy.canvas import Canvas, Color, View, between, chance, mix, rgb
 
 
 def facade(
@@ -19,11 +19,11 @@ def facade(
     foot: float,
     light: int = 1,
 ) -> None:
-    """Draw the front of a house, parallel to the picture."""
-    brush, stone = canvas.brush(classes.BUILDING), canvas.colour(rng, (0.1, 0.5), (0.5, 0.92))
+    """Draw the front of a house, parallel to the image."""
+    brush, stone = canvas.brush(classes.BUILDING), canvas.color(rng, (0.1, 0.5), (0.5, 0.92))
     if chance(rng, 0.45):
         roof = [(x0 - 3, top + 1), (x0 + 9, top - 15), (x1 - 9, top - 15), (x1 + 3, top + 1)]
-        brush(canvas.polygon(roof), canvas.colour(rng, (0.25, 0.5), (0.35, 0.6)), mottle=0.15)
+        brush(canvas.polygon(roof), canvas.color(rng, (0.25, 0.5), (0.35, 0.6)), mottle=0.15)
     right = (1.05, 0.95) if light < 0 else (0.95, 1.05)
     wall = canvas.rectangle(x0, top, x1, foot)
     brush(wall, stone, right=right, texture=_bricks if chance(rng, 0.5) else None, grain=0.05)
@@ -54,7 +54,7 @@ def row_of_houses(
     canvas: Canvas,
     rng: np.random.Generator,
     view: View,
-    haze: Colour,
+    haze: Color,
     light: int,
     side: int,
     kerb: float,
@@ -66,7 +66,7 @@ def row_of_houses(
             figures.tree(canvas, rng, x, y, 5.5 * view.lens / near)
             continue
         height = between(rng, 4.2, 8.5)
-        stone = canvas.colour(rng, (0.1, 0.5), (0.5, 0.92))
+        stone = canvas.color(rng, (0.1, 0.5), (0.5, 0.92))
         stone = mix(stone, haze, max(0.0, (far - 3) * 0.07))
         _house_end(canvas, view, side, kerb, near, height, stone)
         _house_side(canvas, rng, view, side * kerb, (near, far), height,
@@ -80,7 +80,7 @@ def _house_end(
     kerb: float,
     depth: float,
     height: float,
-    stone: Colour,
+    stone: Color,
 ) -> None:
     inner, outer = view.point(side * kerb, height, depth), view.point(side * (kerb + 7), 0, depth)
     region = canvas.rectangle(min(inner[0], outer[0]), inner[1], max(inner[0], outer[0]), outer[1])
@@ -94,7 +94,7 @@ def _house_side(
     across: float,
     depths: tuple[float, float],
     height: float,
-    stone: Colour,
+    stone: Color,
 ) -> None:
     brush, (near, far) = canvas.brush(classes.BUILDING), depths
 

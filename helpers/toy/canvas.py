@@ -1,7 +1,7 @@
-"""A canvas that holds a picture, its annotation and its instances in step.
+"""A canvas that holds an image, its annotation and its instances in step.
 
-Coordinates are design units: the picture is 192 units high whatever its size in pixels. Everything
-is painted back to front at twice the final resolution. In the end the picture is averaged down,
+Coordinates are design units: the image is 192 units high whatever its size in pixels. Everything
+is painted back to front at twice the final resolution. In the end the image is averaged down,
 which smooths its edges, while the two label maps are sampled, so that no label is ever blended.
 
 Outlines are rounded to whole pixels before they are filled: the label maps then come out the same
@@ -24,7 +24,7 @@ SUPERSAMPLING = 2
 DESIGN_HEIGHT = 192.0
 SMALLEST_INSTANCE = 12  # pixels; what is left of an almost hidden object is "other" below this
 
-Colour = np.ndarray
+Color = np.ndarray
 Point = tuple[float, float]
 Texture = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -37,12 +37,12 @@ class Region(NamedTuple):
     mask: np.ndarray
 
 
-def rgb(hue: float, saturation: float, value: float) -> Colour:
+def rgb(hue: float, saturation: float, value: float) -> Color:
     """Return a colour, float32 (3,) in 0..1, from hue, saturation and value in 0..1."""
     return np.array(colorsys.hsv_to_rgb(hue % 1.0, saturation, value), dtype=np.float32)
 
 
-def mix(first: Colour, second: Colour, share: float) -> Colour:
+def mix(first: Color, second: Color, share: float) -> Color:
     """Return `first` with `share` (0..1) of it replaced by `second`."""
     return first * np.float32(1 - share) + second * np.float32(share)
 
@@ -62,7 +62,7 @@ class View:
     """A camera that looks along a level street or room.
 
     `x` and `y` are the vanishing point in design units; `lens` is the size in design units of a
-    metre at depth 1, and depth 1 is where the ground meets the lower edge of the picture.
+    metre at depth 1, and depth 1 is where the ground meets the lower edge of the image.
     """
 
     x: float
@@ -81,7 +81,7 @@ class View:
 
 
 class Canvas:
-    """Picture, annotation and instances, painted back to front (painter's algorithm)."""
+    """Image, annotation and instances, painted back to front (painter's algorithm)."""
 
     def __init__(self, size: tuple[int, int], seed: int, hues: Sequence[float]):
         """Start empty; size is (width, height) in pixels, hues are the scene's colour scheme."""
@@ -101,12 +101,12 @@ class Canvas:
         self.mottle = _smooth_noise(noise, shape, (24, 32))
         self.blades = _smooth_noise(noise, shape, (64, 256))
 
-    def colour(
+    def color(
         self,
         rng: np.random.Generator,
         saturation: tuple[float, float] = (0.12, 0.6),
         value: tuple[float, float] = (0.4, 0.9),
-    ) -> Colour:
+    ) -> Color:
         """Draw a colour for a man-made thing from the scene's scheme, whatever its class."""
         hue = self.hues[int(rng.integers(len(self.hues)))] + between(rng, -0.03, 0.03)
         return rgb(hue, between(rng, *saturation), between(rng, *value))
@@ -128,7 +128,7 @@ class Canvas:
     def paint(
         self,
         region: Region,
-        colour: Colour,
+        color: Color,
         value: int | None = None,
         instance: int = 0,
         *,
@@ -159,7 +159,7 @@ class Canvas:
                 light = light * (1 + strength * field[where])
         if texture is not None:
             light = light * texture(*self._grid(region)).astype(np.float32)
-        painted = light[..., None] * colour.astype(np.float32)
+        painted = light[..., None] * color.astype(np.float32)
         weight = (region.mask * np.float32(alpha))[..., None]
         target = self.pixels[where]
         target += weight * (painted - target)
@@ -181,23 +181,23 @@ class Canvas:
             pixels, weight = self._falloff(region, x, y, across, up)
             pixels *= 1 - strength * weight
 
-    def glow(self, x: float, y: float, radius: float, colour: Colour, strength: float) -> None:
+    def glow(self, x: float, y: float, radius: float, color: Color, strength: float) -> None:
         """Add light that fades out around a point."""
         region = self.ellipse(x, y, radius, radius)
         if region.mask.size:
             pixels, weight = self._falloff(region, x, y, radius, radius)
-            pixels += strength * weight * colour
+            pixels += strength * weight * color
 
-    def finish(self, tint: Colour, light_side: int, contrast: float) -> tuple[Image.Image, ...]:
+    def finish(self, tint: Color, light_side: int, contrast: float) -> tuple[Image.Image, ...]:
         """Light the whole scene; return image (RGB), annotation (L) and instances (L)."""
         rows, columns = self.size[1], self.size[0]
         block = (rows, SUPERSAMPLING, columns, SUPERSAMPLING, 3)
-        picture = np.clip(self.pixels, 0, 1.2).reshape(block).mean(axis=(1, 3))
+        pixels = np.clip(self.pixels, 0, 1.2).reshape(block).mean(axis=(1, 3))
         x = np.linspace(-1, 1, columns, dtype=np.float32)[None, :, None]
         y = np.linspace(-1, 1, rows, dtype=np.float32)[:, None, None]
-        picture *= tint * (1 + 0.09 * light_side * x) * (1.03 - 0.06 * (x * x + y * y))
-        picture = 0.5 + contrast * (picture - 0.5) + 0.02 * self.grain[:rows, :columns, None]
-        image = Image.fromarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8))
+        pixels *= tint * (1 + 0.09 * light_side * x) * (1.03 - 0.06 * (x * x + y * y))
+        pixels = 0.5 + contrast * (pixels - 0.5) + 0.02 * self.grain[:rows, :columns, None]
+        image = Image.fromarray((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8))
         labels = np.s_[::SUPERSAMPLING, ::SUPERSAMPLING]
         annotation, instances = _tidy(self.annotation[labels].copy(), self.instances[labels])
         return image, Image.fromarray(annotation), Image.fromarray(instances)
@@ -245,9 +245,9 @@ class Brush:
     value: int
     instance: int
 
-    def __call__(self, region: Region, colour: Colour, **options: object) -> None:
+    def __call__(self, region: Region, color: Color, **options: object) -> None:
         """Fill a region; options are those of `Canvas.paint`."""
-        self.canvas.paint(region, colour, self.value, self.instance, **options)
+        self.canvas.paint(region, color, self.value, self.instance, **options)
 
 
 def _smooth_noise(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from helpers.toy import classes
-from helpers.toy.canvas import Canvas, Colour, between, chance, rgb
+from helpers.toy.canvas import Canvas, Color, between, chance, rgb
 
 WHITE = np.ones(3, dtype=np.float32)
 BLACK = np.full(3, 0.08, dtype=np.float32)
@@ -17,7 +17,7 @@ GLASS = rgb(0.57, 0.28, 0.42)
 SKIN = tuple(rgb(0.06, s, v) for s, v in ((0.3, 0.95), (0.4, 0.85), (0.5, 0.65), (0.55, 0.45)))
 
 
-def leaf_colour(rng: np.random.Generator) -> Colour:
+def leaf_color(rng: np.random.Generator) -> Color:
     """Return the colour of leaves, from spring green to autumn red."""
     if chance(rng, 0.22):
         return rgb(between(rng, 0.02, 0.14), between(rng, 0.5, 0.7), between(rng, 0.55, 0.8))
@@ -29,7 +29,7 @@ def person(canvas: Canvas, rng: np.random.Generator, x: float, y: float, height:
     brush, h = canvas.brush(classes.PERSON), height
     skin = SKIN[int(rng.integers(len(SKIN)))]
     hair = rgb(between(rng, 0.03, 0.12), 0.5, between(rng, 0.12, 0.6))
-    top, bottom = canvas.colour(rng), canvas.colour(rng, value=(0.22, 0.7))
+    top, bottom = canvas.color(rng), canvas.color(rng, value=(0.22, 0.7))
     stride = between(rng, 0.03, 0.1) * h
     canvas.shadow(x, y, 0.3 * h, 0.06 * h)
     for side in (-1, 1):
@@ -64,7 +64,7 @@ def person(canvas: Canvas, rng: np.random.Generator, x: float, y: float, height:
 
 def tree(canvas: Canvas, rng: np.random.Generator, x: float, y: float, height: float) -> None:
     """Draw a round, tall or conical tree."""
-    brush, h, leaves = canvas.brush(classes.TREE), height, leaf_colour(rng)
+    brush, h, leaves = canvas.brush(classes.TREE), height, leaf_color(rng)
     bark = rgb(0.07, between(rng, 0.2, 0.45), between(rng, 0.28, 0.5))
     canvas.shadow(x, y, 0.32 * h, 0.05 * h)
     trunk = [(x - 0.03 * h, y - 0.5 * h), (x + 0.03 * h, y - 0.5 * h)]
@@ -95,7 +95,7 @@ def tree(canvas: Canvas, rng: np.random.Generator, x: float, y: float, height: f
 
 def plant(canvas: Canvas, rng: np.random.Generator, x: float, y: float, height: float) -> None:
     """Draw pointed leaves that fan out of a pot."""
-    brush, h, leaves = canvas.brush(classes.PLANT), height, leaf_colour(rng)
+    brush, h, leaves = canvas.brush(classes.PLANT), height, leaf_color(rng)
     canvas.shadow(x, y, 0.36 * h, 0.07 * h)
     spread, count = between(rng, 0.75, 1.1), 11
     for part in range(count):
@@ -112,7 +112,7 @@ def plant(canvas: Canvas, rng: np.random.Generator, x: float, y: float, height: 
         brush(canvas.polygon(leaf), leaves * between(rng, 0.75, 1.2), down=(1.1, 0.85))
     pot = [(x - 0.19 * h, y - 0.34 * h), (x + 0.19 * h, y - 0.34 * h)]
     pot += [(x + 0.13 * h, y), (x - 0.13 * h, y)]
-    clay = canvas.colour(rng)
+    clay = canvas.color(rng)
     brush(canvas.polygon(pot), clay, right=(1.12, 0.75))
     rim = canvas.rectangle(x - 0.21 * h, y - 0.37 * h, x + 0.21 * h, y - 0.29 * h, 0.02 * h)
     brush(rim, clay * 1.08, right=(1.12, 0.75))
@@ -121,7 +121,7 @@ def plant(canvas: Canvas, rng: np.random.Generator, x: float, y: float, height: 
 def streetlight(canvas: Canvas, rng: np.random.Generator, x: float, y: float, h: float) -> None:
     """Draw a lantern on a sturdy post."""
     brush = canvas.brush(classes.STREETLIGHT)
-    metal = canvas.colour(rng, saturation=(0.1, 0.4), value=(0.18, 0.45))
+    metal = canvas.color(rng, saturation=(0.1, 0.4), value=(0.18, 0.45))
     canvas.shadow(x, y, 0.14 * h, 0.03 * h)
     brush(canvas.rectangle(x - 0.035 * h, y - 0.8 * h, x + 0.035 * h, y), metal, right=(1.3, 0.7))
     foot = [(x - 0.035 * h, y - 0.16 * h), (x + 0.035 * h, y - 0.16 * h)]
@@ -137,7 +137,7 @@ def streetlight(canvas: Canvas, rng: np.random.Generator, x: float, y: float, h:
 def bench(canvas: Canvas, rng: np.random.Generator, x: float, y: float, height: float) -> None:
     """Draw a bench of boards with a back, seen from the front."""
     brush, h = canvas.brush(classes.BENCH), height
-    wood = canvas.colour(rng, saturation=(0.25, 0.6), value=(0.4, 0.8))
+    wood = canvas.color(rng, saturation=(0.25, 0.6), value=(0.4, 0.8))
     canvas.shadow(x, y, 1.25 * h, 0.13 * h, 0.5)
     for side in (-0.85, 0.85):
         brush(canvas.rectangle(x + (side - 0.08) * h, y - h, x + (side + 0.08) * h, y), wood * 0.5)
@@ -152,7 +152,7 @@ def fence(
 ) -> None:
     """Draw a picket fence from x0 to x1, dense enough to hide what lies behind it."""
     brush, step = canvas.brush(classes.FENCE), max(height * 0.34, 4.0)
-    wood = canvas.colour(rng, saturation=(0.05, 0.45), value=(0.5, 0.95))
+    wood = canvas.color(rng, saturation=(0.05, 0.45), value=(0.5, 0.95))
     brush(canvas.rectangle(x0, y - 0.85 * height, x1, y - 0.08 * height), wood * 0.6)
     for part in range(int((x1 - x0) / step)):
         left, right = x0 + part * step, x0 + (part + 0.74) * step
@@ -166,7 +166,7 @@ def fence(
 
 def balloon(canvas: Canvas, rng: np.random.Generator, x: float, y: float, r: float) -> None:
     """Draw a hot-air balloon: none of the 150 classes, so "other"."""
-    brush, silk = canvas.brush(classes.OTHER), canvas.colour(rng, (0.4, 0.7), (0.7, 0.95))
+    brush, silk = canvas.brush(classes.OTHER), canvas.color(rng, (0.4, 0.7), (0.7, 0.95))
     skirt = [(x - 0.75 * r, y + 0.6 * r), (x + 0.75 * r, y + 0.6 * r)]
     brush(canvas.polygon([*skirt, (x + 0.2 * r, y + 1.35 * r), (x - 0.2 * r, y + 1.35 * r)]), silk)
     for share, shade in ((1.0, 1.0), (0.66, 1.25), (0.3, 0.95)):
@@ -177,7 +177,7 @@ def balloon(canvas: Canvas, rng: np.random.Generator, x: float, y: float, r: flo
 
 def hydrant(canvas: Canvas, rng: np.random.Generator, x: float, y: float, h: float) -> None:
     """Draw a fire hydrant: none of the 150 classes, so "other"."""
-    brush, paint = canvas.brush(classes.OTHER), canvas.colour(rng, (0.4, 0.75), (0.55, 0.9))
+    brush, paint = canvas.brush(classes.OTHER), canvas.color(rng, (0.4, 0.75), (0.55, 0.9))
     canvas.shadow(x, y, 0.5 * h, 0.09 * h)
     brush(canvas.rectangle(x - 0.24 * h, y - 0.8 * h, x + 0.24 * h, y), paint, right=(1.2, 0.7))
     brush(canvas.ellipse(x, y - 0.8 * h, 0.26 * h, 0.2 * h), paint, right=(1.25, 0.75))

@@ -1,6 +1,6 @@
 """Drawn fruit on a table, and the folder that a camera and two annotators might leave behind.
 
-Notebook 07 goes from that folder to a trained model. The pictures are drawn with the tools of the
+Notebook 07 goes from that folder to a trained model. The images are drawn with the tools of the
 toy scenes but have nothing else in common with them: other things, other classes, seen from above.
 """
 
@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from helpers.toy.canvas import Canvas, Colour, Point, Region, between, chance, rgb
+from helpers.toy.canvas import Canvas, Color, Point, Region, between, chance, rgb
 
 CLASSES = ("background", "apple", "pear", "banana", "cherry")
 """In order of the masks' values."""
 
-COLOURS = {
+COLORS = {
     (0, 0, 0): 0,
     (255, 0, 0): 1,
     (0, 255, 0): 2,
@@ -39,7 +39,7 @@ def draw_fruit(seed: int, size: tuple[int, int] = (256, 192)) -> tuple[Image.Ima
         size: (width, height) in pixels; the drawing is made for 4:3.
 
     Returns:
-        The picture (RGB) and its mask (mode L, values 0-4, see `CLASSES`).
+        The image (RGB) and its mask (mode L, values 0-4, see `CLASSES`).
     """
     rng = np.random.default_rng([seed, 7])
     canvas = Canvas(size, seed, hues=(0.08, 0.55, 0.95))
@@ -60,12 +60,12 @@ def write_fruit_folder(folder: Path, count: int = 60) -> Path:
 
     Most masks are greyscale PNGs whose values are classes. Some come from a tool that writes
     palette PNGs and some from one that codes classes by colour; a mask is missing, another has
-    lost its picture, one was exported at half size, one has a slip of the brush (value 7), a
-    picture was not copied to its end, and names differ in case and extension.
+    lost its image, one was exported at half size, one has a slip of the brush (value 7), a
+    image was not copied to its end, and names differ in case and extension.
 
     Args:
         folder: files of an earlier call are replaced.
-        count: pictures to draw, at least 40 for all the flaws.
+        count: images to draw, at least 40 for all the flaws.
 
     Returns:
         The folder.
@@ -77,14 +77,14 @@ def write_fruit_folder(folder: Path, count: int = 60) -> Path:
             file.unlink()
     for number in range(count):
         image, mask = draw_fruit(number)
-        _write_picture(images, number, image)
+        _write_image(images, number, image)
         _write_mask(masks, number, mask)
     draw_fruit(count)[1].save(masks / "first_try.png")
     (images / "Thumbs.db").write_bytes(b"what a file manager leaves behind")
     return folder
 
 
-def _write_picture(folder: Path, number: int, image: Image.Image) -> None:
+def _write_image(folder: Path, number: int, image: Image.Image) -> None:
     file = folder / f"fruit_{number:02}.jpg"
     exif = Image.Exif()
     if number % 10 == 4:
@@ -109,9 +109,9 @@ def _write_mask(folder: Path, number: int, mask: Image.Image) -> None:
         values[60:64, 100:109] = 7
         mask = Image.fromarray(values)
     if number in range(25, 30):
-        mask.putpalette([band for colour in COLOURS for band in colour])
+        mask.putpalette([band for color in COLORS for band in color])
     elif number in range(32, 37):
-        lookup = np.array(list(COLOURS), dtype=np.uint8)
+        lookup = np.array(list(COLORS), dtype=np.uint8)
         mask = Image.fromarray(lookup[np.asarray(mask)])
     mask.save(folder / f"fruit_{number:02}.png")
 
@@ -248,7 +248,7 @@ def _body(
     x: float,
     y: float,
     radius: float,
-    skin: Colour,
+    skin: Color,
     value: int,
     light: int,
     spots: np.random.Generator | None = None,
@@ -280,11 +280,11 @@ def _line(
     start: Point,
     end: Point,
     width: float,
-    colour: Colour = _STEM,
+    color: Color = _STEM,
     alpha: float = 1.0,
 ) -> None:
     """A straight stroke that leaves the mask as it is."""
     along = np.subtract(end, start)
     across = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-6) * width / 2
     corners = [start + across, start - across, end - across, end + across]
-    canvas.paint(canvas.polygon([(float(a), float(b)) for a, b in corners]), colour, alpha=alpha)
+    canvas.paint(canvas.polygon([(float(a), float(b)) for a, b in corners]), color, alpha=alpha)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.toy import classes
-from helpers.toy.canvas import Canvas, Colour, Texture, View, between, chance, mix, rgb
+from helpers.toy.canvas import Canvas, Color, Texture, View, between, chance, mix, rgb
 
 Rng = np.random.Generator
 
@@ -16,10 +16,10 @@ Rng = np.random.Generator
 class RoomLight:
     """The light indoors: its colour, the side it comes from, contrast, and the view outside."""
 
-    tint: Colour
+    tint: Color
     side: int
     contrast: float
-    outside: Colour
+    outside: Color
     lamps_lit: bool
 
 
@@ -60,7 +60,7 @@ def empty_room(canvas: Canvas, rng: Rng, light: RoomLight) -> Room:
     view = View(between(rng, 0.4, 0.6) * canvas.width, between(rng, 80, 94), 84.0)
     back = between(rng, 1.8, 2.1)
     room = Room(view, -between(rng, 1.9, 2.6), between(rng, 1.9, 2.6), between(rng, 2.4, 2.7), back)
-    paint = canvas.colour(rng, (0.06, 0.42), (0.6, 0.93))
+    paint = canvas.color(rng, (0.06, 0.42), (0.6, 0.93))
     corners = {
         (x, y): room.on_wall(x, y) for x in (room.left, room.right) for y in (0.0, room.height)
     }
@@ -69,7 +69,7 @@ def empty_room(canvas: Canvas, rng: Rng, light: RoomLight) -> Room:
     everything = canvas.rectangle(0, 0, width, height)
     canvas.brush(classes.CEILING)(everything, ceiling, down=(1.0, 0.7))
     floor = canvas.rectangle(0, corners[room.left, 0.0][1], width, height)
-    wood = canvas.colour(rng, (0.1, 0.4), (0.42, 0.82))
+    wood = canvas.color(rng, (0.1, 0.4), (0.42, 0.82))
     texture = _boards(view) if chance(rng, 0.65) else _tiles(view)
     canvas.brush(classes.FLOOR)(floor, wood, texture=texture, mottle=0.15, down=(0.88, 1.08))
     wall, stripes = canvas.brush(classes.WALL), between(rng, 0.03, 0.07) * chance(rng, 0.35)
@@ -96,7 +96,7 @@ def window(canvas: Canvas, rng: Rng, room: Room, light: RoomLight, x: float, hal
     """Draw a window and mostly its curtains."""
     brush, top, sill = canvas.brush(classes.WINDOWPANE), between(rng, 2.1, 2.25), 0.95
     (x0, y0), (x1, y1) = room.on_wall(x - half, top), room.on_wall(x + half, sill)
-    frame = mix(canvas.colour(rng), np.ones(3, dtype=np.float32), 0.55)
+    frame = mix(canvas.color(rng), np.ones(3, dtype=np.float32), 0.55)
     brush(canvas.rectangle(x0 - 2, y0 - 2, x1 + 2, y1 + 2), frame)
     brush(canvas.rectangle(x0, y0, x1, y1), light.outside, down=(0.92, 1.08))
     green = rgb(between(rng, 0.2, 0.4), 0.35, 0.55)
@@ -107,7 +107,7 @@ def window(canvas: Canvas, rng: Rng, room: Room, light: RoomLight, x: float, hal
     brush(canvas.rectangle(x0, cross - 1, x1, cross + 1), frame)
     brush(canvas.rectangle(x0 - 4, y1 + 1, x1 + 4, y1 + 4), frame * 0.92)
     if chance(rng, 0.72):
-        cloth, low = canvas.colour(rng), (0.05 if chance(rng, 0.6) else 0.8)
+        cloth, low = canvas.color(rng), (0.05 if chance(rng, 0.6) else 0.8)
         foot = room.on_wall(x, low)[1]
         for side, edge in ((-1, x0), (1, x1)):
             _curtain(canvas, cloth, edge, side, 0.6 * half * room.metre, y0 - 6, foot)
@@ -115,7 +115,7 @@ def window(canvas: Canvas, rng: Rng, room: Room, light: RoomLight, x: float, hal
 
 def door(canvas: Canvas, rng: Rng, room: Room, x: float) -> None:
     """Draw a panelled door in the back wall."""
-    brush, wood = canvas.brush(classes.DOOR), canvas.colour(rng, (0.08, 0.55), (0.45, 0.93))
+    brush, wood = canvas.brush(classes.DOOR), canvas.color(rng, (0.08, 0.55), (0.45, 0.93))
     (x0, y0), (x1, y1) = room.on_wall(x - 0.42, 2.05), room.on_wall(x + 0.42, 0)
     brush(canvas.rectangle(x0 - 2, y0 - 2, x1 + 2, y1), wood * 0.7)
     brush(canvas.rectangle(x0, y0, x1, y1), wood, mottle=0.12, down=(1.04, 0.92))
@@ -132,23 +132,23 @@ def rug(canvas: Canvas, rng: Rng, room: Room, x: float) -> None:
     """Draw a rug with a border, or a round one."""
     brush, view = canvas.brush(classes.RUG), room.view
     near, far = between(rng, 1.08, 1.18), room.back - between(rng, 0.25, 0.5)
-    half, cloth, border = between(rng, 0.8, 1.25), canvas.colour(rng), canvas.colour(rng)
+    half, cloth, border = between(rng, 0.8, 1.25), canvas.color(rng), canvas.color(rng)
     if chance(rng, 0.3):
         (cx, y0), (_, y1) = view.point(x, 0, far), view.point(x, 0, near)
         middle, deep, wide = (y0 + y1) / 2, (y1 - y0) / 2, half * view.lens / (near + 0.25)
-        for share, colour in ((1.0, border), (0.86, cloth), (0.5, border * 1.08), (0.38, cloth)):
+        for share, color in ((1.0, border), (0.86, cloth), (0.5, border * 1.08), (0.38, cloth)):
             region = canvas.ellipse(cx, middle, share * wide, share * deep)
-            brush(region, colour, grain=0.25)
+            brush(region, color, grain=0.25)
         return
-    for inset, colour in ((0.0, border), (0.1, cloth), (0.24, border), (0.29, cloth * 1.06)):
+    for inset, color in ((0.0, border), (0.1, cloth), (0.24, border), (0.29, cloth * 1.06)):
         d0, d1 = near + inset * 0.5, far - inset * 0.7
         quad = [view.point(x - half + inset, 0, d0), view.point(x - half + inset, 0, d1)]
         quad += [view.point(x + half - inset, 0, d1), view.point(x + half - inset, 0, d0)]
-        brush(canvas.polygon(quad), colour, grain=0.25)
+        brush(canvas.polygon(quad), color, grain=0.25)
 
 
 def _curtain(
-    canvas: Canvas, cloth: Colour, edge: float, side: int, wide: float, top: float, foot: float
+    canvas: Canvas, cloth: Color, edge: float, side: int, wide: float, top: float, foot: float
 ) -> None:
     brush = canvas.brush(classes.CURTAIN)
     inner, outer = edge - side * 0.6 * wide, edge + side * max(0.55 * wide, 5)

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.toy import classes, figures
-from helpers.toy.canvas import Canvas, Colour, View, between, chance, mix, rgb
+from helpers.toy.canvas import Canvas, Color, View, between, chance, mix, rgb
 
 
 @dataclass(frozen=True)
 class Weather:
     """The light out of doors: colours of sky and light, side of the sun, overall contrast."""
 
-    zenith: Colour
-    haze: Colour
-    tint: Colour
+    zenith: Color
+    haze: Color
+    tint: Color
     side: int
     contrast: float
 
@@ -108,23 +108,23 @@ def grass(canvas: Canvas, rng: np.random.Generator, top: float) -> None:
 def band(
     canvas: Canvas,
     value: int,
-    colour: Colour,
+    color: Color,
     top: float,
     bottom: float,
     texture: Callable | None = None,
     **options: object,
 ) -> None:
-    """Paint a level band of ground across the whole picture."""
+    """Paint a level band of ground across the whole image."""
     region = canvas.rectangle(0, top, canvas.width, bottom)
     options = options or {"grain": 0.12, "mottle": 0.1}
-    canvas.brush(value)(region, colour, texture=texture, **options)
+    canvas.brush(value)(region, color, texture=texture, **options)
 
 
 def strip(
     canvas: Canvas,
     view: View,
     value: int,
-    colour: Colour,
+    color: Color,
     left: float,
     right: float,
     texture: Callable,
@@ -133,15 +133,15 @@ def strip(
     corners = [view.point(left, 0, 1), view.point(left, 0, 30)]
     corners += [view.point(right, 0, 30), view.point(right, 0, 1)]
     region = canvas.polygon(corners)
-    canvas.brush(value)(region, colour, texture=texture, grain=0.12, mottle=0.12)
+    canvas.brush(value)(region, color, texture=texture, grain=0.12, mottle=0.12)
 
 
-def stone(rng: np.random.Generator) -> Colour:
+def stone(rng: np.random.Generator) -> Color:
     """Return the colour of paving stones."""
     return rgb(between(rng, 0.05, 0.15), between(rng, 0.04, 0.2), between(rng, 0.58, 0.82))
 
 
-def asphalt(rng: np.random.Generator) -> Colour:
+def asphalt(rng: np.random.Generator) -> Color:
     """Return the colour of a road, which overlaps that of paving."""
     return rgb(between(rng, 0.05, 0.7), between(rng, 0.02, 0.1), between(rng, 0.36, 0.58))
 

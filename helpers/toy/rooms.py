@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from helpers.toy import figures, furniture, interiors
-from helpers.toy.canvas import Canvas, Colour, between, chance
+from helpers.toy.canvas import Canvas, Color, between, chance
 
 Rng = np.random.Generator
 
@@ -68,7 +68,7 @@ def draw_dining_room(canvas: Canvas, rng: Rng, light: interiors.RoomLight) -> No
         interiors.rug(canvas, rng, room, middle)
     for side in (-1, 1):
         _corner(canvas, rng, room, light, middle + side * 1.7)
-    wood, half = canvas.colour(rng, (0.15, 0.6), (0.35, 0.85)), between(rng, 0.75, 1.0)
+    wood, half = canvas.color(rng, (0.15, 0.6), (0.35, 0.85)), between(rng, 0.75, 1.0)
     near = between(rng, 1.3, 1.45)
     for side in (-0.5, 0.5):
         if chance(rng, 0.85):
@@ -140,7 +140,7 @@ def _corner(
 
 
 def _chair(
-    canvas: Canvas, rng: Rng, room: interiors.Room, x: float, depth: float, wood: Colour
+    canvas: Canvas, rng: Rng, room: interiors.Room, x: float, depth: float, wood: Color
 ) -> None:
     px, py = room.view.point(x, 0, depth)
     furniture.chair(canvas, rng, px, py, 0.95 * room.view.lens / depth, wood)

@@ -30,7 +30,7 @@ __all__ = [
     "draw_scene",
 ]
 
-# No seed serves two purposes, so that no number in the course is measured on a picture seen before.
+# No seed serves two purposes, so that no number in the course is measured on an image seen before.
 TRAIN_SEEDS = range(0, 160)
 VALIDATION_SEEDS = range(1000, 1040)
 HELD_OUT_SEEDS = range(2000, 2200)  # no training sees these, the bundled checkpoints' included
@@ -58,12 +58,12 @@ SCENE_CATEGORIES = tuple(sorted(_DRAWINGS))
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and what it shows; all three images have the same size.
+    """An image and what it shows; all three images have the same size.
 
     Attributes:
-        image: RGB picture.
+        image: RGB image.
         annotation: mode L, raw ADE20K annotation values 0..150, where 0 is "other".
-        instances: mode L, 0 for stuff and "other", else a number from 1, unique in the picture,
+        instances: mode L, 0 for stuff and "other", else a number from 1, unique in the image,
             for each object of a class in `THING_VALUES`.
         scene_category: one of `SCENE_CATEGORIES`.
     """
@@ -89,7 +89,7 @@ def draw_scene(seed: int, kind: str | None = None, size: tuple[int, int] = (256,
     kind = _TURNS[seed % len(_TURNS)] if kind is None else kind
     if kind not in _DRAWINGS:
         raise ValueError(f"unknown scene category {kind!r}: choose one of {SCENE_CATEGORIES}")
-    # One colour scheme a scene keeps the picture calm and makes colour say little about class.
+    # One colour scheme a scene keeps the image calm and makes colour say little about class.
     base = between(rng, 0, 1)
     hues = (base, base + 0.07, base - 0.08, base + 0.5, base + 0.42, 0.08, 0.6)
     canvas = Canvas(size, seed, hues)

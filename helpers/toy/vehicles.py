@@ -13,8 +13,8 @@ from helpers.toy.figures import BLACK, GLASS, WHITE
 
 
 def car_side(canvas: Canvas, rng: np.random.Generator, x: float, y: float, height: float) -> None:
-    """Draw a car that drives across the picture."""
-    brush, h, paint = canvas.brush(classes.CAR), height, canvas.colour(rng)
+    """Draw a car that drives across the image."""
+    brush, h, paint = canvas.brush(classes.CAR), height, canvas.color(rng)
     face = 1 if chance(rng, 0.5) else -1
     canvas.shadow(x, y, 1.55 * h, 0.14 * h, 0.6)
 
@@ -39,7 +39,7 @@ def car_side(canvas: Canvas, rng: np.random.Generator, x: float, y: float, heigh
 
 def car_end(canvas: Canvas, rng: np.random.Generator, x: float, y: float, height: float) -> None:
     """Draw a car from behind or from the front."""
-    brush, h, paint = canvas.brush(classes.CAR), height, canvas.colour(rng)
+    brush, h, paint = canvas.brush(classes.CAR), height, canvas.color(rng)
     lights = rgb(0.0, 0.8, 0.85) if chance(rng, 0.5) else rgb(0.14, 0.2, 1.0)
     canvas.shadow(x, y, 0.8 * h, 0.13 * h, 0.65)
     for side in (-1, 1):
@@ -61,8 +61,8 @@ def car_end(canvas: Canvas, rng: np.random.Generator, x: float, y: float, height
 
 
 def bus_side(canvas: Canvas, rng: np.random.Generator, x: float, y: float, height: float) -> None:
-    """Draw a bus that drives across the picture: a long box with a row of windows."""
-    brush, h, paint = canvas.brush(classes.BUS), height, canvas.colour(rng)
+    """Draw a bus that drives across the image: a long box with a row of windows."""
+    brush, h, paint = canvas.brush(classes.BUS), height, canvas.color(rng)
     canvas.shadow(x, y, 1.35 * h, 0.08 * h, 0.6)
     brush(canvas.rectangle(x - 1.25 * h, y - h, x + 1.25 * h, y - 0.1 * h, 0.1 * h), paint,
           down=(1.12, 0.8))  # fmt: skip
@@ -83,7 +83,7 @@ def bus_side(canvas: Canvas, rng: np.random.Generator, x: float, y: float, heigh
 
 def bus_end(canvas: Canvas, rng: np.random.Generator, x: float, y: float, height: float) -> None:
     """Draw a bus from behind or from the front: an upright box with a wide pane."""
-    brush, h, paint = canvas.brush(classes.BUS), height, canvas.colour(rng)
+    brush, h, paint = canvas.brush(classes.BUS), height, canvas.color(rng)
     canvas.shadow(x, y, 0.5 * h, 0.06 * h, 0.65)
     for side in (-1, 1):
         brush(canvas.rectangle(x + (side * 0.28 - 0.07) * h, y - 0.15 * h,

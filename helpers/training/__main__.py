@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.num_workers is not None:
         overrides["dataloader_num_workers"] = options.num_workers
     if options.report_to == "tensorboard":
-        # A resumed run goes on in the same folder, which TensorBoard shows as one curve.
+        # A resumed run writes to the same folder, which TensorBoard shows as one curve.
         os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(options.output_dir / "logs"))
         overrides["report_to"] = "tensorboard"
     try:
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
     except KeyboardInterrupt:
-        return _refuse("interrupted: the same command with --resume goes on", status=130)
+        return _refuse("interrupted: the same command with --resume continues", status=130)
     metrics = trainer.evaluate()
     trainer.save_model(str(options.output_dir))
     if trainer.is_world_process_zero():
@@ -117,13 +117,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, help="instead of the profile's")
     parser.add_argument(
-        "--no-augmentation", action="store_true", help="train on the pictures as they are"
+        "--no-augmentation", action="store_true", help="train on the images as they are"
     )
     parser.add_argument("--no-dropout", action="store_true", help="for exact comparisons")
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the output directory's last complete checkpoint, if any",
+        help="resume from the output directory's last complete checkpoint, if any",
     )
     parser.add_argument(
         "--num-workers", type=int, metavar="N", help="processes that prepare batches ahead"
@@ -160,7 +160,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     last = get_last_checkpoint(str(checkpoints)) if there == checkpoints else None
     if last and not options.resume:
         parser.error(
-            f"{last} is there already: go on with --resume, or choose another --output-dir"
+            f"{last} is there already: continue with --resume, or choose another --output-dir"
         )
     return options
 

@@ -1,4 +1,4 @@
-"""Which checkpoint of an interrupted run is whole, so that the run can go on from it."""
+"""Which checkpoint of an interrupted run is whole, so that the run can resume from it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def last_complete_checkpoint(folder: str | Path) -> Path | None:
     for path in sorted(checkpoints, key=lambda path: int(path.name.split("-")[1]), reverse=True):
         if (defect := defect_of(path)) is None:
             return path
-        print(f"{path} is passed over: {defect}. The run goes on from an earlier checkpoint.")
+        print(f"{path} is passed over: {defect}. The run resumes from an earlier checkpoint.")
     return None
 
 

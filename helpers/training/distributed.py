@@ -1,7 +1,7 @@
 """What several processes need, so that they train the model that one process would.
 
 `Trainer` and `accelerate` share a batch among processes and average the gradients. Two things
-would still differ from one process with the whole batch: batch normalisation, and the pictures
+would still differ from one process with the whole batch: batch normalisation, and the images
 with which a last, incomplete batch is filled up.
 """
 
@@ -19,7 +19,7 @@ class SharedBatchNorm2d(torch.nn.BatchNorm2d):
     """
 
     counts = True
-    """False: this process's pictures only stand in for missing ones, and count for nothing."""
+    """False: this process's images only stand in for missing ones, and count for nothing."""
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(batch, channels, height, width) float to the same; batches may differ in size."""
@@ -30,15 +30,15 @@ class SharedBatchNorm2d(torch.nn.BatchNorm2d):
         total = _sum_over_processes(self.counts * torch.cat([wide.sum((0, 2, 3)), number]))
         number = total[-1]
         mean = total[:-1] / number
-        centred = wide - mean[:, None, None]
+        centerd = wide - mean[:, None, None]
         # From the deviations, not from sums of squares, which cancel.
-        variance = _sum_over_processes(self.counts * centred.square().sum((0, 2, 3))) / number
+        variance = _sum_over_processes(self.counts * centerd.square().sum((0, 2, 3))) / number
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * number / (number - 1), self.momentum)
         scale = self.weight * (variance + self.eps).rsqrt()
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(features.dtype)
+        return (centerd * scale[:, None, None] + self.bias[:, None, None]).to(features.dtype)
 
 
 def share_batch_norm(model: torch.nn.Module) -> None:

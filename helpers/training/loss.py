@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from helpers.ade20k import IGNORE_INDEX
-from helpers.upsampling import enlarging_matrix
+from helpers.upsampling import upsampling_matrix
 
 if TYPE_CHECKING:
     from transformers.modeling_outputs import SemanticSegmenterOutput
@@ -21,10 +21,10 @@ def pixel_cross_entropy(
     labels: torch.Tensor,
     num_items_in_batch: torch.Tensor | int | None = None,
 ) -> torch.Tensor:
-    """Mean cross-entropy over the labelled pixels, logits enlarged to the labels' size.
+    """Mean cross-entropy over the labelled pixels, logits upsampled to the labels' size.
 
     For one whole batch this is the loss that SegFormer's own `forward` returns (bilinear
-    enlargement, `ignore_index` 255; "SegFormer", arXiv 2105.15203). It is written for
+    upsampling, `ignore_index` 255; "SegFormer", arXiv 2105.15203). It is written for
     `Trainer(compute_loss_func=...)`: a part of a batch is divided by the labelled pixels of
     *all* parts, so that the parts add up to the loss of the whole, also where one part has more
     ignored pixels than another. Where no pixel is labelled the loss is 0, not 0 / 0.
@@ -44,16 +44,16 @@ def pixel_cross_entropy(
     if num_items_in_batch is None:
         num_items_in_batch = labelled_pixels(labels)
     height, width = labels.shape[-2:]
-    # 16-bit arithmetic under autocast would round the enlarged logits to three digits.
+    # 16-bit arithmetic under autocast would round the upsampled logits to three digits.
     with torch.autocast(labels.device.type, enabled=False):
         logits = outputs.logits.float().contiguous()
         side = _side_of_tiles(logits)
-        rows = _tiles(enlarging_matrix(logits.shape[-2], height), side, logits.device)
-        columns = _tiles(enlarging_matrix(logits.shape[-1], width), side, logits.device)
+        rows = _tiles(upsampling_matrix(logits.shape[-2], height), side, logits.device)
+        columns = _tiles(upsampling_matrix(logits.shape[-1], width), side, logits.device)
         tops, lefts = ([original for _, original, _ in tiles] for tiles in (rows, columns))
         total = 0
-        for picture, label in zip(logits, labels, strict=True):
-            strips = _Pieces.apply(picture, 1, tops)
+        for image, label in zip(logits, labels, strict=True):
+            strips = _Pieces.apply(image, 1, tops)
             for strip, (bottom, _, down) in zip(strips, rows, strict=True):
                 pieces = _Pieces.apply(down @ strip, 2, lefts)
                 for piece, (right, _, across) in zip(pieces, columns, strict=True):
@@ -72,7 +72,7 @@ def labelled_pixels(labels: torch.Tensor) -> torch.Tensor:
 
 
 def _side_of_tiles(logits: torch.Tensor) -> int:
-    """The side of the squares that a picture is enlarged by, pixels.
+    """The side of the squares that an image is upsampled by, pixels.
 
     On a CPU a square's logits fit into the cache, and the memory of one serves the next: at 150
     classes and 512 x 512 pixels, loss and gradient take a third of the time that they take in one
@@ -85,9 +85,9 @@ def _side_of_tiles(logits: torch.Tensor) -> int:
 def _tiles(
     matrix: torch.Tensor, side: int, device: torch.device
 ) -> list[tuple[slice, slice, torch.Tensor]]:
-    """Cut enlarging weights into products of bounded size: [(enlarged, original, weights)].
+    """Cut upsampling weights into products of bounded size: [(upsampled, original, weights)].
 
-    A pixel depends on its neighbours only. Over a whole picture of side s the products would
+    A pixel depends on its neighbours only. Over a whole image of side s the products would
     take s ** 3 operations, most of them times zero; in tiles time grows as the pixels do.
     """
     tiles, start = [], 0

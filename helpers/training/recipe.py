@@ -97,7 +97,7 @@ def build_arguments(
     parts = processes * overrides.get("gradient_accumulation_steps", 1)
     if profile.batch_size % parts:
         raise ValueError(
-            f"a batch of {profile.batch_size} pictures cannot be shared equally among {parts} "
+            f"a batch of {profile.batch_size} images cannot be shared equally among {parts} "
             "parts (processes x accumulation steps): choose a divisor of the batch size"
         )
     has_gpu = torch.cuda.is_available()
@@ -149,7 +149,7 @@ def build_trainer(
         profile: see `helpers.profiles`.
         scenes: splits "train" and "test"; None loads the profile's.
         output_dir: where checkpoints go; None: the profile's `output_dir`/checkpoints.
-        augment: crop, flip and jitter the training pictures.
+        augment: crop, flip and jitter the training images.
         dropout: False switches every dropout off, for exact comparisons.
         id2label: names of the classes, label ids 0 to n - 1.
         do_reduce_labels: annotation value 0 is no class, as in ADE20K; False: it is the first.

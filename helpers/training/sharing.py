@@ -36,7 +36,7 @@ def model_card(
     model_dir: str | Path,
     metrics: Mapping[str, Any],
     dataset: str,
-    licence: str = "other",
+    license: str = "other",
     base_model: str | None = None,
     split: str = "test",
     language: str | list[str] | None = None,
@@ -55,7 +55,7 @@ def model_card(
             the base model set terms of their own.
         base_model: the checkpoint that was fine-tuned, as `dataset`.
         split: the part of the data that the metrics are from.
-        language: rarely of use for pictures; ISO codes.
+        language: rarely of use for images; ISO codes.
         name: the model's; None: that of the folder.
 
     Raises:
@@ -73,7 +73,7 @@ def model_card(
     labels = len(config.get("id2label") or {})
     data = ModelCardData(
         language=language,
-        license=licence,
+        license=license,
         library_name="transformers",
         pipeline_tag="image-segmentation",
         tags=["semantic-segmentation", "vision", config.get("model_type", "segformer")],
@@ -104,7 +104,7 @@ def model_card(
         f"| metric | value |\n| --- | --- |\n{rows}\n\n"
         "Classes that occur neither in predictions nor in annotations are left out of the "
         "means.\n\n"
-        f"Licence: {licence}. The training data and the pretrained weights have terms of their "
+        f"Licence: {license}. The training data and the pretrained weights have terms of their "
         "own, which bind whoever uses this model.\n"
     )
 

@@ -1,4 +1,4 @@
-"""`transformers.Trainer` with its defects for segmentation mended: checkpoints, loss, processes."""
+"""`transformers.Trainer` with its defects for segmentation fixed: checkpoints, loss, processes."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class ExactTrainer(Trainer):
 
     `Trainer` reads them with a plain, non-strict `load_state_dict`. SegFormer's encoder is
     *saved* under older key names, so none of it would be loaded, neither for the best model nor
-    on resume (transformers #43701). `train(resume_from_checkpoint=True)` goes on from the last
-    checkpoint that is whole, or starts anew where there is none, and says so.
+    on resume (transformers #43701). `train(resume_from_checkpoint=True)` resumes from the last
+    checkpoint that is whole, or starts from step 0 where there is none, and says so.
 
     One process uses one GPU: `Trainer` would put the model into `DataParallel` on all it sees,
     which scales a loss that is divided by the whole batch wrongly, and is slow.
@@ -46,7 +46,7 @@ class ExactTrainer(Trainer):
                 f"start `accelerate launch --num_processes {visible} -m helpers.training`"
             )
         if arguments.world_size > 1 and arguments.data_seed is None:
-            arguments.data_seed = arguments.seed  # one order of the pictures for all processes
+            arguments.data_seed = arguments.seed  # one order of the images for all processes
         super().__init__(*args, **kwargs)
         if self.args.world_size > 1:  # but crops and dropout of its own for each
             set_seed(self.args.seed + self.args.process_index)
@@ -118,7 +118,7 @@ class SegmentationTrainer(ExactTrainer):
     and then every weight becomes NaN.
 
     Several processes train the model that one would with the same batch, cut into as many
-    accumulation steps: batch normalisation sees the pictures of all processes, and those with
+    accumulation steps: batch normalisation sees the images of all processes, and those with
     which accelerate fills up a last, incomplete batch count for nothing. (A batch that is cut
     into accumulation steps is normalised step by step: nothing can look ahead.)
 
@@ -164,7 +164,7 @@ class SegmentationTrainer(ExactTrainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], torch.Tensor]:
-        """The parts of one batch without repeated pictures, and their labelled pixels."""
+        """The parts of one batch without repeated images, and their labelled pixels."""
         # Lazily: whether a part is the last is known when it has been drawn, and not later.
         parts = (self._without_repeats(part) for part in epoch_iterator)
         return super().get_batch_samples(parts, num_batches, device)
@@ -182,7 +182,7 @@ class SegmentationTrainer(ExactTrainer):
         labels = inputs.get("labels")
         if labels is not None:
             labels = labels.clone()
-            labels[self._own_pictures(len(labels)) :] = IGNORE_INDEX
+            labels[self._own_images(len(labels)) :] = IGNORE_INDEX
             inputs = {**inputs, "labels": labels}
         result = super().prediction_step(model, inputs, *args, **kwargs)
         if labels is not None:
@@ -219,8 +219,8 @@ class SegmentationTrainer(ExactTrainer):
         self._pixels = max(pixels.item(), 1)
         return pixels
 
-    def _own_pictures(self, size: int) -> int:
-        """How many of the last batch's pictures are not repeats; they lie at its end."""
+    def _own_images(self, size: int) -> int:
+        """How many of the last batch's images are not repeats; they lie at its end."""
         drawn = self.accelerator.gradient_state
         if self.args.world_size == 1 or not drawn.end_of_dataloader:
             return size
@@ -232,12 +232,12 @@ class SegmentationTrainer(ExactTrainer):
         return min(max(left_over - size * self.args.process_index, 0), size)
 
     def _without_repeats(self, part: dict[str, torch.Tensor]) -> dict[str, Any]:
-        """A part of a training batch without the pictures that accelerate repeats to fill it."""
-        own = self._own_pictures(len(part["labels"]))
+        """A part of a training batch without the images that accelerate repeats to fill it."""
+        own = self._own_images(len(part["labels"]))
         if own == len(part["labels"]):
             return part
         kept = {name: values[: max(own, 1)] for name, values in part.items()}
-        if own == 0:  # the others wait for this process: a picture stands in, and is not learnt
+        if own == 0:  # the others wait for this process: an image stands in, and is not learnt
             kept |= {"labels": torch.full_like(kept["labels"], IGNORE_INDEX), "stands_in": True}
         return kept
 
@@ -294,7 +294,7 @@ def _silence_rounding(model: PreTrainedModel) -> None:
 
 
 class _BestCheckpoint(TrainerCallback):
-    """Looks, when a run goes on, whether its best checkpoint is still there, and whole.
+    """Looks, when a run is resumed, whether its best checkpoint is still there, and whole.
 
     `Trainer` looks under the path that the run had then; where the folder has been moved, it
     forgets the best model but keeps its score, and the last one is taken for it.

@@ -1,4 +1,4 @@
-"""A picture with sliders that is a still picture wherever no kernel runs.
+"""An image with sliders that is a still image wherever no kernel runs.
 
 An `Explorer` draws into a `widgets.Image` whenever a control moves. Shown in a notebook it is one
 output that carries the live view, a PNG and a sentence: GitHub, a page made by nbconvert and a
@@ -20,16 +20,16 @@ from helpers.widgets.sheet import png, with_lines
 
 
 class Explorer:
-    """Controls above a picture that follows them, with what it shows in words below.
+    """Controls above an image that follows them, with what it shows in words below.
 
     Args:
-        controls: widgets with a `value`, by name; each change draws the picture anew.
-        draw: called with the controls' values by name; returns the picture and one or two
+        controls: widgets with a `value`, by name; each change draws the image again.
+        draw: called with the controls' values by name; returns the image and one or two
             sentences on what it shows now.
-        sentence: what there is to see, for whoever has neither the widgets nor the picture.
+        sentence: what there is to see, for whoever has neither the widgets nor the image.
 
     Attributes:
-        view: the widget to put on a page; `controls`, `picture` and `told` are its parts.
+        view: the widget to put on a page; `controls`, `image` and `told` are its parts.
     """
 
     def __init__(
@@ -39,24 +39,24 @@ class Explorer:
         sentence: str,
     ) -> None:
         self.controls, self.sentence, self._draw = dict(controls), sentence, draw
-        self.picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+        self.image = ipywidgets.Image(format="png", layout={"max_width": "100%"})
         self.told = ipywidgets.HTML()
         row = ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap"})
-        self.view = ipywidgets.VBox([row, self.picture, self.told])
+        self.view = ipywidgets.VBox([row, self.image, self.told])
         for control in controls.values():
             control.observe(self._follow, names="value")
         self._follow()
 
     def still(self) -> Image.Image:
-        """The picture as it is now, with its sentence and where to find the controls."""
+        """The image as it is now, with its sentence and where to find the controls."""
         names = ", ".join(control.description.lower() for control in self.controls.values())
-        note = f"Still picture. Run this cell in Jupyter to change: {names}."
+        note = f"Still image. Run this cell in Jupyter to change: {names}."
         return with_lines(self._shown, [*textwrap.wrap(self._says, 140), note])
 
     def _follow(self, change: Any = None) -> None:
         values = {name: control.value for name, control in self.controls.items()}
         self._shown, self._says = self._draw(**values)
-        self.picture.value = png(self._shown)
+        self.image.value = png(self._shown)
         # A status is read aloud by a screen reader whenever it changes.
         self.told.value = f'<p role="status">{html.escape(self._says)}</p>'
 

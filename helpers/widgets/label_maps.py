@@ -15,7 +15,7 @@ from helpers.metrics import ConfusionMatrix
 from helpers.transforms import annotation_tensor
 from helpers.visualize import largest_labels, overlay
 from helpers.widgets.explorer import Explorer, picker, slider
-from helpers.widgets.sheet import colours_by_name, fit, lay_out, outline, short_name
+from helpers.widgets.sheet import colors_by_name, fit, lay_out, outline, short_name
 
 if TYPE_CHECKING:
     pass
@@ -31,13 +31,13 @@ def explore_overlay(
     id2label: Mapping[int, str] = ID2LABEL,
     palette: np.ndarray = PALETTE,
 ) -> Explorer:
-    """Lay label maps over their picture: a slider for the opacity, a list to pick one class.
+    """Lay label maps over their image: a slider for the opacity, a list to pick one class.
 
     Args:
-        image: the picture.
-        label_maps: title to (height, width) label ids or 255, of the picture's size. Of two,
+        image: the image.
+        label_maps: title to (height, width) label ids or 255, of the image's size. Of two,
             the first is taken as the truth and the IoU of the picked class is told.
-        opacity: to begin with; 0 is the picture alone, 1 the colours alone.
+        opacity: to begin with; 0 is the image alone, 1 the colours alone.
     """
     image = to_rgb(image)
     small = fit(image)
@@ -47,15 +47,15 @@ def explore_overlay(
     scores = _scores(*maps.values(), len(id2label)) if len(maps) == 2 else None
 
     def draw(opacity: float, label: int | None) -> tuple[Image.Image, str]:
-        pictures = {"picture": small}
+        images = {"image": small}
         for name, label_map in smaller.items():
             kept = label_map if label is None else _only(label_map, label)
             shown = np.array(overlay(small, kept, opacity, palette))
             if label is not None:
                 shown[outline(kept == label)] = 255
-            pictures[name] = shown
-        legend = colours_by_name(labels[:12] if label is None else [label], id2label, palette)
-        return lay_out(pictures, legend), f"Opacity {opacity:.0%}. {told(label)}"
+            images[name] = shown
+        legend = colors_by_name(labels[:12] if label is None else [label], id2label, palette)
+        return lay_out(images, legend), f"Opacity {opacity:.0%}. {told(label)}"
 
     def told(label: int | None) -> str:
         if label is None:
@@ -69,36 +69,36 @@ def explore_overlay(
         "opacity": slider("Opacity", 0.0, 1.0, opacity, 0.05),
         "label": picker("Class", names, None),
     }
-    return Explorer(controls, draw, f"A picture with its {' and its '.join(maps)} laid over it.")
+    return Explorer(controls, draw, f"An image with its {' and its '.join(maps)} laid over it.")
 
 
 def explore_augmentation(
     image: Image.Image,
     annotation: Image.Image,
     make_augment: Callable[[float, float], Callable[..., tuple[Any, Any]]],
-    colour: float = 1.0,
+    color: float = 1.0,
     smallest: float = 0.4,
 ) -> Explorer:
     """Augment one scene with strengths of your choice: colours, smallest piece, throw of the dice.
 
     Args:
-        image: the picture.
+        image: the image.
         annotation: values 0-150.
         make_augment: given the strength of the colour changes and the smallest share of the
-            picture that is kept, returns a transform of (picture, mask).
+            image that is kept, returns a transform of (image, mask).
         colour: to begin with, 0-5; what 1 means is up to `make_augment`.
         smallest: to begin with, 0.1-1.
     """
     image, mask = to_rgb(image), annotation_tensor(annotation)
     before = largest_labels(reduce_labels(annotation), most=NUM_LABELS)
 
-    def draw(colour: float, smallest: float, version: int) -> tuple[Image.Image, str]:
+    def draw(color: float, smallest: float, version: int) -> tuple[Image.Image, str]:
         with torch.random.fork_rng(devices=[]):  # the notebook's own dice stay as they are
             torch.manual_seed(version)
-            changed, its_mask = make_augment(colour, smallest)(image, mask)
+            changed, its_mask = make_augment(color, smallest)(image, mask)
         label_map = reduce_labels(its_mask)
         left = largest_labels(label_map, most=NUM_LABELS)
-        pictures = {
+        images = {
             "as it is": fit(image),
             "as the model sees it": changed,
             "with its annotation": overlay(changed, label_map),
@@ -106,10 +106,10 @@ def explore_augmentation(
         means = [round(float(np.asarray(one).mean())) for one in (image, changed)]
         told = f"Version {version}: {len(left)} of {len(before)} classes are left."
         told += f" Mean grey level {means[1]}, before it was {means[0]}."
-        return lay_out(pictures, colours_by_name(before[:12])), told
+        return lay_out(images, colors_by_name(before[:12])), told
 
     controls = {
-        "colour": slider("Colour strength", 0.0, 5.0, colour, 0.25),
+        "colour": slider("Colour strength", 0.0, 5.0, color, 0.25),
         "smallest": slider("Smallest piece", 0.1, 1.0, smallest, 0.05),
         "version": slider("Version", 1, 30, 1, 1),
     }
@@ -127,10 +127,10 @@ def explore_iou(
     """Drag a class's mask away from itself with two sliders, and see its IoU fall.
 
     Args:
-        image: the picture.
-        label_map: (height, width) label ids or 255, of the picture's size.
+        image: the image.
+        label_map: (height, width) label ids or 255, of the image's size.
         labels: the classes to choose from, the first shown first; None: the largest.
-        right, down: the shift to begin with, pixels, at most a quarter of the picture; None:
+        right, down: the shift to begin with, pixels, at most a quarter of the image; None:
             a thirty-second of its width.
     """
     label_map = np.asarray(label_map)
@@ -186,7 +186,7 @@ def _resized(label_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _moved(mask: np.ndarray, right: int, down: int) -> np.ndarray:
-    """The mask shifted; what leaves the picture is lost."""
+    """The mask shifted; what leaves the image is lost."""
     height, width = mask.shape
     moved = np.zeros_like(mask)
     moved[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)] = mask[

@@ -1,4 +1,4 @@
-"""Widgets that hold a model or its answer: thresholds, probabilities, a picture of one's own."""
+"""Widgets that hold a model or its answer: thresholds, probabilities, an image of one's own."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from helpers.data import to_rgb
 from helpers.inference.predict import segment
 from helpers.visualize import largest_labels, overlay
 from helpers.widgets.explorer import Explorer, picker, slider
-from helpers.widgets.sheet import colours_by_name, fit, lay_out, short_name
+from helpers.widgets.sheet import colors_by_name, fit, lay_out, short_name
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
 
 
 def explore_panoptic(
-    picture: Image.Image,
+    image: Image.Image,
     model: PreTrainedModel,
     image_processor: BaseImageProcessor,
     paint: Callable[[list[dict[str, Any]], tuple[int, int]], np.ndarray],
@@ -38,18 +38,18 @@ def explore_panoptic(
     calls it.
 
     Args:
-        picture: the picture.
+        image: the image.
         model, image_processor: of a universal segmentation model, such as Mask2Former.
-        paint: gives a picture of a list of {"label": name, "mask": (height, width) bool} and
+        paint: gives an image of a list of {"label": name, "mask": (height, width) bool} and
             of a shape: the notebook's own, so that the colours are the same.
         score: least score of a query, to begin with.
         overlap: least share of its mask that a segment must keep, to begin with.
     """
-    picture = to_rgb(picture)
-    small = fit(picture)
+    image = to_rgb(image)
+    small = fit(image)
     shape = small.size[::-1]
     with torch.inference_mode():
-        outputs = model(**image_processor(picture, return_tensors="pt").to(model.device))
+        outputs = model(**image_processor(image, return_tensors="pt").to(model.device))
     # Queries that answer "nothing" are left out of every result: out with them now, and a
     # redraw takes less than half as long.
     something = outputs.class_queries_logits[0].argmax(dim=-1) < model.config.num_labels
@@ -78,7 +78,7 @@ def explore_panoptic(
         counts = Counter(short_name(one["label"]) for one in entries)
         listed = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
         title = f"{len(entries)} segments"
-        sheet = lay_out({"picture": small, title: paint(entries, shape)}, marks={title: marks})
+        sheet = lay_out({"image": small, title: paint(entries, shape)}, marks={title: marks})
         told = f"Score from {score:.2f}, overlap from {overlap:.2f}: {listed or 'nothing'}."
         return sheet, f"{told} In no segment: {np.mean(~covered):.1%} of the pixels."
 
@@ -99,8 +99,8 @@ def explore_probabilities(
     """Point at a pixel: its most likely classes; pick a class: where the model sees it.
 
     Args:
-        image: the picture.
-        logits: (num_labels, height, width) of the model's coarse grid, before any enlarging.
+        image: the image.
+        logits: (num_labels, height, width) of the model's coarse grid, before any upsampling.
         row, column: the pixel to begin with; None: the middle.
     """
     from matplotlib import colormaps
@@ -108,10 +108,10 @@ def explore_probabilities(
     image = to_rgb(image)
     width, height = image.size
     small = fit(image, 384)
-    enlarged = interpolate(
+    upsampled = interpolate(
         logits.detach()[None].float(), small.size[::-1], mode="bilinear", align_corners=False
     )
-    probabilities = enlarged[0].softmax(dim=0).half().cpu().numpy()  # half: 150 maps add up
+    probabilities = upsampled[0].softmax(dim=0).half().cpu().numpy()  # half: 150 maps add up
     winner = probabilities.argmax(axis=0)
     shades = (255 * colormaps["viridis"](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)
 
@@ -122,14 +122,14 @@ def explore_probabilities(
         chosen = int(best[0]) if label is None else label
         name = short_name(id2label[chosen])
         values = np.round(255 * probabilities[chosen].astype(np.float32)).astype(np.uint8)
-        pictures = {
+        images = {
             f"row {row}, column {column}": _crossed(np.asarray(small), y, x),
             f"probability of {name}: dark 0, bright 1": _crossed(shades[values], y, x),
         }
         listed = ", ".join(f"{short_name(id2label[int(k)])} {here[k]:.2f}" for k in best)
         area = np.mean(winner == chosen)
         told = f"Row {row}, column {column}: {listed}. {name} is {here[chosen]:.2f} likely here"
-        return lay_out(pictures), f"{told}, and wins {area:.1%} of the picture."
+        return lay_out(images), f"{told}, and wins {area:.1%} of the image."
 
     found = largest_labels(winner, most=len(id2label))
     names = {"the best at this pixel": None, **{id2label[one]: one for one in found}}
@@ -138,7 +138,7 @@ def explore_probabilities(
         "column": slider("Column", 0, width - 1, width // 2 if column is None else column, 1),
         "label": picker("Class", names, None),
     }
-    return Explorer(controls, draw, "A pixel of a picture, and the probability map of a class.")
+    return Explorer(controls, draw, "A pixel of an image, and the probability map of a class.")
 
 
 def segment_upload(
@@ -148,46 +148,46 @@ def segment_upload(
     opacity: float = 0.5,
     longest_side: int = 1024,
 ) -> Explorer:
-    """Segment a picture that the reader uploads; a damaged one is named and changes nothing.
+    """Segment an image that the reader uploads; a damaged one is named and changes nothing.
 
     Args:
-        image: the picture to begin with.
+        image: the image to begin with.
         model, image_processor: of a semantic segmentation model.
-        longest_side: larger pictures are shrunk to so many pixels first.
+        longest_side: larger images are shrunk to so many pixels first.
     """
     id2label = {int(label): name.strip() for label, name in model.config.id2label.items()}
     palette = PALETTE if len(id2label) <= len(PALETTE) else np.resize(PALETTE, (len(id2label), 3))
 
-    def read(name: str, picture: Image.Image) -> dict[str, Any]:
-        return {"name": name, "image": picture, "map": segment(picture, model, image_processor)}
+    def read(name: str, chosen: Image.Image) -> dict[str, Any]:
+        return {"name": name, "image": chosen, "map": segment(chosen, model, image_processor)}
 
-    shown, content = read("the picture above", fit(to_rgb(image), longest_side)), None
+    shown, content = read("the image above", fit(to_rgb(image), longest_side)), None
 
     def draw(upload: Any, opacity: float) -> tuple[Image.Image, str]:
         nonlocal shown, content
         problem = ""
         name, data = uploaded(upload)
         if data is not None and data != content:
-            content, picture = data, _decoded(data)
-            if picture is None:
-                problem = f"{name} is no picture, or a damaged one: the last one stays. "
+            content, read_image = data, _decoded(data)
+            if read_image is None:
+                problem = f"{name} is no image, or a damaged one: the last one stays. "
             else:
-                shown = read(name, fit(picture, longest_side))
+                shown = read(name, fit(read_image, longest_side))
         found = largest_labels(shown["map"], most=12)
-        pictures = {
-            "picture": shown["image"],
+        images = {
+            "image": shown["image"],
             "prediction": overlay(shown["image"], shown["map"], opacity, palette),
         }
         shares = (f"{short_name(id2label[k])} {np.mean(shown['map'] == k):.0%}" for k in found[:5])
         told = f"{problem}{shown['name']}, {'{} x {}'.format(*shown['image'].size)} pixels: "
-        legend = colours_by_name(found, id2label, palette)
-        return lay_out(pictures, legend), told + ", ".join(shares) + "."
+        legend = colors_by_name(found, id2label, palette)
+        return lay_out(images, legend), told + ", ".join(shares) + "."
 
     controls = {
-        "upload": ipywidgets.FileUpload(accept="image/*", multiple=False, description="Picture"),
+        "upload": ipywidgets.FileUpload(accept="image/*", multiple=False, description="Image"),
         "opacity": slider("Opacity", 0.0, 1.0, opacity, 0.05),
     }
-    return Explorer(controls, draw, "A picture with the model's prediction laid over it.")
+    return Explorer(controls, draw, "An image with the model's prediction laid over it.")
 
 
 def uploaded(value: Any) -> tuple[str, bytes | None]:
@@ -208,10 +208,10 @@ def uploaded(value: Any) -> tuple[str, bytes | None]:
 
 
 def _decoded(data: bytes) -> Image.Image | None:
-    """The picture in a file's content, upright RGB; None where there is none."""
+    """The image in a file's content, upright RGB; None where there is none."""
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            return to_rgb(picture)
+        with Image.open(io.BytesIO(data)) as image:
+            return to_rgb(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
 
@@ -223,13 +223,13 @@ def _place(mask: np.ndarray) -> tuple[float, float]:
     return float(columns[nearest]), float(rows[nearest])
 
 
-def _crossed(picture: np.ndarray, row: int, column: int) -> np.ndarray:
+def _crossed(image: np.ndarray, row: int, column: int) -> np.ndarray:
     """A copy with a cross through one pixel, which itself stays as it is; white edged black."""
-    crossed = picture.copy()
+    crossed = image.copy()
     for at in (-1, 1, 0):
         value = 255 if at == 0 else 0
-        keep = picture[row, column].copy()
-        crossed[np.clip(row + at, 0, len(picture) - 1), :] = value
-        crossed[:, np.clip(column + at, 0, picture.shape[1] - 1)] = value
+        keep = image[row, column].copy()
+        crossed[np.clip(row + at, 0, len(image) - 1), :] = value
+        crossed[:, np.clip(column + at, 0, image.shape[1] - 1)] = value
     crossed[row, column] = keep
     return crossed

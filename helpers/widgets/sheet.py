@@ -19,30 +19,30 @@ WIDTH = 960
 
 
 def lay_out(
-    pictures: Mapping[str, Image.Image | np.ndarray],
+    images: Mapping[str, Image.Image | np.ndarray],
     legend: Mapping[str, Sequence[int]] | None = None,
     marks: Mapping[str, Sequence[tuple[float, float, str]]] | None = None,
 ) -> Image.Image:
-    """Pictures side by side on white: title above each, one legend below.
+    """Images side by side on white: title above each, one legend below.
 
     Matplotlib would take ten times as long, and a slider should not lag behind the hand.
 
     Args:
-        pictures: title to picture (PIL, or array (height, width, 3) uint8), all of one shape
-            or not; each is enlarged or shrunk to its column, without smoothing when enlarged.
+        images: title to image (PIL, or array (height, width, 3) uint8), all of one shape
+            or not; each is upsampled or shrunk to its column, without smoothing when upsampled.
         legend: name to colour, RGB 0-255.
-        marks: title to (column, row, text), in pixels of that picture: text to write on it.
+        marks: title to (column, row, text), in pixels of that image: text to write on it.
 
     Returns:
-        RGB picture, 960 pixels wide.
+        RGB image, 960 pixels wide.
     """
-    column = (WIDTH - _GAP * (len(pictures) - 1)) // len(pictures)
+    column = (WIDTH - _GAP * (len(images) - 1)) // len(images)
     panels = {}
-    for title, picture in pictures.items():
-        panel = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    for title, image in images.items():
+        panel = image if isinstance(image, Image.Image) else Image.fromarray(image)
         size = (column, round(column * panel.height / panel.width))
-        enlarged = panel.width <= column
-        how = Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX
+        upsampled = panel.width <= column
+        how = Image.Resampling.NEAREST if upsampled else Image.Resampling.BOX
         panels[title] = (panel.resize(size, how), column / panel.width)
     sheet = Image.new("RGB", (WIDTH, _LINE + max(p.height for p, _ in panels.values())), "white")
     draw, font, small = ImageDraw.Draw(sheet), _font(_TEXT), _font(_TEXT - 3)
@@ -52,7 +52,7 @@ def lay_out(
         sheet.paste(panel, (left, _LINE))
         for x, y, text in (marks or {}).get(title, ()):
             half = min(small.getlength(text) / 2 + 3, column / 2)
-            middle = min(max((x + 0.5) * scale, half), column - half)  # all of it on its picture
+            middle = min(max((x + 0.5) * scale, half), column - half)  # all of it on its image
             place = (left + middle, _LINE + (y + 0.5) * scale)
             box = draw.textbbox(place, text, small, anchor="mm")
             draw.rectangle((box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2), "white")
@@ -60,9 +60,9 @@ def lay_out(
     return _with_legend(sheet, legend or {})
 
 
-def fit(picture: Image.Image, longest: int = 480) -> Image.Image:
-    """The picture itself, or a smaller copy whose longer side has `longest` pixels."""
-    copy = picture.copy()
+def fit(image: Image.Image, longest: int = 480) -> Image.Image:
+    """The image itself, or a smaller copy whose longer side has `longest` pixels."""
+    copy = image.copy()
     copy.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     return copy
 
@@ -80,7 +80,7 @@ def short_name(name: str) -> str:
     return name.split(",")[0]
 
 
-def colours_by_name(
+def colors_by_name(
     labels: Sequence[int],
     id2label: Mapping[int, str] = ID2LABEL,
     palette: np.ndarray = PALETTE,
@@ -103,9 +103,9 @@ def _with_legend(sheet: Image.Image, legend: Mapping[str, Sequence[int]]) -> Ima
     grown = Image.new("RGB", (WIDTH, sheet.height + 6 + (line + 1) * _LINE), "white")
     grown.paste(sheet, (0, 0))
     draw = ImageDraw.Draw(grown)
-    for (name, colour), (x, number) in zip(legend.items(), places, strict=True):
+    for (name, color), (x, number) in zip(legend.items(), places, strict=True):
         middle = sheet.height + 6 + (number + 0.5) * _LINE
-        draw.rectangle((x, middle - 7, x + 14, middle + 7), tuple(map(int, colour)), "gray")
+        draw.rectangle((x, middle - 7, x + 14, middle + 7), tuple(map(int, color)), "gray")
         draw.text((x + 20, middle), name, "black", font, anchor="lm")
     return grown
 
@@ -125,7 +125,7 @@ def _font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def png(picture: Image.Image) -> bytes:
+def png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=4)
+    image.save(buffer, format="PNG", compress_level=4)
     return buffer.getvalue()

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench_evaluation_memory.py
 
-Each number of pictures is evaluated in a process of its own, whose peak is reported. The guide's
-way is measured on as many pictures as fit anywhere, and a straight line through them prolonged.
+Each number of images is evaluated in a process of its own, whose peak is reported. The guide's
+way is measured on as many images as fit anywhere, and a straight line through them prolonged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def rows(quick: bool) -> Iterator[dict[str, Any]]:
     """The benchmark as rows; megabytes. `quick`: tiny sizes, to see that it works."""
     side, few, many, guide = (64, 4, 40, (2, 4, 8)) if quick else (512, 200, 2000, (5, 10, 20))
     small, large = (measure("ours", count, side) for count in (few, many))
-    pieces = f"pictures of {side} x {side}, {NUM_LABELS} classes"
+    pieces = f"images of {side} x {side}, {NUM_LABELS} classes"
     yield {
         "row": f"growth of memory, evaluating {many:,} {pieces}, over {few:,}",
         "other": None,
@@ -40,7 +40,7 @@ def rows(quick: bool) -> Iterator[dict[str, Any]]:
     told = ", ".join(map(str, guide[:-1]))
     yield {
         "row": f"memory, evaluating {many:,} {pieces}",
-        "other": f"every logit at once, extrapolated from {told} and {guide[-1]} pictures",
+        "other": f"every logit at once, extrapolated from {told} and {guide[-1]} images",
         "ours": large["peak"],
         "theirs": theirs,
         "ratio": theirs / large["peak"],
@@ -56,9 +56,9 @@ def extrapolate(points: list[tuple[int, float]], count: int) -> float:
     return float(start + slope * count)
 
 
-def measure(way: str, pictures: int, side: int) -> dict[str, float]:
+def measure(way: str, images: int, side: int) -> dict[str, float]:
     """Evaluate in a fresh process: its peak memory in MB, and the scores, to compare ways."""
-    command = [sys.executable, __file__, "--measure", way, str(pictures), str(side)]
+    command = [sys.executable, __file__, "--measure", way, str(images), str(side)]
     done = subprocess.run(
         command,
         cwd=REPOSITORY,
@@ -67,11 +67,11 @@ def measure(way: str, pictures: int, side: int) -> dict[str, float]:
         text=True,
     )
     if done.returncode:
-        raise RuntimeError(f"evaluating {pictures} pictures {way}: {done.stderr[-2000:]}")
+        raise RuntimeError(f"evaluating {images} images {way}: {done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def evaluate(way: str, pictures: int, side: int, folder: str) -> dict[str, float]:
+def evaluate(way: str, images: int, side: int, folder: str) -> dict[str, float]:
     """One evaluation in this process, through `Trainer`: "ours", or "guide"."""
     import torch
     from transformers import (
@@ -86,11 +86,11 @@ def evaluate(way: str, pictures: int, side: int, folder: str) -> dict[str, float
     from helpers.training.trainer import SegmentationTrainer
     from helpers.upsampling import predicted_labels
 
-    class Pictures(torch.utils.data.Dataset):
+    class Images(torch.utils.data.Dataset):
         """Random blocks, the same for the same index; nothing is kept."""
 
         def __len__(self) -> int:
-            return pictures
+            return images
 
         def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
             generator = torch.Generator().manual_seed(index)
@@ -99,12 +99,12 @@ def evaluate(way: str, pictures: int, side: int, folder: str) -> dict[str, float
             return {"pixel_values": (labels / NUM_LABELS).expand(3, -1, -1), "labels": labels}
 
     def mean_iou_of_all(prediction: EvalPrediction) -> dict[str, float]:
-        # As Hugging Face's guide: all logits enlarged together, then the best of each pixel.
+        # As Hugging Face's guide: all logits upsampled together, then the best of each pixel.
         logits = torch.from_numpy(prediction.predictions)
         size = prediction.label_ids.shape[-2:]
-        enlarged = torch.nn.functional.interpolate(logits, size, mode="bilinear")
+        upsampled = torch.nn.functional.interpolate(logits, size, mode="bilinear")
         matrix = ConfusionMatrix(NUM_LABELS)
-        matrix.update(enlarged.argmax(dim=1).numpy(), prediction.label_ids)
+        matrix.update(upsampled.argmax(dim=1).numpy(), prediction.label_ids)
         return {"mean_iou": matrix.compute()["mean_iou"]}
 
     torch.manual_seed(0)
@@ -131,7 +131,7 @@ def evaluate(way: str, pictures: int, side: int, folder: str) -> dict[str, float
         trainer = SegmentationTrainer(
             model=model,
             args=TrainingArguments(**settings, batch_eval_metrics=True),
-            eval_dataset=Pictures(),
+            eval_dataset=Images(),
             compute_metrics=StreamingMeanIoU(NUM_LABELS),
             preprocess_logits_for_metrics=predicted_labels,
         )
@@ -139,7 +139,7 @@ def evaluate(way: str, pictures: int, side: int, folder: str) -> dict[str, float
         trainer = Trainer(
             model=model,
             args=TrainingArguments(**settings),
-            eval_dataset=Pictures(),
+            eval_dataset=Images(),
             compute_metrics=mean_iou_of_all,
         )
     metrics = trainer.evaluate()
@@ -170,9 +170,9 @@ def main() -> int:
     options = parser.parse_args()
     if options.measure:
         sys.path.insert(0, str(REPOSITORY))
-        way, pictures, side = options.measure
+        way, images, side = options.measure
         with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(evaluate(way, int(pictures), int(side), folder)))
+            print(json.dumps(evaluate(way, int(images), int(side), folder)))
         return 0
     for row in rows(options.quick):
         theirs = "" if row["theirs"] is None else f", {row['other']}: {row['theirs']:,.0f}"

@@ -1,4 +1,4 @@
-"""How cost grows with pictures, classes and size: times, and the slope of their logarithms.
+"""How cost grows with images, classes and size: times, and the slope of their logarithms.
 
 A slope of 1 is linear. Small inputs cost mostly what a call costs, which flattens a slope, so it
 is fitted to the upper half of the range.
@@ -16,7 +16,7 @@ from PIL import Image
 
 from helpers.metrics import ConfusionMatrix
 from helpers.training.loss import pixel_cross_entropy
-from helpers.upsampling import enlarged_argmax
+from helpers.upsampling import upsampled_argmax
 from helpers.visualize import colorize, overlay
 from tests.benchmarks.bench_mean_iou import draw_maps
 from tests.benchmarks.measuring import Row, alone, timed
@@ -25,26 +25,26 @@ Work = Callable[[], object]
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    pictures = [1, 2, 4] if quick else [1, 4, 16, 64]
+    images = [1, 2, 4] if quick else [1, 4, 16, 64]
     classes = [2, 8, 32] if quick else [2, 10, 50, 150, 250, 500, 1000]
     sides = [32, 64, 128] if quick else [128, 256, 512, 1024, 2048]
     side, few = (64, 4) if quick else (256, 20)
     makers = {
         "ConfusionMatrix": lambda n, c, s: counting(n, c, s),
         "loss and gradient": lambda n, c, s: loss(n, c, s),
-        "enlarged_argmax": lambda n, c, s: enlarging(n, c, s),
+        "upsampled_argmax": lambda n, c, s: upsampling(n, c, s),
         "colorize": lambda n, c, s: painting(n, c, s),
         "overlay": lambda n, c, s: blending(n, c, s),
     }
     for name, make in makers.items():
-        yield growth(name, "number of pictures", pictures, lambda n, m=make: m(n, few, side))
+        yield growth(name, "number of images", images, lambda n, m=make: m(n, few, side))
         # A palette holds 256 colours at most.
         high = 256 if name in ("colorize", "overlay") else max(classes)
         some = [c for c in classes if c <= high]
         yield growth(name, "number of classes", some, lambda c, m=make: m(1, c, side))
         yield growth(
             name,
-            "pixels of a picture",
+            "pixels of an image",
             [s * s for s in sides],
             lambda p, m=make: m(1, few, round(p**0.5)),
         )
@@ -65,12 +65,12 @@ def growth(name: str, panel: str, sizes: list[int], make: Callable[[int], Work])
     return row | {"curve": {"x": sizes, "y": seconds, "label": name, "panel": panel}}
 
 
-def counting(pictures: int, classes: int, side: int) -> Work:
+def counting(images: int, classes: int, side: int) -> Work:
     rng = np.random.default_rng(0)
     if classes <= 256:
-        predictions, references = draw_maps(pictures, side, min(classes, 250), seed=0)
+        predictions, references = draw_maps(images, side, min(classes, 250), seed=0)
     else:  # ids beyond a byte
-        predictions, references = rng.integers(0, classes, (2, pictures, side, side))
+        predictions, references = rng.integers(0, classes, (2, images, side, side))
 
     def work() -> None:
         matrix = ConfusionMatrix(classes)
@@ -81,10 +81,10 @@ def counting(pictures: int, classes: int, side: int) -> Work:
     return work
 
 
-def loss(pictures: int, classes: int, side: int) -> Work:
+def loss(images: int, classes: int, side: int) -> Work:
     torch.manual_seed(0)
-    logits = torch.randn(pictures, classes, side // 4, side // 4, requires_grad=True)
-    labels = torch.randint(0, classes, (pictures, side, side))
+    logits = torch.randn(images, classes, side // 4, side // 4, requires_grad=True)
+    labels = torch.randint(0, classes, (images, side, side))
 
     def work() -> None:
         # The class 255 of a thousand is "ignore" here as everywhere.
@@ -93,24 +93,24 @@ def loss(pictures: int, classes: int, side: int) -> Work:
     return work
 
 
-def enlarging(pictures: int, classes: int, side: int) -> Work:
+def upsampling(images: int, classes: int, side: int) -> Work:
     torch.manual_seed(0)
-    logits = torch.randn(pictures, classes, side // 4, side // 4)
-    return lambda: [enlarged_argmax(one, (side, side)) for one in logits]
+    logits = torch.randn(images, classes, side // 4, side // 4)
+    return lambda: [upsampled_argmax(one, (side, side)) for one in logits]
 
 
-def painting(pictures: int, classes: int, side: int) -> Work:
-    label_maps, palette = maps_and_palette(pictures, classes, side)
+def painting(images: int, classes: int, side: int) -> Work:
+    label_maps, palette = maps_and_palette(images, classes, side)
     return lambda: [colorize(one, palette) for one in label_maps]
 
 
-def blending(pictures: int, classes: int, side: int) -> Work:
-    label_maps, palette = maps_and_palette(pictures, classes, side)
+def blending(images: int, classes: int, side: int) -> Work:
+    label_maps, palette = maps_and_palette(images, classes, side)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8))
     return lambda: [overlay(image, one, palette=palette) for one in label_maps]
 
 
-def maps_and_palette(pictures: int, classes: int, side: int) -> tuple[np.ndarray, np.ndarray]:
-    _, label_maps = draw_maps(pictures, side, min(classes, 250), seed=0)
+def maps_and_palette(images: int, classes: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    _, label_maps = draw_maps(images, side, min(classes, 250), seed=0)
     palette = np.random.default_rng(0).integers(0, 256, (classes, 3), dtype=np.uint8)
     return label_maps, palette

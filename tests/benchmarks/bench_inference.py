@@ -1,4 +1,4 @@
-"""How fast pictures are segmented and painted: batches against `pipeline`, overlays against a loop.
+"""How fast images are segmented and painted: batches against `pipeline`, overlays against a loop.
 
 Both sides run in turns in one process; their label maps are compared before any time is taken.
 """
@@ -28,7 +28,7 @@ from tests.benchmarks.measuring import Row, medians_by_turns
 SIZE = (683, 512)
 
 
-def draw_pictures(count: int, size: tuple[int, int] = SIZE) -> list[Image.Image]:
+def draw_images(count: int, size: tuple[int, int] = SIZE) -> list[Image.Image]:
     """Smooth coloured clouds: the random model sees many classes in them."""
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (count, 8, 10, 3), dtype=np.uint8)
@@ -36,18 +36,18 @@ def draw_pictures(count: int, size: tuple[int, int] = SIZE) -> list[Image.Image]
 
 
 def pipeline_row(
-    name: str, model: Any, image_processor: Any, pictures: list, batch_size: int, rounds: int
+    name: str, model: Any, image_processor: Any, images: list, batch_size: int, rounds: int
 ) -> Row:
-    """Pictures per second: batches of ours against one at a time through `pipeline`."""
+    """Images per second: batches of ours against one at a time through `pipeline`."""
     segmenter = pipeline("image-segmentation", model=model, image_processor=image_processor)
     label2id = {label: index for index, label in model.config.id2label.items()}
 
     def one_at_a_time() -> list:
-        return [segmenter(picture, subtask="semantic") for picture in pictures]
+        return [segmenter(image, subtask="semantic") for image in images]
 
     def batches() -> list[np.ndarray]:
-        starts = range(0, len(pictures), batch_size)
-        parts = (pictures[start : start + batch_size] for start in starts)
+        starts = range(0, len(images), batch_size)
+        parts = (images[start : start + batch_size] for start in starts)
         return [one for part in parts for one in segment_batch(part, model, image_processor)]
 
     differing = total = 0
@@ -64,33 +64,33 @@ def pipeline_row(
     return {
         "row": f"{name}, batches of {batch_size} ({differing} of {total} pixels differ)",
         "other": 'pipeline("image-segmentation"), one at a time',
-        "ours": len(pictures) / ours,
-        "theirs": len(pictures) / theirs,
+        "ours": len(images) / ours,
+        "theirs": len(images) / theirs,
         "ratio": theirs / ours,
-        "unit": "pictures/s",
+        "unit": "images/s",
         "goal": "1.5 ×",
     }
 
 
 def overlay_rows(rounds: int) -> list[Row]:
     """Milliseconds to paint a label map of 683 x 512: ours against the guide's loop."""
-    (picture,) = draw_pictures(1)
+    (image,) = draw_images(1)
     regions = np.random.default_rng(0).integers(0, len(PALETTE), (32, 43), dtype=np.uint8)
     label_map = regions.repeat(16, axis=0).repeat(16, axis=1)[: SIZE[1], : SIZE[0]].copy()
 
-    def loop_colours() -> np.ndarray:
-        colour_seg = np.zeros((*label_map.shape, 3), dtype=np.uint8)
-        for label, colour in enumerate(PALETTE):
-            colour_seg[label_map == label] = colour
-        return colour_seg
+    def loop_colors() -> np.ndarray:
+        color_seg = np.zeros((*label_map.shape, 3), dtype=np.uint8)
+        for label, color in enumerate(PALETTE):
+            color_seg[label_map == label] = color
+        return color_seg
 
     def loop_overlay() -> np.ndarray:
-        return (np.array(picture) * 0.5 + loop_colours() * 0.5).astype(np.uint8)
+        return (np.array(image) * 0.5 + loop_colors() * 0.5).astype(np.uint8)
 
     rows = []
     for name, theirs, ours, off in (
-        ("label map to colours", loop_colours, lambda: colorize(label_map), 0),
-        ("label map to overlay", loop_overlay, lambda: overlay(picture, label_map), 1),
+        ("label map to colours", loop_colors, lambda: colorize(label_map), 0),
+        ("label map to overlay", loop_overlay, lambda: overlay(image, label_map), 1),
     ):
         difference = np.abs(np.asarray(ours()).astype(int) - theirs())
         if difference.max() > off:  # of 255: halves are rounded one way or the other
@@ -115,13 +115,13 @@ def rows(quick: bool) -> Iterator[Row]:
     profile = get_profile("tiny")
     toy = load_model(profile.finetuned_model)
     scenes = load_scenes(profile, check=False)["test"].select(range(2 * count))
-    pictures = [to_rgb(scene["image"]) for scene in scenes]
-    yield pipeline_row("segformer-toy, scenes of 256 x 192", *toy, pictures, batch_size, rounds)
+    images = [to_rgb(scene["image"]) for scene in scenes]
+    yield pipeline_row("segformer-toy, scenes of 256 x 192", *toy, images, batch_size, rounds)
     torch.manual_seed(0)
     # The default configuration is SegFormer-B0's.
     config = SegformerConfig(num_labels=len(ID2LABEL), id2label=ID2LABEL, label2id=LABEL2ID)
     b0 = SegformerForSemanticSegmentation(config).eval()
     name = f"SegFormer-B0 at 512 x 512, random, {SIZE[0]} x {SIZE[1]}"
     processor = SegformerImageProcessor()
-    yield pipeline_row(name, b0, processor, draw_pictures(count), batch_size, rounds)
+    yield pipeline_row(name, b0, processor, draw_images(count), batch_size, rounds)
     yield from overlay_rows(3 * rounds)

@@ -1,6 +1,6 @@
-"""Training pictures ready for the model, a second: our transform beside the guide's.
+"""Training images ready for the model, a second: our transform beside the guide's.
 
-The guide's jitters the colours of the whole picture and squashes it. Our code is timed with these
+The guide's jitters the colours of the whole image and squashes it. Our code is timed with these
 steps, which give equal tensors, and with the course's own, which also crop and flip at random,
 and then jitter. Files are decoded and batches put together on both sides. Toy scenes come in
 batches of profile "tiny", photographs in those of profile "sample".
@@ -50,7 +50,7 @@ def rows(quick: bool) -> Iterator[Row]:
     yield from on(real, f"real photographs to {side} × {side}", 16 if quick else 96, quick)
 
 
-def on(profile: Profile, pictures: str, count: int, quick: bool) -> Iterator[Row]:
+def on(profile: Profile, images: str, count: int, quick: bool) -> Iterator[Row]:
     plain = load_scenes(profile, check=False)["train"]
     plain = plain.select([index % len(plain) for index in range(count)])
     processor = load_image_processor(profile)
@@ -76,7 +76,7 @@ def on(profile: Profile, pictures: str, count: int, quick: bool) -> Iterator[Row
     torch.set_num_threads(1)
     try:
         rounds = 2 if quick else 5
-        name = f"training-set preprocessing, {pictures}"
+        name = f"training-set preprocessing, {images}"
         other = "the guide's transform"
         ways = (same_steps, ours, train)
         *seconds, theirs = passes([loader(way) for way in ways], rounds)
@@ -95,7 +95,7 @@ def rate(row: str, other: str, count: int, ours: float, theirs: float, goal: str
         ours=count / ours,
         theirs=count / theirs,
         ratio=theirs / ours,
-        unit="pictures/s",
+        unit="images/s",
         goal=goal,
     )
 

@@ -1,4 +1,4 @@
-"""Start-up: how long imports take, and the first picture of a process that knows nothing yet."""
+"""Start-up: how long imports take, and the first image of a process that knows nothing yet."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _LIBRARIES = """
 import argparse, numpy, torch, torchvision.transforms.v2, tqdm.auto, transformers.utils.notebook
 from transformers import AutoConfig, AutoModelForSemanticSegmentation, Trainer, TrainingArguments
 """
-_FIRST_PICTURE = """
+_FIRST_IMAGE = """
 import json
-from helpers.inference.predict import load_model, load_picture, segment
+from helpers.inference.predict import load_model, load_image, segment
 from helpers.profiles import get_profile
 from tests.benchmarks.measuring import peak_memory
 
 profile = get_profile("tiny")
-picture = load_picture(profile.street_picture)
-label_map = segment(picture, *load_model(profile.finetuned_model))
-print(json.dumps([label_map.shape == picture.size[::-1], len(set(label_map.flat)), peak_memory()]))
+image = load_image(profile.street_image)
+label_map = segment(image, *load_model(profile.finetuned_model))
+print(json.dumps([label_map.shape == image.size[::-1], len(set(label_map.flat)), peak_memory()]))
 """
 
 
@@ -51,18 +51,18 @@ def rows(quick: bool) -> Iterator[Row]:
             theirs.append(in_child(_LIBRARIES)[0])
         ours, theirs = statistics.median(ours), statistics.median(theirs)
         yield faster("import helpers.training", "the libraries that it imports", ours, theirs, "s")
-    first = [in_child(_FIRST_PICTURE) for _ in range(rounds)]
+    first = [in_child(_FIRST_IMAGE) for _ in range(rounds)]
     for _, (right_size, labels, _) in first:
-        assert right_size, "the label map is not of the picture's size"
-        assert labels > 3, f"the first picture has {labels} labels"
+        assert right_size, "the label map is not of the image's size"
+        assert labels > 3, f"the first image has {labels} labels"
     yield alone(
-        "first picture segmented, from the process's start",
+        "first image segmented, from the process's start",
         statistics.median(took for took, _ in first),
         "s",
         "< 15 s",
     )
     peak = statistics.median(printed[2] for _, printed in first)
-    yield alone("first picture segmented, peak memory", peak, "MB")
+    yield alone("first image segmented, peak memory", peak, "MB")
 
 
 def modules() -> list[str]:

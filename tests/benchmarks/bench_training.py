@@ -1,4 +1,4 @@
-"""Training: seconds to a score on toy scenes, and pictures a second on a GPU."""
+"""Training: seconds to a score on toy scenes, and images a second on a GPU."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def rows(quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         yield seconds_to_score(Path(scratch), quick)
         if quick:
-            yield from pictures_a_second(Path(scratch), side=64, steps=2, batch_size=2)
+            yield from images_a_second(Path(scratch), side=64, steps=2, batch_size=2)
         elif torch.cuda.is_available():
-            yield from pictures_a_second(Path(scratch), side=512, steps=60, batch_size=16)
+            yield from images_a_second(Path(scratch), side=512, steps=60, batch_size=16)
         else:
-            yield skipped("training, pictures/s, B0 at 512 × 512", "this machine has no GPU")
+            yield skipped("training, images/s, B0 at 512 × 512", "this machine has no GPU")
 
 
 class _Until(TrainerCallback):
@@ -112,8 +112,8 @@ def seconds_to_score(scratch: Path, quick: bool) -> Row:
     )
 
 
-def pictures_a_second(scratch: Path, side: int, steps: int, batch_size: int) -> Iterator[Row]:
-    """B0 with random weights on random pictures: our recipe and the guide's, through `Trainer`."""
+def images_a_second(scratch: Path, side: int, steps: int, batch_size: int) -> Iterator[Row]:
+    """B0 with random weights on random images: our recipe and the guide's, through `Trainer`."""
     profile = random_data(scratch / "data", side, batch_size)
     scenes = load_scenes(profile, check=False)
     files = len(scenes["train"])  # few, read again and again: epochs long enough for workers
@@ -156,7 +156,7 @@ def pictures_a_second(scratch: Path, side: int, steps: int, batch_size: int) -> 
         ours=rates["ours"],
         theirs=rates["theirs"],
         ratio=rates["ours"] / rates["theirs"],
-        unit="pictures/s",
+        unit="images/s",
         goal="6 ×",
     )
     if device.type == "cuda":
@@ -214,7 +214,7 @@ def peak_rate(device: torch.device, side: int = 8192) -> float:
 
 
 def random_data(folder: Path, side: int, batch_size: int) -> Profile:
-    """Random pictures, 683 × 512 as ADE20K's often are, and an encoder with random weights."""
+    """Random images, 683 × 512 as ADE20K's often are, and an encoder with random weights."""
     rng = np.random.default_rng(0)
     for part, count in (("training", 64 if side > 64 else 4), ("validation", 2)):
         for kind in ("images", "annotations"):

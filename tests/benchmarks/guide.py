@@ -45,7 +45,7 @@ def model(encoder: str) -> Any:
 
 
 def compute_metrics(metric: Any, num_labels: int) -> Callable[[Any], dict[str, Any]]:
-    """The guide's compute_metrics: all logits at once, enlarged, then `_compute`."""
+    """The guide's compute_metrics: all logits at once, upsampled, then `_compute`."""
 
     def compute(eval_pred: Any) -> dict[str, Any]:
         with torch.no_grad():

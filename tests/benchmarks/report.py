@@ -164,8 +164,8 @@ def draw(rows: Sequence[Row], file: Path) -> None:
     positions = range(len(compared))
     # From 1 to the right is better, to the left worse.
     widths = [ratio - 1 for ratio in ratios]
-    colours = ["#4878a8" if ratio >= 1 else "#c0504d" for ratio in ratios]
-    drawn = axis.barh(positions, widths, left=1, color=colours, height=0.7)
+    colors = ["#4878a8" if ratio >= 1 else "#c0504d" for ratio in ratios]
+    drawn = axis.barh(positions, widths, left=1, color=colors, height=0.7)
     axis.bar_label(drawn, [f"{number(ratio)} ×" for ratio in ratios], padding=3, fontsize=9)
     axis.set_yticks(positions, labels, fontsize=7.5)
     axis.invert_yaxis()

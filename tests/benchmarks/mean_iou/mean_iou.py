@@ -1,6 +1,6 @@
 """`evaluate`'s mean_iou as it is described, for machines that cannot fetch the published one.
 
-Per picture: a boolean mask of what is not ignored, then three histograms over the label ids, for
+Per image: a boolean mask of what is not ignored, then three histograms over the label ids, for
 the intersection, the prediction and the label; sums in float64. `notebooks/mean_iou` holds the
 course's own, which counts in another and faster way.
 """
