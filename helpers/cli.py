@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ import psutil
 from tqdm.auto import tqdm
 
 Item = TypeVar("Item")
+_OPTION = "__num_processes"
 
 
 def bars_disabled() -> bool:
@@ -25,9 +27,6 @@ def progress(
 ) -> Iterable[Item]:
     """Iterate with a bar that disappears at the end; `delay`: only after so many seconds."""
     return tqdm(items, description, total=total, delay=delay, leave=False, disable=bars_disabled())
-
-
-_OPTION = "__num_processes"
 
 
 def processes_wanted() -> int:
@@ -72,3 +71,29 @@ def has_accelerator() -> bool:
 def sentence(error: BaseException) -> str:
     """The first line of what a library has to say."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def hidden_alias(parser: argparse.ArgumentParser, old: str, new: str) -> None:
+    """Let a renamed option be given by its old name too, which `--help` does not show."""
+    action = next(one for one in parser._actions if new in one.option_strings)
+    parser._option_string_actions[old] = action
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A `type` for argparse: a whole number that is no smaller than this."""
+
+    def whole(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = None
+        if number is None or number < least:
+            raise argparse.ArgumentTypeError(f"it is {text}, expected a whole number >= {least}")
+        return number
+
+    return whole
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process, or the first of several that `torchrun` has started."""
+    return os.environ.get("RANK", "0") == "0"

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from helpers.cli import progress, sentence
+from helpers.cli import hidden_alias, progress, sentence
 from helpers.hub import explained
 from helpers.inference.images import DONE, FAILED, Segmenter, segment_images
 from helpers.inference.predict import load_model
