@@ -73,12 +73,6 @@ def sentence(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def hidden_alias(parser: argparse.ArgumentParser, old: str, new: str) -> None:
-    """Let a renamed option be given by its old name too, which `--help` does not show."""
-    action = next(one for one in parser._actions if new in one.option_strings)
-    parser._option_string_actions[old] = action
-
-
 def at_least(least: int) -> Callable[[str], int]:
     """A `type` for argparse: a whole number that is no smaller than this."""
 

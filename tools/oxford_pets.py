@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from helpers.cli import hidden_alias, progress
+from helpers.cli import progress
 from helpers.custom.dataset import write_id2label
 from helpers.custom.masks import labels_from_values
 
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--split", choices=("trainval", "test"), default="trainval")
     parser.add_argument("--max-images", type=int, metavar="N", help="so many over all breeds")
     parser.add_argument("--no-download", action="store_true", help="take what is there already")
-    hidden_alias(parser, "--max-pictures", "--max-images")
+    parser.add_argument("--max-pictures", type=int, dest="max_images", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.max_images is not None and options.max_images < 1:
         parser.error(f"--max-images is {options.max_images}: expected at least 1")

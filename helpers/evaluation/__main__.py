@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from helpers.cli import hidden_alias, processes_wanted, start_processes
+from helpers.cli import processes_wanted, start_processes
 from helpers.data import check_scenes, load_scenes
 from helpers.evaluation.protocol import Protocol, evaluate, processes
 from helpers.inference.predict import load_model
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--max-images", type=int, metavar="N", help="only the first N images")
     parser.add_argument("--num-workers", type=int, metavar="N", help="default: the profile's")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write protocol and scores here")
-    hidden_alias(parser, "--max-pictures", "--max-images")
+    parser.add_argument("--max-pictures", type=int, dest="max_images", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.max_images is not None and options.max_images < 1:
         parser.error(f"--max-images is {options.max_images}: expected at least 1")

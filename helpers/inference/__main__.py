@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from helpers.cli import hidden_alias, progress, sentence
+from helpers.cli import progress, sentence
 from helpers.hub import explained
 from helpers.inference.images import DONE, FAILED, Segmenter, segment_images
 from helpers.inference.predict import load_model
@@ -129,7 +129,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--overwrite", action="store_true", help="remove earlier results and start over"
     )
-    hidden_alias(parser, "--anew", "--overwrite")
+    parser.add_argument(  # its old name
+        "--anew", action="store_true", dest="overwrite", help=argparse.SUPPRESS
+    )
     options = parser.parse_args(arguments)
     if options.batch_size < 1:
         parser.error(f"--batch-size is {options.batch_size}: expected at least 1")
