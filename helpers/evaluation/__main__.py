@@ -75,16 +75,17 @@ def _evaluate_and_tell(options: argparse.Namespace, protocol: Protocol) -> None:
     source = options.model or profile.finetuned_model
     with state.main_process_first():  # which fills the cache and looks for broken files
         model, image_processor = load_model(source)
-        scenes = load_scenes(profile, check=False)["test"]
+        scenes = load_scenes(profile, check=False, splits=["test"])["test"]
         if options.max_images:
             scenes = scenes.select(range(min(options.max_images, len(scenes))))
-        if state.is_main_process:
-            check_scenes(scenes, "test")
+        scenes, _ = check_scenes(scenes, "test", profile.labels)
     if options.short_side is None:
-        protocol = replace(protocol, short_side=image_processor.size["height"])
+        size = image_processor.size
+        protocol = replace(protocol, short_side=size.get("height") or size.get("shortest_edge"))
     workers = profile.num_workers if options.num_workers is None else options.num_workers
     begin = time.monotonic()
-    matrix = evaluate(scenes, model.to(state.device), image_processor, protocol, workers)
+    model.to(state.device)
+    matrix = evaluate(scenes, model, image_processor, protocol, profile.labels, workers)
     seconds = time.monotonic() - begin
     state.destroy_process_group()  # or a process may abort while it ends
     if not state.is_main_process:
