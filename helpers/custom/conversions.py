@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from helpers.images import Source, load_mask, name_of
+from helpers.custom.pairs import have_one_shape
+from helpers.images import Source, load_mask, name_of, size_of
 from helpers.labels import Color
 
 
@@ -84,3 +85,19 @@ def labels_from_colors(
             "PNG without smoothing."
         )
     return Image.fromarray(np.array(labels, dtype=np.uint8)[where].reshape(codes.shape))
+
+
+def resize_labels(labels: Image.Image, image: Source) -> Image.Image:
+    """A mask of mode L at the size of its upright image, by nearest neighbour.
+
+    Raises:
+        ValueError: their shapes differ, so it may be the mask of another image.
+    """
+    size = size_of(image)
+    if not have_one_shape(labels.size, size):
+        raise ValueError(
+            f"the mask of {name_of(image, 'image')} is {labels.width} x {labels.height} pixels, "
+            f"the image {size[0]} x {size[1]}: their shapes differ, so this may be the mask of "
+            "another image, and is not stretched"
+        )
+    return labels.resize(size, Image.Resampling.NEAREST)

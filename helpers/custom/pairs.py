@@ -90,9 +90,12 @@ def check_pair(image: Source, mask: Source, names: tuple[str, str], labels: Labe
             ": helpers.custom.labels_from_colors turns colors into labels"
         )
     if values.shape != (height, width):
+        way_out = "Their shapes differ, so this may be the mask of another image."
+        if have_one_shape(values.shape, (height, width)):
+            way_out = "Resize the mask by nearest neighbour."
         raise ValueError(
             f"{names[1]} is {values.shape[1]} x {values.shape[0]} pixels, its image {width} x "
-            f"{height}: expected equal sizes. {_way_out(values.shape, (height, width))}"
+            f"{height}: expected equal sizes. {way_out}"
         )
     try:
         labels.to_label_map(values)
@@ -101,12 +104,11 @@ def check_pair(image: Source, mask: Source, names: tuple[str, str], labels: Labe
     return values
 
 
-def _way_out(mask: tuple[int, int], image: tuple[int, int]) -> str:
-    """What to do about a mask of another size; (height, width) of both."""
-    down, across = image[0] / mask[0], image[1] / mask[1]
-    if abs(down - across) * min(mask) < 1:  # of one shape, but for a rounded pixel
-        return "Resize the mask by nearest neighbour."
-    return "Their shapes differ, so this may be the mask of another image; do not stretch it."
+def have_one_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Whether one size is the other times a number, but for a rounded pixel."""
+    larger, smaller = max(first, second), min(first, second)
+    factor = larger[0] / smaller[0]
+    return abs(larger[1] - factor * smaller[1]) <= factor
 
 
 def _by_name(folder: Path, suffixes: set[str], ending: str = "") -> dict[str, Path]:
