@@ -50,8 +50,8 @@ class Labels:
         object.__setattr__(self, "names", tuple(str(name).strip() for name in self.names))
         if not 2 <= len(self.names) <= IGNORE_INDEX:
             raise ValueError(
-                f"the number of labels is {len(self.names)}, expected 2 to {IGNORE_INDEX}. With one "
-                "there is nothing to tell apart: name its surroundings too, as in background"
+                f"the number of labels is {len(self.names)}, expected 2 to {IGNORE_INDEX}. One "
+                "alone cannot be told from anything, so name its surroundings too, as in background"
             )
         if len(set(self.names)) < len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)
