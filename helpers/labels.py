@@ -26,6 +26,8 @@ NAMES_FILE = "id2label.json"
 RULES_FILE = "labels.json"
 _ADE20K = Path(__file__).parent / "ade20k"
 
+_SOFT = 24  # more values without a meaning than this are no slip of the brush
+
 Color = tuple[int, int, int]
 
 
@@ -159,13 +161,22 @@ class Labels:
         wrong = (values < 0) | (values >= self.num_labels + self.reduce)
         if not self.reduce:
             wrong &= values != IGNORE_INDEX
-        for value in values[wrong].flat[:1]:
-            hint = f"give each value a class in {NAMES_FILE}, or make it {IGNORE_INDEX}"
-            if self.reduce and value == IGNORE_INDEX:
-                hint = "a 255 often means that the labels were reduced already, and once is enough"
-            raise ValueError(
-                f"the annotation holds the value {value}, expected {self.expected_values}: {hint}"
+        found = np.unique(values[wrong])
+        if not len(found):
+            return
+        hint = f"give it a class in {NAMES_FILE}, or make it {IGNORE_INDEX}"
+        if self.reduce and IGNORE_INDEX in found:
+            hint = "a 255 often means that the labels were reduced already, and once is enough"
+        elif found[0] < 0:
+            hint = f"if it stands for pixels to ignore, make it {IGNORE_INDEX}"
+        elif len(found) > _SOFT:
+            hint = (
+                f"{len(found)} such values mean JPEG compression or soft edges: export the mask "
+                "again, as PNG and without smoothing"
             )
+        raise ValueError(
+            f"the annotation holds the value {found[0]}, expected {self.expected_values}: {hint}"
+        )
 
 
 def label_set(
