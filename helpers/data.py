@@ -32,6 +32,7 @@ from helpers.labels import Labels
 from helpers.profiles import Profile
 
 _CATEGORY = "scene_category"
+_FEW = 10  # ADE20K's scenes hold more classes than this, and not just the first of the list
 _LAYOUTS = (
     "A data folder holds either images/{training,validation} and annotations/{training,validation},"
     " or Parquet files of the splits train and validation, neither of them empty."
@@ -96,6 +97,8 @@ def load_scenes(
         areas = {}
         for name, split in scenes.items():
             scenes[name], areas[name] = check_scenes(split, name, profile.labels)
+        if profile.own_labels is None:
+            _refuse_other_labels(sum(areas.values()), profile)
         if len(areas) == 2:
             warn_of_unseen_classes(areas["train"], areas["test"], profile.labels)
     return scenes
@@ -158,6 +161,18 @@ def warn_of_unseen_classes(trained: np.ndarray, tested: np.ndarray, labels: Labe
             f"no training image shows {names}, but the test split does: a model cannot learn "
             "what it never sees, so split with another seed or annotate more images",
             stacklevel=2,
+        )
+
+
+def _refuse_other_labels(areas: np.ndarray, profile: Profile) -> None:
+    """Raise where data without label names, taken for ADE20K's, hardly is: values 1 to n alone."""
+    present = np.flatnonzero(areas)
+    if present.tolist() == list(range(len(present))) and len(present) < _FEW:
+        raise ValueError(
+            f"the masks of {profile.dataset} hold 0 to {len(present)} and nothing else, which "
+            "looks like classes of its own and not like ADE20K's. Write their names into "
+            'id2label.json in that folder ({"0": "background", ...}); if they are ADE20K\'s, '
+            "helpers.ade20k.ADE20K.save(folder) writes those"
         )
 
 
