@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
 
 _CELL = 4  # SegFormer gives logits for squares of 4 x 4 pixels
+_ROWS = 16  # of the grid that are upsampled at a time
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:
@@ -113,9 +114,12 @@ class _Windows:
                 band[:, :, left : left + across] += weights * logits
                 weight[:, left : left + across] += weights
             finished = below - top  # rows that no later window touches
-            block = torch.cat([above, band[:, :finished] / weight[:finished]], dim=1)
-            _write(label_map, block, first=top - above.shape[1], last=below == rows)
-            above = block[:, -1:].clone()
+            band[:, :finished] /= weight[:finished]
+            row = top
+            for part in band[:, :finished].split(_ROWS, dim=1):
+                block = torch.cat([above, part], dim=1)
+                _write(label_map, block, first=row - above.shape[1])
+                above, row = block[:, -1:].clone(), row + part.shape[1]
             for sums in (band, weight[None]):
                 sums[:, : down - finished] = sums[:, finished:].clone()
                 sums[:, down - finished :] = 0
@@ -129,15 +133,14 @@ def _ramp(cells: int, overlap: int) -> torch.Tensor:
     return torch.minimum(place, place.flip(0)).clamp(max=steps) / steps
 
 
-def _write(label_map: np.ndarray, block: torch.Tensor, first: int, last: bool) -> None:
+def _write(label_map: np.ndarray, block: torch.Tensor, first: int) -> None:
     """Write the best classes of some rows of the grid, of which `first` is the uppermost.
 
     Half a cell at either end has to wait for its neighbour, unless the image ends there.
     """
-    size = (_CELL * block.shape[1], _CELL * block.shape[2])
-    best = upsampled_argmax(block, size).cpu().numpy()
+    best = upsampled_argmax(block, (_CELL * block.shape[1], _CELL * block.shape[2])).cpu().numpy()
     begin = 0 if first == 0 else _CELL // 2
-    end = len(best) if last else len(best) - _CELL // 2
-    top = _CELL * first + begin
-    target = label_map[top : _CELL * first + end]
+    if _CELL * first + len(best) < len(label_map):
+        best = best[: -_CELL // 2]
+    target = label_map[_CELL * first + begin : _CELL * first + len(best)]
     target[:] = best[begin : begin + len(target), : label_map.shape[1]]
