@@ -10,8 +10,12 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import datasets
+import evaluate
+import huggingface_hub.constants as hub
 import nbformat
 import pytest
+import tqdm
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
@@ -273,7 +277,7 @@ def test_images_are_not_searched_for_paths():
     assert output_problems(notebook) == []
 
 
-# --- pages --------------------------------------------------------------------------------------
+# --- pages ----------------------------------------------------------------------------------------
 
 
 def test_pages_keep_answers_folded(tmp_path: Path) -> None:
@@ -318,40 +322,29 @@ def test_the_index_shows_each_notebook_and_links_what_else_is_there(tmp_path: Pa
 # --- the environment ------------------------------------------------------------------------------
 
 
-def test_headless_environment_silences_bars_and_keeps_tiny_offline():
-    assert course.headless_environment("tiny")["HF_EVALUATE_OFFLINE"] == "1"
-    assert not any("OFFLINE" in name for name in course.headless_environment("sample"))
-    script = (
-        "import datasets, evaluate, huggingface_hub.constants as hub, tqdm\n"
-        "print(datasets.config.HF_HUB_OFFLINE, evaluate.config.HF_EVALUATE_OFFLINE,"
-        " hub.HF_HUB_OFFLINE, hub.HF_HUB_DISABLE_TELEMETRY, tqdm.tqdm([]).disable,"
-        " datasets.are_progress_bars_disabled(), hub.HF_HUB_DISABLE_PROGRESS_BARS)"
-    )
-    environment = os.environ | course.headless_environment("tiny")
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["True"] * 7
-
-
-def test_tests_run_in_the_headless_environment():
+def test_tests_run_in_the_headless_environment_and_libraries_heed_it():
     assert course.headless_environment("tiny").items() <= os.environ.items()
+    assert not any("OFFLINE" in name for name in course.headless_environment("sample"))
+    assert datasets.config.HF_HUB_OFFLINE
+    assert evaluate.config.HF_EVALUATE_OFFLINE
+    assert hub.HF_HUB_OFFLINE
+    assert hub.HF_HUB_DISABLE_TELEMETRY
+    assert hub.HF_HUB_DISABLE_PROGRESS_BARS
+    assert datasets.are_progress_bars_disabled()
+    assert tqdm.tqdm([]).disable
 
 
 # --- the commands that CI runs --------------------------------------------------------------------
 
 
-def test_workflow_parses_and_runs_make_test():
+def test_the_workflow_runs_what_make_runs_and_may_only_read():
     text = (REPOSITORY / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     workflow = yaml.safe_load(text)
-    jobs = workflow["jobs"]
-    assert jobs["linux"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
-    assert {"run": "make test"} in jobs["linux"]["steps"]
-    systems = jobs["other-systems"]["strategy"]["matrix"]["os"]
-    assert systems == ["macos-latest", "windows-latest"]
-    assert any("make test-platforms" in step.get("run", "") for step in jobs["platforms"]["steps"])
-    assert any("pytest tests" in step.get("run", "") for step in jobs["other-systems"]["steps"])
-    assert all(job["timeout-minutes"] <= 60 for job in jobs.values())
+    steps = {name: str(job["steps"]) for name, job in workflow["jobs"].items()}
+    assert "make test'" in steps["linux"]
+    assert "make test-platforms" in steps["platforms"]
+    assert "python -m pytest tests" in steps["other-systems"]
+    assert all(job["timeout-minutes"] <= 60 for job in workflow["jobs"].values())
     assert workflow["permissions"] == {"contents": "read"}
 
 
@@ -365,26 +358,16 @@ def test_ci_script_calls_make_test():
 
 @pytest.mark.skipif(os.name != "posix", reason="the Makefile is for Linux and macOS")
 def test_make_test_lints_and_compares_outputs_strictly():
+    make = ["make", "--dry-run", "--always-make", "lint", "unit", "notebooks", "course"]
+    plan = subprocess.check_output(make, cwd=REPOSITORY, text=True)
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     assert "for stage in lint unit notebooks" in makefile
-    plan = {
-        target: subprocess.run(
-            ["make", "--dry-run", "--always-make", target],
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for target in ("lint", "unit", "notebooks", "course")
-    }
-    assert "ruff check ." in plan["lint"]
-    assert "ruff format --check ." in plan["lint"]
-    assert "pytest tests" in plan["unit"]
-    strictly = "pytest --nbval --nbval-current-env --nbval-cell-timeout=600 notebooks"
-    assert strictly in plan["notebooks"]
-    assert "SEG_PROFILE=tiny" in plan["notebooks"]
-    assert "nbval-lax" not in makefile
-    assert "-m tools.course run" in plan["course"]
+    assert "ruff check ." in plan
+    assert "ruff format --check ." in plan
+    assert "pytest tests" in plan
+    assert "SEG_PROFILE=tiny" in plan
+    assert "pytest --nbval --nbval-current-env --nbval-cell-timeout=600 notebooks" in plan
+    assert "-m tools.course run" in plan
 
 
 def test_requirements_hold_the_course_and_constraints_pin_them():
