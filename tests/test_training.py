@@ -167,6 +167,34 @@ def test_upstream_resumes_wrongly(profile: Profile, scenes: DatasetDict, tmp_pat
     assert not same_losses, message
 
 
+def test_a_finished_run_that_is_resumed_trains_no_further(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three steps end in the middle of an epoch of two."""
+    finished = make_trainer(SegmentationTrainer, profile, scenes, tmp_path, max_steps=3)
+    finished.train()
+    saved = sorted(path.name for path in tmp_path.iterdir())
+    assert saved == ["checkpoint-2", "checkpoint-3"]
+    capsys.readouterr()
+    resumed = make_trainer(SegmentationTrainer, profile, scenes, tmp_path, max_steps=3)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == saved
+    assert largest_difference(weights(finished.model), weights(resumed.model)) == 0
+    assert resumed.state.best_metric == finished.state.best_metric
+    assert "step 3 of 3: nothing is left to train" in capsys.readouterr().out
+
+
+def test_upstream_trains_a_finished_run_further(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path
+) -> None:
+    make_trainer(Trainer, profile, scenes, tmp_path, max_steps=3).train()
+    resumed = make_trainer(Trainer, profile, scenes, tmp_path, max_steps=3)
+    resumed.train(resume_from_checkpoint=True)
+    message = "fixed upstream: ExactTrainer._init_training_state can go"
+    assert resumed.state.global_step == 4, message
+
+
 # --- the scale of the loss ----------------------------------------------------------------------
 
 
