@@ -57,17 +57,17 @@ def together(step: Callable[[], Result]) -> Result:
     """Take a step in every process; where it fails in one, all raise, or they would wait for it.
 
     Raises:
-        ValueError, OSError: of the first process in which the step raised one.
+        ValueError: with the message of the first process whose step raised it, or an OSError.
     """
     PartialState(cpu=not has_accelerator())  # without GPUs, it looks for others only if told
     result = fault = None
     try:
         result = step()
     except (ValueError, OSError) as error:
-        fault = error
-    for error in gather_object([fault]):
-        if error is not None:
-            raise error
+        fault = str(error) or type(error).__name__
+    for message in gather_object([fault]):
+        if message is not None:
+            raise ValueError(message)
     return result
 
 

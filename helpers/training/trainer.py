@@ -1,128 +1,21 @@
-"""`transformers.Trainer` with its defects for segmentation fixed: checkpoints, loss, processes."""
+"""The trainer for SegFormer: exact checkpoints and loss, in one process or several."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from accelerate.utils import broadcast_object_list
 from torch.utils.data import RandomSampler
-from transformers import Trainer, TrainingArguments
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
-from transformers.trainer_utils import set_seed
-from transformers.utils.notebook import NotebookProgressCallback
+from transformers import TrainingArguments
 
-from helpers.ade20k import IGNORE_INDEX
-from helpers.cli import bars_disabled
-from helpers.metrics import StreamingMeanIoU
-from helpers.training.checkpoints import (
-    FindBestCheckpoint,
-    last_complete_checkpoint,
-    load_exactly,
-    write_checksums,
-)
+from helpers.labels import IGNORE_INDEX, Labels
 from helpers.training.distributed import share_batch_norm
+from helpers.training.exact_trainer import ExactTrainer
 from helpers.training.loss import labelled_pixels, pixel_cross_entropy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-class ExactTrainer(Trainer):
-    """`Trainer` that reads checkpoints with `from_pretrained`, and shows one progress bar.
-
-    `Trainer` reads them with a plain, non-strict `load_state_dict`. SegFormer's encoder is
-    *saved* under older key names, so none of it would be loaded, neither for the best model nor
-    on resume (transformers #43701). `train(resume_from_checkpoint=True)` resumes from the last
-    checkpoint that is whole, or starts from step 0 where there is none, and says so. A finished
-    run is resumed without a further step: its best model is loaded, and that is all.
-
-    One process uses one GPU: `Trainer` would put the model into `DataParallel` on all it sees,
-    which scales a loss that is divided by the whole batch wrongly, and is slow.
-    """
-
-    def __init__(
-        self, model: PreTrainedModel, args: TrainingArguments, *others: Any, **kwargs: Any
-    ) -> None:
-        if (visible := args.n_gpu) > 1:
-            args._n_gpu = 1
-            print(
-                f"{visible} GPUs are visible and this process uses one: to train on all of them, "
-                f"start `accelerate launch --num_processes {visible} -m helpers.training`"
-            )
-        if args.world_size > 1 and args.data_seed is None:
-            args.data_seed = args.seed  # one order of the images for all processes
-        super().__init__(model, args, *others, **kwargs)
-        if self.args.world_size > 1:  # but crops and dropout of its own for each
-            set_seed(self.args.seed + self.args.process_index)
-        self.add_callback(FindBestCheckpoint)
-        # One bar that carries the last loss and score, instead of a growing table or JSON lines.
-        for callback in (NotebookProgressCallback, ProgressCallback, PrinterCallback):
-            self.remove_callback(callback)
-        if not bars_disabled():
-            self.add_callback(_ProgressBar)
-
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
-        if resume_from_checkpoint is True:
-            resume_from_checkpoint = self.last_checkpoint()
-        if resume_from_checkpoint:
-            self.args.eval_on_start = False  # a second evaluation of the same step
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
-
-    def last_checkpoint(self) -> str | None:
-        """The last complete checkpoint of the output folder; None, and a sentence, if none is."""
-        found = [None]
-        if self.is_world_process_zero():  # one looks and tells the others
-            found = [last_complete_checkpoint(self.args.output_dir)]
-            if found == [None]:
-                print(f"no checkpoint in {self.args.output_dir}: the run starts at step 0")
-        (last,) = broadcast_object_list(found)
-        return str(last) if last else None
-
-    def _init_training_state(
-        self, max_steps: int, steps_per_epoch: int, epochs: int, checkpoint: str | None, trial: Any
-    ) -> tuple[int, int]:
-        start = super()._init_training_state(max_steps, steps_per_epoch, epochs, checkpoint, trial)
-        if (step := self.state.global_step) < max_steps:
-            return start
-        if self.is_world_process_zero():
-            print(f"{checkpoint} is at step {step} of {max_steps}: nothing is left to train")
-        return epochs, 0  # `Trainer` would ask whether it has finished after one more step
-
-    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
-        # The sum behind a logged loss is not in a checkpoint: log first, so that nothing is lost.
-        self.control.should_log |= self.control.should_save
-        super()._maybe_log_save_evaluate(*args, **kwargs)
-
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        if "train_loss" in logs:  # of this process alone; the history goes back to step 0
-            logged = [entry for entry in self.state.log_history if "loss" in entry]
-            steps = np.diff([0, *(entry["step"] for entry in logged)])
-            if steps.sum() > 0:
-                logs["train_loss"] = float(
-                    np.average([entry["loss"] for entry in logged], weights=steps)
-                )
-        super().log(logs, *args, **kwargs)
-
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(self.compute_metrics, StreamingMeanIoU):
-            self.compute_metrics.reset()  # an evaluation that was interrupted leaves its counts
-        return super().evaluation_loop(*args, **kwargs)
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        # The state that follows marks the checkpoint as complete: it waits for all processes.
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            write_checksums(Path(output_dir))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        load_exactly(self.model if model is None else model, resume_from_checkpoint)
-
-    def _load_best_model(self) -> None:
-        load_exactly(self.model, self.state.best_model_checkpoint)
 
 
 class SegmentationTrainer(ExactTrainer):
@@ -142,6 +35,7 @@ class SegmentationTrainer(ExactTrainer):
 
     Args:
         head_learning_rate_factor: the decode head's learning rate over the encoder's.
+        labels: what the model's label ids mean; written into the folder of a saved model.
         Everything else as `transformers.Trainer`.
 
     Raises:
@@ -154,18 +48,24 @@ class SegmentationTrainer(ExactTrainer):
         args: TrainingArguments,
         *others: Any,
         head_learning_rate_factor: float = 1.0,
+        labels: Labels | None = None,
         **kwargs: Any,
     ) -> None:
         model.accepts_loss_kwargs = False  # or `forward` would be told the number of pixels
         kwargs = {"compute_loss_func": pixel_cross_entropy} | kwargs
         super().__init__(model, args, *others, **kwargs)
-        self.head_learning_rate_factor = head_learning_rate_factor
-        if self.train_dataset is not None:
+        self.head_learning_rate_factor, self.labels = head_learning_rate_factor, labels
+        if hasattr(self.train_dataset, "__len__"):
             self._fit_batch(len(self.train_dataset))
         _silence_rounding(self.model)
         if self.args.world_size > 1:
             self.args.average_tokens_across_devices = True  # the loss is a share of the whole
             share_batch_norm(self.model)
+
+    def save_model(self, output_dir: str | None = None, *args: Any, **kwargs: Any) -> None:
+        super().save_model(output_dir, *args, **kwargs)
+        if self.labels is not None and self.args.should_save:
+            self.labels.save(output_dir or self.args.output_dir)
 
     def create_optimizer(self, model: PreTrainedModel | None = None) -> torch.optim.Optimizer:
         """AdamW with a larger learning rate for the decode head, no decay for biases and norms."""
@@ -276,15 +176,3 @@ def _silence_rounding(model: PreTrainedModel) -> None:
         ):
             # A norm in evaluation mode subtracts no mean of the batch: then they are real.
             parameter.register_hook(lambda gradient: gradient * (not norm.training))
-
-
-class _ProgressBar(ProgressCallback):
-    """A progress bar that shows the newest loss and score beside it."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if self.training_bar is not None and logs:
-            known = {"loss": "loss", "eval_loss": "test loss", "eval_mean_iou": "test mIoU"}
-            self._shown = getattr(self, "_shown", {}) | {
-                name: f"{logs[key]:.3f}" for key, name in known.items() if key in logs
-            }
-            self.training_bar.set_postfix(self._shown)
