@@ -306,11 +306,11 @@ def step():
     if os.environ["RANK"] == "1":
         raise FileNotFoundError("no data here")
 
+assert together(lambda: 7) == 7
 try:
     together(step)
 except ValueError as error:
     print(f"process {os.environ['RANK']}: {error}", flush=True)
-assert together(lambda: 7) == 7
 """,
         encoding="utf-8",
     )

@@ -276,7 +276,10 @@ def test_fewer_images_than_a_batch_make_a_smaller_one(
 ) -> None:
     few = DatasetDict(scenes, train=scenes["train"].select(range(3)))
     trainer = make_trainer(SegmentationTrainer, profile, few, tmp_path, max_steps=2)
-    assert "3 training images are no whole batch of 4: a batch has 3 now" in capsys.readouterr().out
+    assert (
+        "3 training images do not fill a batch of 4: batches of 3 instead"
+        in capsys.readouterr().out
+    )
     assert [len(batch["labels"]) for batch in trainer.get_train_dataloader()] == [3]
     in_parts = {"gradient_accumulation_steps": 2}
     trainer = make_trainer(SegmentationTrainer, profile, few, tmp_path, **in_parts)
@@ -492,14 +495,18 @@ def test_both_learning_rates_follow_the_schedule(
     np.testing.assert_allclose(rates, expected, rtol=2e-3)
 
 
-def test_a_checkpoint_with_other_labels_is_refused(
-    profile: Profile, scenes: DatasetDict, tmp_path: Path
+def test_a_finished_model_with_other_labels_gets_a_new_last_layer(
+    profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small_model(num_labels=19).save_pretrained(tmp_path)
-    trainer_profile = small_profile(tmp_path, Path(profile.dataset))
-    with pytest.raises(ValueError, match="predicts 19 labels, the data has 150") as error:
-        build_model(trainer_profile)
-    assert str(tmp_path) in str(error.value)
+    finished = small_model(num_labels=19)
+    finished.save_pretrained(tmp_path)
+    model = build_model(small_profile(tmp_path, Path(profile.dataset)))
+    assert model.config.id2label == ID2LABEL
+    assert largest_difference(weights(model.segformer), weights(finished.segformer)) == 0
+    assert model.decode_head.classifier.out_channels == 150
+    told = capsys.readouterr().out
+    assert f"{tmp_path} predicts 19 labels (LABEL_0, LABEL_1, LABEL_2, ...)" in told
+    assert "the last layer is new" in told
 
 
 def test_resuming_from_a_checkpoint_with_other_labels_is_refused(

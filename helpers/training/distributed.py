@@ -1,7 +1,8 @@
 """What several processes need, so that they train the model that one process would.
 
 `Trainer` and `accelerate` share a batch among processes and average the gradients. Batch
-normalisation would still differ from one process with the whole batch.
+normalisation would still differ from one process with the whole batch; and where one process
+finds a mistake, the others would wait for it.
 """
 
 from __future__ import annotations
@@ -57,9 +58,10 @@ def together(step: Callable[[], Result]) -> Result:
     """Take a step in every process; where it fails in one, all raise, or they would wait for it.
 
     Raises:
-        ValueError: with the message of the first process whose step raised it, or an OSError.
+        ValueError: with the message of the first process whose step raised it, or an OSError;
+            the processes have left one another then.
     """
-    PartialState(cpu=not has_accelerator())  # without GPUs, it looks for others only if told
+    state = PartialState(cpu=not has_accelerator())  # without GPUs, others are found only so
     result = fault = None
     try:
         result = step()
@@ -67,6 +69,7 @@ def together(step: Callable[[], Result]) -> Result:
         fault = str(error) or type(error).__name__
     for message in gather_object([fault]):
         if message is not None:
+            state.destroy_process_group()  # or a process may abort while it ends
             raise ValueError(message)
     return result
 

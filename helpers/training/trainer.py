@@ -113,7 +113,7 @@ class SegmentationTrainer(ExactTrainer):
         return output
 
     def _fit_batch(self, images: int) -> None:
-        """Make the batch smaller where there are fewer images."""
+        """Make the batch smaller where there are fewer images than that."""
         parts = self.args.world_size * self.args.gradient_accumulation_steps
         batch = self.args.per_device_train_batch_size * parts
         if images >= batch:
@@ -126,11 +126,12 @@ class SegmentationTrainer(ExactTrainer):
         self.args.per_device_train_batch_size = self._train_batch_size = images // parts
         if self.is_world_process_zero():
             print(
-                f"{images} training images are no whole batch of {batch}: a batch has "
-                f"{images // parts * parts} now"
+                f"{images} training images do not fill a batch of {batch}: "
+                f"batches of {images // parts * parts} instead"
             )
 
     def _get_train_sampler(self, *args: Any) -> Any:
+        """As `Trainer`'s, without the images that would make an incomplete batch."""
         sampler = super()._get_train_sampler(*args)
         if isinstance(sampler, RandomSampler):
             images, batch = len(sampler), self.get_total_train_batch_size(self.args)
