@@ -2,47 +2,74 @@
 
 Whatever the source, `load_scenes` gives splits "train" and "test" with the columns
 
-* `image`: PIL image (of any mode: call `to_rgb` before using it);
-* `annotation`: PIL, one channel, annotation values 0-150 (0 = other);
-* `scene_category`: ClassLabel.
+* `image`: PIL image, RGB and upright;
+* `annotation`: PIL image, one channel, whose values the profile's `labels` explain;
+* `scene_category`: ClassLabel, if the data has it.
+
+Files are read by `helpers.images` and by nothing else.
 """
 
 from __future__ import annotations
 
+import io
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import datasets
 import numpy as np
-from PIL import Image, ImageOps
+from datasets import ClassLabel, Dataset, DatasetDict, Features, config, load_dataset
+from PIL import Image
 
-from helpers.ade20k import ID2LABEL, NUM_LABELS
-from helpers.cli import progress
+from helpers.cli import is_first_process, progress
 from helpers.custom.pairs import check_pair, find_pairs
 from helpers.hub import explained
+from helpers.images import is_turned, load_image, load_mask
+from helpers.labels import Labels
 from helpers.profiles import Profile
 
-if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
-
-COLUMNS = ["image", "annotation", "scene_category"]
+_CATEGORY = "scene_category"
+_FEW = 10  # ADE20K's scenes hold more classes than this, and not just the first of the list
 _LAYOUTS = (
     "A data folder holds either images/{training,validation} and annotations/{training,validation},"
     " or Parquet files of the splits train and validation, neither of them empty."
 )
 
 
-def load_scenes(profile: Profile, check: bool = True) -> DatasetDict:
+class ImageFile(datasets.Image):
+    """A column of image files, which `load_image` decodes."""
+
+    def decode_example(self, value: dict[str, Any], *args: Any, **kwargs: Any) -> Image.Image:
+        return load_image(value)
+
+
+class MaskFile(datasets.Image):
+    """A column of mask files, which `load_mask` decodes."""
+
+    def decode_example(self, value: dict[str, Any], *args: Any, **kwargs: Any) -> Image.Image:
+        return _as_pil(load_mask(value))
+
+
+def scene_features(**more: Any) -> Features:
+    """The features of a data set of scenes, for `Dataset.from_dict`, and any others."""
+    return Features(image=ImageFile(), annotation=MaskFile(), **more)
+
+
+def load_scenes(
+    profile: Profile, check: bool = True, splits: Sequence[str] = ("train", "test")
+) -> DatasetDict:
     """Load a profile's data as splits "train" and "test".
 
     Args:
         profile: its `dataset` is a folder in ADEChallengeData2016 layout, a local data set, or
             a Hub id; its `max_images`, where given, are split with its `seed`.
-        check: decode every image and annotation once, so that a broken file is named now
-            and not hours later, in the middle of training.
+        check: decode every image and annotation once, so that a broken file is named now and not
+            hours later, in the middle of training; and turn masks that are stored as the camera
+            stored their images.
+        splits: leave the others out.
 
     Raises:
         FileNotFoundError: a folder, or the partner of an image, is missing.
@@ -58,86 +85,76 @@ def load_scenes(profile: Profile, check: bool = True) -> DatasetDict:
         scenes = _load_first(profile)
     else:
         scenes = _load_all(profile)
+    scenes = DatasetDict({name: scenes[name] for name in splits})
+    if profile.own_labels is None and is_first_process():
+        print(f"{source} has no id2label.json. It is read as ADE20K is: {profile.labels}.")
     for name, split in scenes.items():
         if len(split) == 0:
             raise ValueError(
                 f'the "{name}" split of {profile.dataset} is empty: expected at least one image'
             )
     if check:
-        areas = {name: check_scenes(split, name) for name, split in scenes.items()}
-        warn_of_unseen_classes(areas["train"], areas["test"])
+        areas = {}
+        for name, split in scenes.items():
+            scenes[name], areas[name] = check_scenes(split, name, profile.labels)
+        if profile.own_labels is None:
+            _refuse_other_labels(sum(areas.values()), profile)
+        if len(areas) == 2:
+            warn_of_unseen_classes(areas["train"], areas["test"], profile.labels)
     return scenes
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """An image as the models expect it: RGB, upright as its EXIF orientation says.
-
-    ADE20K holds some greyscale images, on which the image processor raises; photographs
-    from phones are often stored lying on their side; and of 16 bits a pixel, the upper 8 are kept.
-    """
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16-bit grey: `convert` would make all above 255 white
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def check_scenes(
-    split: Dataset, name: str, num_labels: int = NUM_LABELS, do_reduce_labels: bool = True
-) -> np.ndarray:
+def check_scenes(split: Dataset, name: str, labels: Labels) -> tuple[Dataset, np.ndarray]:
     """Decode each pair once; raise ValueError naming the first broken one.
 
     Args:
-        split: columns `image` and `annotation` with the `datasets.Image` feature.
+        split: columns `image` and `annotation` with a `datasets.Image` feature.
         name: of the split, for messages about images without a file name.
-        num_labels: how many classes there are.
-        do_reduce_labels: whether annotation value 0 is no class (as in ADE20K) or the first one.
+        labels: what the annotations' values mean.
 
     Returns:
-        (num_labels,) int64: how many pixels of the split each class has.
+        The split, with masks turned that are stored as the camera stored their images; and how
+        many of its pixels each class has, (num_labels,) int64.
     """
-    from datasets import Image as ImageFeature
+    undecoded = _undecoded(split)
 
-    undecoded = split.select_columns(["image", "annotation"])
-    for column in ("image", "annotation"):
-        undecoded = undecoded.cast_column(column, ImageFeature(decode=False))
-
-    def check(index: int) -> np.ndarray:
+    def check(index: int) -> tuple[np.ndarray, bool]:
         image, annotation = undecoded[index]["image"], undecoded[index]["annotation"]
         place = f"{name}[{index}]"
         names = (
             f"image {_file_name(image) or place}",
             f"annotation {_file_name(annotation) or place}",
         )
-        _, mask = check_pair(image, annotation, names, num_labels, do_reduce_labels)
-        return np.array(mask.histogram()[:256])
+        mask = check_pair(image, annotation, names, labels)
+        return labels.count(mask), is_turned(annotation, image)
 
-    areas = np.zeros(256, dtype=np.int64)
+    areas, turned = np.zeros(labels.num_labels, dtype=np.int64), []
     # Threads: Pillow decodes without holding the interpreter's lock.
     with ThreadPoolExecutor() as pool:
         results = pool.map(check, range(len(undecoded)))
         # A bar where it takes long enough to wonder; for a few hundred images it does not.
-        for area in progress(results, f"Checking {name}", len(undecoded), delay=2):
+        for index, (area, turns) in enumerate(
+            progress(results, f"Checking {name}", len(undecoded), delay=2)
+        ):
             areas += area
-    areas = areas[do_reduce_labels:][:num_labels]
+            turned += [index] * turns
     if len(split) and not areas.any():
         raise ValueError(
             f'no pixel of the "{name}" split has a class: all are ignored, so there is nothing to '
-            "learn from. Look at the values of the annotations, and at do_reduce_labels."
+            "learn from. Look at the values of the annotations, and at what labels.json says."
         )
-    return areas
+    return _with_masks_turned(split, turned) if turned else split, areas
 
 
-def warn_of_unseen_classes(
-    trained: np.ndarray, tested: np.ndarray, id2label: Mapping[int, str] = ID2LABEL
-) -> None:
+def warn_of_unseen_classes(trained: np.ndarray, tested: np.ndarray, labels: Labels) -> None:
     """Warn, in one sentence, of classes that are tested and that no training image shows.
 
     Args:
         trained: (num_labels,) pixels of each class in the training split.
         tested: the same of the split that is tested on.
-        id2label: names for the sentence.
+        labels: names for the sentence.
     """
-    unseen = [id2label[int(label)] for label in np.flatnonzero((tested > 0) & (trained == 0))]
+    unseen = [labels.names[label] for label in np.flatnonzero((tested > 0) & (trained == 0))]
     if unseen:
         names = ", ".join(unseen[:5]) + (f" and {len(unseen) - 5} more" if unseen[5:] else "")
         warnings.warn(
@@ -147,26 +164,57 @@ def warn_of_unseen_classes(
         )
 
 
+def _refuse_other_labels(areas: np.ndarray, profile: Profile) -> None:
+    """Raise where data without label names, taken for ADE20K's, hardly is: values 1 to n alone."""
+    present = np.flatnonzero(areas)
+    if present.tolist() == list(range(len(present))) and len(present) < _FEW:
+        raise ValueError(
+            f"the masks of {profile.dataset} hold 0 to {len(present)} and nothing else, which "
+            "looks like classes of its own and not like ADE20K's. Write their names into "
+            'id2label.json in that folder ({"0": "background", ...}); if they are ADE20K\'s, '
+            "helpers.ade20k.ADE20K.save(folder) writes those"
+        )
+
+
+def _as_pil(mask: np.ndarray) -> Image.Image:
+    """A mask as mode L (RGB in colors), or I where a value needs more than a byte."""
+    fits = mask.dtype == bool or (mask.min(initial=0) >= 0 and mask.max(initial=0) <= 255)
+    return Image.fromarray(mask.astype(np.uint8 if fits else np.int32))
+
+
+def _undecoded(split: Dataset) -> Dataset:
+    split = split.select_columns(["image", "annotation"])
+    for column in ("image", "annotation"):
+        split = split.cast_column(column, datasets.Image(decode=False))
+    return split
+
+
+def _with_masks_turned(split: Dataset, turned: list[int]) -> Dataset:
+    """The data set with these rows' masks stored upright, as PNG."""
+    undecoded = _undecoded(split)
+    cells = list(undecoded["annotation"])
+    for index in turned:
+        content = io.BytesIO()
+        _as_pil(load_mask(cells[index], undecoded[index]["image"])).save(content, format="PNG")
+        cells[index] = {"path": cells[index]["path"], "bytes": content.getvalue()}
+    split = split.remove_columns("annotation")
+    split = split.add_column("annotation", cells, feature=datasets.Image(decode=False))
+    return split.cast_column("annotation", MaskFile())
+
+
 def _file_name(cell: dict[str, Any] | None) -> str | None:
     return cell.get("path") if cell else None
 
 
 def _load_ade_folder(folder: Path) -> DatasetDict:
     """images/ and annotations/, each with training/ and validation/, paired by file name."""
-    from datasets import ClassLabel, Dataset, DatasetDict, Features
-    from datasets import Image as ImageFeature
-
     pairs = {
         split: _pair_files(folder / "images" / part, folder / "annotations" / part)
         for split, part in (("train", "training"), ("test", "validation"))
     }
     categories = _read_categories(folder / "sceneCategories.txt")
     found = {categories.get(image.stem, "unknown") for part in pairs.values() for image, _ in part}
-    features = Features(
-        image=ImageFeature(),
-        annotation=ImageFeature(),
-        scene_category=ClassLabel(names=sorted(found)),
-    )
+    features = scene_features(scene_category=ClassLabel(names=sorted(found)))
 
     def rows(pairs: list[tuple[Path, Path]]) -> dict[str, list[str]]:
         return {
@@ -207,8 +255,6 @@ def _read_categories(file: Path) -> dict[str, str]:
 
 
 def _load_all(profile: Profile) -> DatasetDict:
-    from datasets import DatasetDict, load_dataset
-
     source, scenes = profile.dataset, {}
     try:
         with explained(source):
@@ -235,16 +281,13 @@ def _load_all(profile: Profile) -> DatasetDict:
 
 def _load_first(profile: Profile) -> DatasetDict:
     """The first images of the training split, streamed: no need to fetch gigabytes for 50."""
-    from datasets import Dataset, config, load_dataset
-    from datasets import Image as ImageFeature
-
     # The Hub's client tries five times as it is; twenty times that could go on for an hour.
     config.STREAMING_READ_MAX_RETRIES = config.STREAMING_OPEN_MAX_RETRIES = 1
     with explained(profile.dataset):
         stream = load_dataset(profile.dataset, split="train", streaming=True)
         features = stream.features
         for column in ("image", "annotation"):  # keep the files' bytes, do not encode them again
-            stream = stream.cast_column(column, ImageFeature(decode=False))
+            stream = stream.cast_column(column, datasets.Image(decode=False))
         rows = list(stream.take(profile.max_images))
     images = _only_our_columns(Dataset.from_list(rows, features=features), profile.dataset)
     # The seed matters: a new split at inference would test on training images.
@@ -252,10 +295,12 @@ def _load_first(profile: Profile) -> DatasetDict:
 
 
 def _only_our_columns(split: Dataset, source: str) -> Dataset:
-    missing = set(COLUMNS) - set(split.column_names)
+    missing = {"image", "annotation"} - set(split.column_names)
     if missing:
         raise ValueError(
-            f"{source} has the columns {split.column_names}, expected {COLUMNS}: rename them "
-            "with dataset.rename_column"
+            f"{source} has the columns {split.column_names}, expected image and annotation: "
+            "rename them with dataset.rename_column"
         )
-    return split.select_columns(COLUMNS)
+    kept = ["image", "annotation", *({_CATEGORY} & set(split.column_names))]
+    split = split.select_columns(kept)
+    return split.cast_column("image", ImageFile()).cast_column("annotation", MaskFile())

@@ -144,6 +144,29 @@ def hub_error(error: BaseException, source: str | Path, ask: bool = True) -> Exc
     return hub_error(answer, source, ask=False) if answer else None
 
 
+def optional_file(source: str | Path, name: str, kind: str = "model") -> Path | None:
+    """A file of a repository on the Hub or of a local folder; None where it has no such file.
+
+    Args:
+        source: a Hub id, or a local folder.
+        name: of the file.
+        kind: "model", "dataset" or "space".
+
+    Raises:
+        ConnectionError, PermissionError, FileNotFoundError: as `explained`.
+    """
+    if _is_local(source):
+        file = Path(source) / name
+        return file if file.is_file() else None
+    from transformers.utils import cached_file
+
+    with explained(source):
+        file = cached_file(
+            str(source), name, repo_type=kind, _raise_exceptions_for_missing_entries=False
+        )
+    return Path(file) if file else None
+
+
 def _refuse_damaged(source: str | Path, since: float, error: BaseException | None = None) -> None:
     """Remove the files of `source` that arrived since then with a wrong checksum, and raise."""
     if remove_damaged(source, since):

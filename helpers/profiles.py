@@ -16,7 +16,12 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+
+from helpers.ade20k import ADE20K
+from helpers.hub import optional_file
+from helpers.labels import NAMES_FILE, RULES_FILE, Labels
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TOY = REPOSITORY / "helpers" / "toy"
@@ -65,6 +70,22 @@ class Profile:
     output_root: Path = REPOSITORY / "outputs"
     run_name: str = ""
     """Names the output folder: the profile, and the data where `SEG_DATA` replaced it."""
+
+    @cached_property
+    def own_labels(self) -> Labels | None:
+        """What the data itself says about its labels: `id2label.json` beside it; None: nothing."""
+        if self.dataset in {profile.dataset for profile in _PROFILES.values()}:
+            return ADE20K
+        file = optional_file(self.dataset, NAMES_FILE, "dataset")
+        if file is None:
+            return None
+        optional_file(self.dataset, RULES_FILE, "dataset")  # arrives beside the other
+        return Labels.load(file.parent)
+
+    @property
+    def labels(self) -> Labels:
+        """What the numbers in the data's masks mean: its own labels, else ADE20K's."""
+        return self.own_labels or ADE20K
 
     @property
     def output_dir(self) -> Path:

@@ -16,8 +16,10 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from helpers.data import to_rgb
+from helpers.ade20k import ADE20K, IGNORE_INDEX
 from helpers.hub import explained
+from helpers.images import load_image
+from helpers.labels import Labels
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor
@@ -26,27 +28,30 @@ if TYPE_CHECKING:
 
 Batch = dict[str, list[Any]]
 
+_MEAN = (124, 116, 104)  # ImageNet's mean colour, which normalisation turns into 0
 
-def load_image_processor(profile: Profile, do_reduce_labels: bool = True) -> BaseImageProcessor:
+
+def load_image_processor(profile: Profile, labels: Labels | None = None) -> BaseImageProcessor:
     """The encoder's own image processor, with the profile's size.
 
     Args:
         profile: see `helpers.profiles`.
-        do_reduce_labels: annotation value 0 is no class, as in ADE20K; False: it is the first.
+        labels: what the data's masks mean, which says whether the image processor reduces them;
+            None: the profile's.
     """
     from transformers import AutoImageProcessor
 
-    side = profile.image_size
+    side, reduce = profile.image_size, (labels or profile.labels).reduce
     with explained(profile.encoder):
         image_processor = AutoImageProcessor.from_pretrained(
             profile.encoder,
-            do_reduce_labels=do_reduce_labels,
+            do_reduce_labels=reduce,
             size={"height": side, "width": side},
             trust_remote_code=False,
         )
     # Configurations written before transformers 4.4x spell it `reduce_labels`, which newer
     # versions read as False without a word. Every class would then be its neighbour.
-    assert image_processor.do_reduce_labels == do_reduce_labels, "label reduction is not as asked"
+    assert image_processor.do_reduce_labels == reduce, "label reduction is not as asked"
     return image_processor
 
 
@@ -67,7 +72,7 @@ def augmentation(image_size: int) -> v2.Compose:
 
 
 def recipe_augmentation(
-    image_size: int, random_scale: tuple[float, float] = (0.5, 2.0)
+    image_size: int, random_scale: tuple[float, float] = (0.5, 2.0), labels: Labels = ADE20K
 ) -> v2.Compose:
     """Random scale, crop, flip and colour of SegFormer's published training on ADE20K.
 
@@ -77,28 +82,35 @@ def recipe_augmentation(
     Args:
         image_size: side of the square result, pixels.
         random_scale: the short side is resized to image_size times a number from this range.
+        labels: what the masks mean, and so which value is no class.
 
     Returns:
         A transform of (image, mask) to both, image_size x image_size. Where the image is
-        too small, the image is padded with the mean colour and the mask with value 0, which
-        label reduction makes 255: nothing is learnt there.
+        too small, the image is padded with the mean colour and the mask with the value that is
+        no class: 0 where labels are reduced, else 255. Nothing is learnt there.
     """
+    ignored = 0 if labels.reduce else IGNORE_INDEX
     colors = [{"brightness": 0.125}, {"contrast": 0.5}, {"saturation": 0.5}, {"hue": 0.1}]
     return v2.Compose(
         [
             _RandomScale(image_size, random_scale),
-            _VariedCrop(image_size, pad_if_needed=True, fill={tv_tensors.Mask: 0, "others": _MEAN}),
+            _VariedCrop(image_size, ignored),
             v2.RandomHorizontalFlip(),
             *(v2.RandomApply([v2.ColorJitter(**one)], p=0.5) for one in colors),
         ]
     )
 
 
-def train_augmentation(profile: Profile) -> v2.Compose:
-    """The profile's augmentation: the published recipe's where it gives a `random_scale`."""
+def train_augmentation(profile: Profile, labels: Labels | None = None) -> v2.Compose:
+    """The profile's augmentation: the published recipe's where it gives a `random_scale`.
+
+    Args:
+        profile: see `helpers.profiles`.
+        labels: what the data's masks mean; None: the profile's.
+    """
     if profile.random_scale is None:
         return augmentation(profile.image_size)
-    return recipe_augmentation(profile.image_size, profile.random_scale)
+    return recipe_augmentation(profile.image_size, profile.random_scale, labels or profile.labels)
 
 
 def resized_size(size: tuple[int, int], short_side: float, smallest: int = 1) -> tuple[int, int]:
@@ -150,7 +162,7 @@ def annotation_tensor(annotation: Any) -> tv_tensors.Mask:
 def _prepare(
     batch: Batch, image_processor: BaseImageProcessor, augment: v2.Transform | None
 ) -> dict[str, torch.Tensor]:
-    images = [to_rgb(image) for image in batch["image"]]
+    images = [load_image(image) for image in batch["image"]]
     masks = [annotation_tensor(annotation) for annotation in batch["annotation"]]
     if augment is not None:
         pairs = [augment(image, mask) for image, mask in zip(images, masks, strict=True)]
@@ -195,13 +207,22 @@ class _VariedCrop(v2.RandomCrop):
 
     mmsegmentation's `RandomCrop(cat_max_ratio=0.75)`: of the labelled pixels, the largest class
     may have three quarters. Else many crops would be sky or wall alone.
+
+    Args:
+        side: of the crop, pixels.
+        ignored: the mask value that is no class, which pads masks that are too small.
     """
+
+    def __init__(self, side: int, ignored: int) -> None:
+        super().__init__(side, pad_if_needed=True, fill={tv_tensors.Mask: ignored, "others": _MEAN})
+        self.ignored = ignored
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         mask = next(one for one in flat_inputs if isinstance(one, tv_tensors.Mask))
         for _ in range(10):
             params = super().make_params(flat_inputs)
-            counts = torch.bincount(self.transform(mask, params).flatten(), minlength=1)[1:]
+            counts = torch.bincount(self.transform(mask, params).flatten(), minlength=256)
+            counts[self.ignored] = 0
             if (counts > 0).sum() > 1 and counts.max() < 0.75 * counts.sum():
                 break
         return params
@@ -211,6 +232,3 @@ def _resized_mask(mask: tv_tensors.Mask, size: list[int]) -> tv_tensors.Mask:
     exact = v2.InterpolationMode.NEAREST_EXACT
     plain = mask.as_subclass(torch.Tensor)[None]
     return tv_tensors.Mask(v2.functional.resize_image(plain, size, interpolation=exact)[0])
-
-
-_MEAN = (124, 116, 104)  # ImageNet's mean colour, which normalisation turns into 0

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from helpers.ade20k import ID2LABEL, IGNORE_INDEX, PALETTE
-from helpers.data import to_rgb
+from helpers.ade20k import ADE20K
+from helpers.images import load_image
+from helpers.labels import IGNORE_INDEX, Labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.patches import Patch
 
 
-def colorize(label_map: np.ndarray, palette: np.ndarray = PALETTE) -> np.ndarray:
+def colorize(label_map: np.ndarray, labels: Labels = ADE20K) -> np.ndarray:
     """Paint each label id in its palette colour; 255 (ignored) becomes black.
 
     Args:
-        label_map: (height, width) integers, label ids 0 ... len(palette) - 1, or 255.
-        palette: (n, 3) uint8 RGB.
+        label_map: (height, width) integers, label ids 0 ... num_labels - 1, or 255.
+        labels: whose palette is used.
 
     Returns:
         (height, width, 3) uint8 RGB.
@@ -30,14 +31,14 @@ def colorize(label_map: np.ndarray, palette: np.ndarray = PALETTE) -> np.ndarray
     Raises:
         ValueError: a label id has no colour.
     """
-    return np.array(_colored(np.asarray(label_map), palette))
+    return np.array(_colored(np.asarray(label_map), labels.palette))
 
 
 def overlay(
     image: Image.Image,
     label_map: np.ndarray,
     alpha: float = 0.5,
-    palette: np.ndarray = PALETTE,
+    labels: Labels = ADE20K,
 ) -> Image.Image:
     """Blend a label map's colours over its image; ignored pixels stay as they are.
 
@@ -45,6 +46,7 @@ def overlay(
         image: the image; upright, as its EXIF orientation says, it has the label map's size.
         label_map: (height, width) label ids or 255.
         alpha: 0 shows the image alone, 1 the colours alone.
+        labels: whose palette is used.
 
     Returns:
         PIL image, RGB, upright, of the label map's size.
@@ -52,7 +54,7 @@ def overlay(
     Raises:
         ValueError: the sizes differ, or alpha is outside 0 ... 1.
     """
-    label_map, image = np.asarray(label_map), to_rgb(image)
+    label_map, image = np.asarray(label_map), load_image(image)
     if label_map.shape != image.size[::-1]:
         raise ValueError(
             f"the label map is {label_map.shape[1]} x {label_map.shape[0]} pixels, the image "
@@ -61,31 +63,10 @@ def overlay(
         )
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha is {alpha}: expected 0 (image) to 1 (colours)")
-    blended = Image.blend(image, _colored(label_map, palette), alpha)
+    blended = Image.blend(image, _colored(label_map, labels.palette), alpha)
     if (ignored := label_map == IGNORE_INDEX).any():
         blended.paste(image, mask=Image.fromarray(ignored))
     return blended
-
-
-def label_colors(num_labels: int) -> np.ndarray:
-    """A colour for each label: ADE20K's for 150 labels, else those of Pascal VOC.
-
-    VOC's colour map takes the bits of a label id by turns as the highest bits of red, green and
-    blue (`VOClabelcolormap` of its development kit): 256 colours, the first ones far apart, and
-    black for label 0, which there is the background.
-
-    Returns:
-        (num_labels, 3) uint8 RGB; 256 rows where there are more labels.
-    """
-    if num_labels == len(PALETTE):
-        return PALETTE
-    labels = np.arange(min(num_labels, 256))
-    colors = np.zeros((len(labels), 3), dtype=np.uint8)
-    for bit in range(8):
-        for channel in range(3):
-            colors[:, channel] |= ((labels >> channel & 1) << (7 - bit)).astype(np.uint8)
-        labels >>= 3
-    return colors
 
 
 def _colored(label_map: np.ndarray, palette: np.ndarray) -> Image.Image:
@@ -116,22 +97,18 @@ def largest_labels(*label_maps: np.ndarray, most: int = 10) -> list[int]:
     return [int(label) for label in order[:most]]
 
 
-def legend_handles(
-    labels: Sequence[int],
-    id2label: Mapping[int, str] = ID2LABEL,
-    palette: np.ndarray = PALETTE,
-) -> list[Patch]:
+def legend_handles(classes: Sequence[int], labels: Labels = ADE20K) -> list[Patch]:
     """Legend entries for matplotlib: a coloured patch with the name of each label id."""
     from matplotlib.patches import Patch
 
     return [
         Patch(
-            facecolor=(0, 0, 0) if label == IGNORE_INDEX else palette[label] / 255,
+            facecolor=(0, 0, 0) if label == IGNORE_INDEX else labels.palette[label] / 255,
             edgecolor="0.4",
             linewidth=0.5,
-            label="ignored" if label == IGNORE_INDEX else id2label[label].split(",")[0],
+            label="ignored" if label == IGNORE_INDEX else labels.names[label].split(",")[0],
         )
-        for label in labels
+        for label in classes
     ]
 
 
@@ -166,7 +143,7 @@ def segment_centers(
 def draw_names(
     axis: Axes,
     label_map: np.ndarray,
-    id2label: Mapping[int, str] = ID2LABEL,
+    labels: Labels = ADE20K,
     smallest: float = 0.005,
 ) -> None:
     """Draw an outline round every class and its name into it, for eyes that colours do not help.
@@ -174,6 +151,7 @@ def draw_names(
     Args:
         axis: shows an image of the label map's size, one unit to a pixel.
         label_map: (height, width) label ids or 255; 255 is outlined and not named.
+        labels: whose names are used.
         smallest: share of all pixels below which a segment gets no name, 0 ... 1.
     """
     from matplotlib.collections import LineCollection
@@ -190,7 +168,7 @@ def draw_names(
         axis.add_collection(LineCollection(lines, colors=color, linewidths=width), autolim=False)
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
     for label, (row, column) in segment_centers(label_map, smallest):
-        name = id2label[label].split(",")[0]
+        name = labels.names[label].split(",")[0]
         place = column / label_map.shape[1]  # a name at the edge begins or ends there
         side = "left" if place < 0.1 else "right" if place > 0.9 else "center"
         axis.text(column, row, name, ha=side, va="center", fontsize=8, bbox=box, clip_on=True)
@@ -198,20 +176,20 @@ def draw_names(
 
 def show_images(
     images: Mapping[str, Image.Image | np.ndarray],
-    labels: Sequence[int] = (),
+    legend: Sequence[int] = (),
     columns: int = 4,
     width: float = 12.0,
-    palette: np.ndarray = PALETTE,
-    id2label: Mapping[int, str] = ID2LABEL,
+    labels: Labels = ADE20K,
     named: Mapping[str, np.ndarray] | None = None,
 ) -> Figure:
     """Show titled images in a grid, with one legend below for the classes named.
 
     Args:
         images: title to image (PIL, or array (height, width, 3) uint8).
-        labels: label ids for the legend; none: no legend. 255 stands for ignored pixels.
+        legend: label ids; none: no legend. 255 stands for ignored pixels.
         columns: images in a row.
         width: of the figure, inches; the height follows from the images.
+        labels: whose names and colours are used.
         named: title to label map, for images whose segments get outlines and names.
 
     Returns:
@@ -229,8 +207,8 @@ def show_images(
     rows = -(-len(images) // columns)
     aspects = [np.asarray(image).shape[0] / np.asarray(image).shape[1] for image in images.values()]
     height = rows * (width / columns * max(aspects) + 0.35)
-    legend_columns = min(8, max(len(labels), 1))
-    legend_height = 0.3 * -(-len(labels) // legend_columns)
+    legend_columns = min(8, max(len(legend), 1))
+    legend_height = 0.3 * -(-len(legend) // legend_columns)
     figure, axes = plt.subplots(
         rows, columns, figsize=(width, height + legend_height), squeeze=False, layout="constrained"
     )
@@ -240,10 +218,10 @@ def show_images(
         axis.imshow(image, interpolation="nearest")
         axis.set_title(title, fontsize=11)
         if named and title in named:
-            draw_names(axis, named[title], id2label)
-    if labels:
+            draw_names(axis, named[title], labels)
+    if legend:
         figure.legend(
-            handles=legend_handles(labels, id2label, palette),
+            handles=legend_handles(legend, labels),
             loc="outside lower center",
             ncols=legend_columns,
             frameon=False,

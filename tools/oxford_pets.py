@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 from helpers.cli import progress
-from helpers.custom.dataset import write_id2label
-from helpers.custom.masks import labels_from_values
+from helpers.custom import labels_from_values
+from helpers.labels import Labels
 
-ID2LABEL = {0: "pet", 1: "background", 2: "border"}
+LABELS = Labels(["pet", "background", "border"])
 """The trimaps number them from 1."""
 
 _VALUES = {1: 0, 2: 1, 3: 2}
@@ -28,7 +28,7 @@ def write_pet_folder(
     max_images: int | None = None,
     download: bool = False,
 ) -> int:
-    """Write `images/`, `masks/` (values 0-2) and `id2label.json` from the original files.
+    """Write `images/`, `masks/` (values 0-2) and the labels from the original files.
 
     Args:
         root: `torchvision.datasets.OxfordIIITPet`'s: holds `oxford-iiit-pet/`.
@@ -70,7 +70,7 @@ def write_pet_folder(
         labels_from_values(trimap, _VALUES).save(folder / "masks" / f"{name}.png")
         source = Path(root) / "oxford-iiit-pet" / "images" / f"{name}.jpg"
         shutil.copyfile(source, folder / "images" / source.name)
-    write_id2label(folder / "id2label.json", ID2LABEL)
+    LABELS.save(folder)
     return count
 
 
@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f'{count} pairs: set FOLDER = "{options.output}" and CLASSES = {[*ID2LABEL.values()]}')
+    print(f'{count} pairs: set FOLDER = "{options.output}" and CLASSES = {[*LABELS.names]}')
     return 0
 
 

@@ -36,7 +36,7 @@ from transformers import (
 )
 
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, NUM_LABELS
-from helpers.inference.predict import evaluate_scenes
+from helpers.evaluation import evaluate
 from helpers.profiles import TOY
 from helpers.toy.scenes import CLASS_VALUES, HELD_OUT_SEEDS, PRETRAINING_SEEDS_START, draw_scene
 from helpers.training import SegmentationTrainer
@@ -268,7 +268,7 @@ def main(arguments: list[str] | None = None) -> None:
         save_in_16_bits(network, processors[name], options.output / name)
     name_as_published(options.output / "mit-toy")
     stored = SegformerForSemanticSegmentation.from_pretrained(options.output / "segformer-toy")
-    scores = evaluate_scenes(
+    scores = evaluate(
         held_out_scenes(options.evaluate_on), stored.eval(), processors["segformer-toy"]
     ).compute()
     facts = {

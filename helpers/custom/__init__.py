@@ -5,6 +5,7 @@ from helpers import face
 __getattr__, __all__ = face(
     __name__,
     pairs="Pairs find_pairs",
-    masks="Report labels_from_colors labels_from_values report_pairs",
-    dataset="class_palette make_dataset read_id2label write_id2label write_parquet",
+    report="Report report_pairs",
+    conversions="labels_from_colors labels_from_values resize_labels",
+    dataset="make_dataset write_parquet",
 )

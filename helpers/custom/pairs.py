@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image
+
+from helpers.images import Source, load_image, load_mask
+from helpers.labels import Labels
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 """Of the files that count as images, in lower case; masks may have any but the lossy `.jpg`."""
 
-_ORIENTATION = 0x0112  # EXIF tag: how the camera was held
 _LOSSY = {".jpg", ".jpeg"}
 
 
@@ -68,95 +67,48 @@ def find_pairs(images: Path, masks: Path, mask_suffix: str = "") -> Pairs:
     )
 
 
-def check_pair(
-    image: Any,
-    mask: Any,
-    names: tuple[str, str],
-    num_labels: int,
-    reduces: bool,
-) -> tuple[Image.Image, Image.Image]:
-    """Decode a pair and make sure that it can be trained on.
+def check_pair(image: Source, mask: Source, names: tuple[str, str], labels: Labels) -> np.ndarray:
+    """Decode an image and its mask, and make sure that they can be trained on.
 
     Args:
-        image: a path, a cell of an undecoded `datasets.Image` column, or a decoded image.
+        image: see `helpers.images`.
         mask: likewise.
         names: of both, for messages.
-        num_labels: how many classes the model has.
-        reduces: whether 0 stands for "no class" and classes begin at 1 (`do_reduce_labels`);
-            if not, classes begin at 0 and 255 stands for "no class".
+        labels: what the mask's values mean.
 
     Returns:
-        The decoded image and mask, as they are stored.
+        The mask, (height, width) whole numbers, at the size of the upright image.
 
     Raises:
         ValueError: what is wrong with which file, what was expected, and what to do.
     """
-    opened = decode(image, names[0])
-    size = opened.size
-    if opened.getexif().get(_ORIENTATION, 1) >= 5:  # 5-8: turned by a quarter
-        size = size[::-1]
-    if opened.mode == "F" or (opened.mode == "I" and opened.getextrema()[1] > 65535):
+    width, height = load_image(image, names[0]).size
+    values = load_mask(mask, image, names[1])
+    if values.ndim == 3:
         raise ValueError(
-            f"{names[0]} has mode {opened.mode}, expected 8 or 16 bits a channel: which number is "
-            "white cannot be told. Scale it to 0-255 and save it again."
+            f"{names[1]} is in colors, expected one number for each pixel, {labels.expected_values}"
+            ": helpers.custom.labels_from_colors turns colors into labels"
         )
-    return opened, _check_mask(decode(mask, names[1]), names[1], size, num_labels, reduces)
-
-
-def decode(source: Any, name: str) -> Image.Image:
-    """Open and fully decode a file, or one undecoded `datasets.Image` cell.
-
-    Raises:
-        ValueError: naming the file, why it cannot be read, and what to do.
-    """
-    if isinstance(source, Image.Image):
-        return source
-    if not source:
-        raise ValueError(f"{name} is missing: each image needs an annotation")
-    if isinstance(source, dict):
-        source = io.BytesIO(source["bytes"]) if source["bytes"] else source["path"]
+    if values.shape != (height, width):
+        way_out = "Their shapes differ, so this may be the mask of another image."
+        if have_one_shape(values.shape, (height, width)):
+            way_out = "Resize the mask by nearest neighbour."
+        raise ValueError(
+            f"{names[1]} is {values.shape[1]} x {values.shape[0]} pixels, its image {width} x "
+            f"{height}: expected equal sizes. {way_out}"
+        )
     try:
-        image = Image.open(source)
-        image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        # Pillow names a file that it cannot identify; we name it in any case, and once.
-        reason = "no image format" if "cannot identify" in str(error) else error
-        raise ValueError(
-            f"{name} cannot be read ({reason}). The file is damaged or incomplete: fetch it "
-            "again, or remove it together with its partner."
-        ) from error
-    return image
+        labels.to_label_map(values)
+    except ValueError as error:
+        raise ValueError(f"{names[1]}: {error}") from error
+    return values
 
 
-def _check_mask(
-    mask: Image.Image, name: str, size: tuple[int, int], num_labels: int, reduces: bool
-) -> Image.Image:
-    allowed = f"0-{num_labels} (0 = other)" if reduces else f"0-{num_labels - 1} or 255 (no class)"
-    if mask.mode not in ("L", "P"):
-        raise ValueError(
-            f"{name} has mode {mask.mode}, expected one 8-bit channel (mode L or P) whose values "
-            f"are classes, {allowed}. Convert colour-coded, one-bit or 16-bit masks first: "
-            "helpers.custom.labels_from_colors and labels_from_values do it."
-        )
-    if mask.size != size:
-        raise ValueError(
-            f"{name} is {mask.size[0]} x {mask.size[1]} pixels, its image {size[0]} x "
-            f"{size[1]}: expected equal sizes. Resize annotations by nearest neighbour."
-        )
-    areas = np.array(mask.histogram()[:256])
-    areas[: num_labels + reduces] = 0
-    if not reduces:
-        areas[255] = 0
-    if len(wrong := np.flatnonzero(areas)):
-        raise ValueError(
-            f"{name} holds the value {wrong[-1]}, expected {allowed}. "
-            + (
-                "A 255 there often means that the labels were reduced already."
-                if reduces
-                else "Each value needs a class in id2label, or has to become 255."
-            )
-        )
-    return mask
+def have_one_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Whether one size is the other times a number, but for a rounded pixel."""
+    larger, smaller = max(first, second), min(first, second)
+    factor = larger[0] / smaller[0]
+    return abs(larger[1] - factor * smaller[1]) <= factor
 
 
 def _by_name(folder: Path, suffixes: set[str], ending: str = "") -> dict[str, Path]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import reduce
@@ -15,12 +14,13 @@ from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from helpers.ade20k import IGNORE_INDEX, reduce_labels
 from helpers.cli import progress
-from helpers.data import to_rgb
+from helpers.images import load_image, load_mask
+from helpers.inference.predict import labels_of
+from helpers.labels import IGNORE_INDEX, Labels
 from helpers.metrics import ConfusionMatrix
 from helpers.transforms import resized_size
-from helpers.upsampling import upsampling_matrix
+from helpers.upsampling import upsampled_argmax, upsampling_matrix
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -40,8 +40,9 @@ class Protocol:
         ValueError: a size that is too small, a stride without a window, or one that leaves gaps.
     """
 
-    short_side: int = 512
-    """Images are resized, in shape, until their short side has this length."""
+    short_side: int | None = None
+    """Images are resized, in shape, until their short side has this length; None: to the size of
+    the image processor, in whatever shape that is, as `helpers.inference.segment` does."""
     window: int | None = None
     """Side of a square window that slides over the resized image; None: the whole at once."""
     stride: int | None = None
@@ -68,15 +69,17 @@ class Protocol:
             )
 
     def __str__(self) -> str:
+        size = f"short side {self.short_side}" if self.short_side else "the image processor's size"
         way = f"windows of {self.window}, stride {self.stride}" if self.window else "whole images"
-        return f"short side {self.short_side}, {way}{', with flip' if self.flip else ''}"
+        return f"{size}, {way}{', with flip' if self.flip else ''}"
 
 
 def evaluate(
     scenes: Dataset,
     model: PreTrainedModel,
     image_processor: BaseImageProcessor,
-    protocol: Protocol,
+    protocol: Protocol | None = None,
+    labels: Labels | None = None,
     num_workers: int = 0,
 ) -> ConfusionMatrix:
     """Count predictions against annotations at each image's original size.
@@ -85,19 +88,27 @@ def evaluate(
     takes its share of them, and all return the sum, in which every image counts once.
 
     Args:
-        scenes: columns `image` and `annotation`, without a transform. Annotation values are
-            reduced (0 becomes "ignore") where the image processor's `do_reduce_labels` says so.
+        scenes: columns `image` and `annotation`, without a transform.
         model: semantic segmentation model, on any device.
         image_processor: the model's; its interpolation and normalisation are used.
-        protocol: see `Protocol`.
+        protocol: how an image is shown to the model; None: as `helpers.inference.segment` does.
+        labels: what the annotations' values mean; None: what the model's own label ids mean.
         num_workers: processes that read and resize images ahead.
 
     Returns:
         The confusion matrix over all images; its `compute()` gives mean IoU.
+
+    Raises:
+        ValueError: the model's labels are not those of the data, a value has no meaning, or an
+            image and its annotation differ in size.
     """
+    protocol, own = protocol or Protocol(), labels_of(model, image_processor)
+    labels = labels or own
+    if labels.names != own.names:
+        raise ValueError(_difference(labels, own))
     state = processes()
     share = scenes.select(range(state.process_index, len(scenes), state.num_processes))
-    prepared = _Prepared(share, image_processor, protocol)
+    prepared = _Prepared(share, image_processor, protocol, labels)
     loader = DataLoader(prepared, batch_size=None, num_workers=num_workers)
     matrix = ConfusionMatrix(model.config.num_labels, IGNORE_INDEX)
     for pixel_values, reference in (
@@ -121,7 +132,7 @@ def segment_by_protocol(
     Returns:
         (height, width) int64 label ids at the size of the (upright) image.
     """
-    image = to_rgb(image)
+    image = load_image(image)
     pixel_values = _resized(image, image_processor, protocol)
     return _predict(pixel_values, image.size[::-1], model, protocol).cpu()
 
@@ -135,30 +146,54 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     return [max(0, min(index * stride, length - window)) for index in range(count)]
 
 
+def _difference(data: Labels, model: Labels) -> str:
+    """Where the labels of data and model first differ."""
+    if data.num_labels != model.num_labels:
+        found = f"the model predicts {model.num_labels} labels, the data has {data.num_labels}"
+    else:
+        pairs = zip(data.names, model.names, strict=True)
+        label, (ours, theirs) = next((k, p) for k, p in enumerate(pairs) if p[0] != p[1])
+        found = f"label id {label} is {ours!r} in the data and {theirs!r} in the model"
+    return (
+        f"{found}: their scores would mean nothing. Take a model that was trained on these "
+        "classes, or fine-tune this one"
+    )
+
+
 class _Prepared(TorchDataset):
     """Scenes as (pixel_values, reduced annotation); a class, so that workers can receive it."""
 
     def __init__(
-        self, scenes: Dataset, image_processor: BaseImageProcessor, protocol: Protocol
+        self,
+        scenes: Dataset,
+        image_processor: BaseImageProcessor,
+        protocol: Protocol,
+        labels: Labels,
     ) -> None:
-        self.scenes, self.image_processor, self.protocol = scenes, image_processor, protocol
+        self.scenes, self.image_processor = scenes, image_processor
+        self.protocol, self.labels = protocol, labels
 
     def __len__(self) -> int:
         return len(self.scenes)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         scene = self.scenes[index]
-        pixel_values = _resized(to_rgb(scene["image"]), self.image_processor, self.protocol)
-        labels = np.array(scene["annotation"])
-        if self.image_processor.do_reduce_labels:
-            labels = reduce_labels(labels)
-        return pixel_values, torch.from_numpy(labels)
+        image = load_image(scene["image"])
+        reference = self.labels.to_label_map(load_mask(scene["annotation"], scene["image"]))
+        if reference.shape != image.size[::-1]:
+            raise ValueError(
+                f"image {index} is {image.width} x {image.height} pixels, its annotation "
+                f"{reference.shape[1]} x {reference.shape[0]}: expected equal sizes"
+            )
+        return _resized(image, self.image_processor, self.protocol), torch.from_numpy(reference)
 
 
 def _resized(
     image: Image.Image, image_processor: BaseImageProcessor, protocol: Protocol
 ) -> torch.Tensor:
-    """(1, 3, height, width) float32: resized in shape, then normalised by the processor."""
+    """(1, 3, height, width) float32: resized by the protocol, then normalised by the processor."""
+    if protocol.short_side is None:
+        return image_processor(image, return_tensors="pt")["pixel_values"]
     height, width = resized_size(image.size[::-1], protocol.short_side, SMALLEST_SIDE)
     size = {"height": height, "width": width}
     return image_processor(image, size=size, return_tensors="pt")["pixel_values"]
@@ -176,6 +211,8 @@ def _predict(
     if protocol.flip:
         views.append(_logits(pixel_values.flip(-1), model, protocol).flip(-1))
     model.train(training)
+    if protocol == Protocol():  # the quick way of `segment`
+        return upsampled_argmax(views[0], size)
     # The logits are upsampled to the resized image and from there to the original, as
     # mmsegmentation does; with a flip, probabilities are averaged (its `SegTTAModel`).
     strips = zip(*(_upsampled(view, pixel_values.shape[-2:], size) for view in views), strict=True)

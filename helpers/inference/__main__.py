@@ -17,9 +17,10 @@ from tqdm.auto import tqdm
 from helpers.cli import progress, sentence
 from helpers.hub import explained
 from helpers.inference.images import DONE, FAILED, Segmenter, segment_images
-from helpers.inference.predict import load_model
+from helpers.inference.predict import load_labels, load_model
 from helpers.inference.results import Results
 from helpers.inference.sources import Source, find_sources
+from helpers.labels import Labels
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
@@ -35,10 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
         sources = find_sources(options.images)
         results = Results(options.output)
         device = _choose_device(options.device)
-        model, image_processor = _load(options.model)
+        model, image_processor, labels = _load(options.model)
         segmenter = Segmenter(
             model.to(device),
             image_processor,
+            labels,
             None if options.no_overlays else options.alpha,
             options.batch_size,
         )
@@ -87,9 +89,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "are label ids, shown in the palette's colours), overlays/, shares/ (the share of each "
         "class, JSON, a file an image), and shares.json, all of them in one. The same command "
         "again resumes where it stopped.",
-        epilog="Colours are ADE20K's for a model of 150 labels, else Pascal VOC's. Videos need the "
-        "package av, and get an overlay video and the shares second by second. Exit status: 0 all "
-        "done, 1 something failed, 2 refused before any work.",
+        epilog="Colours are those of the model's labels.json, ADE20K's for its names, else ones "
+        "that colour-blind eyes tell apart too. Videos need the package av, and get an overlay "
+        "video and the shares second by second. Exit status: 0 all done, 1 something failed, 2 "
+        "refused before any work.",
     )
     parser.add_argument(
         "images",
@@ -154,8 +157,8 @@ def _choose_device(name: str | None) -> torch.device:
     return device
 
 
-def _load(source: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
-    """As `load_model`, for any number of labels; refuses what is no semantic segmentation model."""
+def _load(source: str) -> tuple[PreTrainedModel, BaseImageProcessor, Labels]:
+    """As `load_model`, with the labels; refuses what is no semantic segmentation model."""
     from transformers import AutoConfig
 
     folder = Path(source).expanduser()
@@ -181,7 +184,7 @@ def _load(source: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
                 f"it predicts {config.num_labels} labels, and a label map in colour has room for "
                 f"{_MOST_LABELS}"
             )
-        return load_model(source, num_labels=None)
+        return *load_model(source), load_labels(source)
     except Exception as error:
         raise ValueError(f"--model {source} cannot be used: {sentence(error)}") from error
 

@@ -14,10 +14,12 @@ import torch
 from PIL import Image
 
 from helpers.cli import sentence
-from helpers.inference.predict import load_image, segment_batch
+from helpers.images import load_image
+from helpers.inference.predict import segment_batch
 from helpers.inference.results import Results
 from helpers.inference.sources import Source
-from helpers.visualize import label_colors, overlay
+from helpers.labels import Labels
+from helpers.visualize import overlay
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +36,7 @@ class Segmenter:
     Args:
         model: semantic segmentation model of at most 255 labels, on any device.
         image_processor: the one that the model was trained with.
+        labels: names and colours of its classes.
         alpha: share of colour in overlays; None: no overlays.
         batch_size: images or frames that go through the model together.
     """
@@ -42,20 +45,18 @@ class Segmenter:
         self,
         model: PreTrainedModel,
         image_processor: BaseImageProcessor,
+        labels: Labels,
         alpha: float | None = 0.5,
         batch_size: int = 8,
     ) -> None:
         self.model, self.image_processor = model, image_processor
         self.alpha, self.batch_size = alpha, batch_size
-        self.palette = label_colors(model.config.num_labels)
-        self.names = [
-            str(model.config.id2label.get(label, label)).strip()
-            for label in range(model.config.num_labels)
-        ]
+        self.labels = labels
 
     def settings(self) -> dict[str, Any]:
         """All that the results depend on, as JSON."""
-        digest = hashlib.sha256(json.dumps(self.names).encode())
+        labels = [self.labels.names, self.labels.palette.tolist()]
+        digest = hashlib.sha256(json.dumps(labels).encode())
         preprocessing = self.image_processor.to_dict()
         digest.update(json.dumps(preprocessing, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.model.state_dict().items()):
@@ -70,9 +71,8 @@ class Segmenter:
     def shares(self, areas: np.ndarray) -> dict[str, float]:
         """Areas of all labels as shares of their sum by class name, the largest first."""
         found: dict[str, float] = {}
-        for label in np.flatnonzero(areas):  # two labels may have one name
-            name = self.names[label]
-            found[name] = found.get(name, 0) + int(areas[label])
+        for label in np.flatnonzero(areas):
+            found[self.labels.names[label]] = int(areas[label])
         total = int(areas.sum())
         ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
         return {name: round(area / total, 6) for name, area in ordered}
@@ -153,17 +153,17 @@ def _write_image(
     label_map: np.ndarray,
 ) -> None:
     indexed = Image.fromarray(label_map)
-    indexed.putpalette(segmenter.palette.tobytes())
+    indexed.putpalette(segmenter.labels.palette.tobytes())
     results.write(name, "labels", ".png", indexed.save)
     if segmenter.alpha is not None:
-        shown = overlay(image, label_map, segmenter.alpha, segmenter.palette)
+        shown = overlay(image, label_map, segmenter.alpha, segmenter.labels)
         shown.thumbnail((65_500, 65_500))  # JPEG has no longer ones
         # JPEG: a PNG of a photograph takes longer to write than to predict. Full colour
         # resolution, or the borders between classes would blur.
         results.write(
             name, "overlays", ".jpg", lambda file: shown.save(file, quality=90, subsampling=0)
         )
-    areas = np.array(indexed.histogram()[: len(segmenter.names)])
+    areas = np.array(indexed.histogram()[: segmenter.labels.num_labels])
     results.finish(
         source, name, width=image.width, height=image.height, shares=segmenter.shares(areas)
     )

@@ -2,100 +2,71 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 
-from helpers.ade20k import IGNORE_INDEX, NUM_LABELS, reduce_labels
-from helpers.cli import progress
-from helpers.data import to_rgb
-from helpers.hub import explained, safe_weights
-from helpers.metrics import ConfusionMatrix
+from helpers.ade20k import ADE20K
+from helpers.hub import explained, optional_file, safe_weights
+from helpers.images import load_image
+from helpers.labels import RULES_FILE, Labels, label_set, read_rules
 from helpers.upsampling import label_maps
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import BaseImageProcessor, PreTrainedModel
-
-_HUB = "hf://datasets/"
+    from PIL import Image
+    from transformers import BaseImageProcessor, PretrainedConfig, PreTrainedModel
 
 
-def load_model(
-    source: str | Path, num_labels: int | None = NUM_LABELS, do_reduce_labels: bool = True
-) -> tuple[PreTrainedModel, BaseImageProcessor]:
-    """Load a fine-tuned model, ready to predict, and its image processor.
+def load_model(source: str | Path) -> tuple[PreTrainedModel, BaseImageProcessor]:
+    """Load a fine-tuned model, ready to predict, and its image processor, as they were saved.
+
+    Whether the image processor reduces labels is said by `labels.json`, which lies in the folder
+    of a model that was trained here, else by the image processor's configuration (of old ones
+    too, which spell it `reduce_labels`, a key that the library does not read), else by the names:
+    ADE20K's labels are reduced, others are not.
 
     Args:
         source: folder written by `save_pretrained`, or a Hub id.
-        num_labels: how many classes the data has; None accepts any number.
-        do_reduce_labels: annotation value 0 is no class, as in ADE20K; False: it is the first.
-
-    Raises:
-        ValueError: the model was trained for another number of classes.
     """
     from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
     with explained(source):
         model = AutoModelForSemanticSegmentation.from_pretrained(source, **safe_weights(source))
-    if num_labels is not None and model.config.num_labels != num_labels:
-        raise ValueError(
-            f"the checkpoint {source} predicts {model.config.num_labels} labels, the data has "
-            f"{num_labels}: choose a checkpoint trained on these classes, or fine-tune this one"
-        )
-    # Said here, because configurations of old spell it `reduce_labels`, which is not read.
+    reduce, _ = _rules(source, model.config)
     with explained(source):
         image_processor = AutoImageProcessor.from_pretrained(
-            source, do_reduce_labels=do_reduce_labels, trust_remote_code=False
+            source, do_reduce_labels=reduce, trust_remote_code=False
         )
     return model.eval(), image_processor
 
 
-def load_image(path: str | Path, longest_side: int | None = None) -> Image.Image:
-    """Read an image as upright RGB, from a file or from the Hub.
+def load_labels(source: str | Path) -> Labels:
+    """What a saved model's label ids mean: names, colors, and how its annotations were read.
 
     Args:
-        path: a file, or hf://datasets/OWNER/NAME/PATH for a file of a data set on the Hub.
-        longest_side: shrink an image that is longer than so many pixels, keeping its shape.
-            `pipeline` makes one mask a segment at the image's size: gigabytes for a photograph
-            of 8,000 x 6,000 pixels, and no finer than the model's own resolution.
+        source: folder written by `save_pretrained`, or a Hub id.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no image, or a damaged one.
-        ConnectionError: the file is on the Hub, and the Hub cannot be reached.
+        ValueError: the model has one label only, or more than 255.
     """
-    if str(path).startswith(_HUB):
-        from huggingface_hub import hf_hub_download
+    from transformers import AutoConfig
 
-        owner, name, file = str(path).removeprefix(_HUB).split("/", maxsplit=2)
-        with explained(path):
-            path = hf_hub_download(f"{owner}/{name}", file, repo_type="dataset")
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no image {path}")
-    try:
-        with Image.open(path) as opened:
-            image = to_rgb(opened)
-    except PermissionError as error:
-        raise ValueError(f"{path} cannot be read: it does not grant you permission") from error
-    except UnidentifiedImageError as error:
-        raise ValueError(
-            f"{path} cannot be read as an image: it is in no format that Pillow knows, or damaged"
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(
-            f"{path} cannot be read as an image ({error}): if you trust it, shrink it first"
-        ) from error
-    except Exception as error:  # of damaged files, Pillow's decoders raise all sorts
-        raise ValueError(
-            f"{path} cannot be read as an image ({error}): the file is damaged or incomplete"
-        ) from error
-    if longest_side and max(image.size) > longest_side:
-        image.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
-    return image
+    with explained(source):
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    return label_set(_names(config), *_rules(source, config))
+
+
+def labels_of(model: PreTrainedModel, image_processor: BaseImageProcessor) -> Labels:
+    """What a loaded model's label ids mean, as far as itself and its image processor know.
+
+    Raises:
+        ValueError: the model has one label only, or more than 255.
+    """
+    return label_set(_names(model.config), bool(image_processor.do_reduce_labels))
 
 
 def segment(
@@ -131,7 +102,7 @@ def segment_batch(
         As `segment` for each image, in order; equal to it up to the last digit of two classes
         that are as good as equal.
     """
-    images = [to_rgb(image) for image in images]
+    images = [load_image(image) for image in images]
     groups: dict[torch.Size, list[tuple[int, torch.Tensor]]] = {}
     for index, image in enumerate(images):
         pixel_values = image_processor(image, return_tensors="pt")["pixel_values"]
@@ -148,19 +119,19 @@ def segment_batch(
     return [found[index].cpu().numpy() for index in range(len(images))]
 
 
-def evaluate_scenes(
-    scenes: Dataset, model: PreTrainedModel, image_processor: BaseImageProcessor
-) -> ConfusionMatrix:
-    """Count predictions against annotations at each image's original size.
+def _names(config: PretrainedConfig) -> list[str]:
+    """A name for each label id; of a name that stands twice, the id goes with it."""
+    names = [str(config.id2label.get(label, label)).strip() for label in range(config.num_labels)]
+    return [f"{n} ({k})" if names.count(n) > 1 else n for k, n in enumerate(names)]
 
-    Args:
-        scenes: columns `image` and `annotation` (values 0-150), without a transform.
 
-    Returns:
-        The confusion matrix over all images; its `compute()` gives mean IoU.
-    """
-    matrix = ConfusionMatrix(model.config.num_labels, IGNORE_INDEX)
-    for scene in progress(scenes, "Evaluating"):
-        prediction = segment(scene["image"], model, image_processor)
-        matrix.update(prediction, reduce_labels(scene["annotation"]))
-    return matrix
+def _rules(source: str | Path, config: PretrainedConfig) -> tuple[bool, Any]:
+    """Whether a saved model's annotations are reduced, and its colors where they are known."""
+    if file := optional_file(source, RULES_FILE):
+        return read_rules(file)
+    if file := optional_file(source, "preprocessor_config.json"):
+        saved = json.loads(file.read_text(encoding="utf-8"))
+        for key in ("do_reduce_labels", "reduce_labels"):
+            if saved.get(key) is not None:
+                return bool(saved[key]), None
+    return tuple(_names(config)) == ADE20K.names, None

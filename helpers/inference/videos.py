@@ -32,6 +32,7 @@ def segment_video(source: Source, name: PurePath, results: Results, segmenter: S
         ValueError: the file is no video, or a damaged one.
         OSError: the results cannot be written.
     """
+    num_labels = segmenter.labels.num_labels
     areas: list[np.ndarray] = []  # of each second; of each frame would grow for ever
 
     with _frames(source.path) as (frames, rate, total):
@@ -42,8 +43,8 @@ def segment_video(source: Source, name: PurePath, results: Results, segmenter: S
             while batch := list(islice(shown, segmenter.batch_size)):
                 for image, label_map in zip(batch, segmenter.segment(batch), strict=True):
                     if index // rate == len(areas):
-                        areas.append(np.zeros(len(segmenter.names), dtype=np.int64))
-                    areas[-1] += np.bincount(label_map.ravel(), minlength=len(segmenter.names))
+                        areas.append(np.zeros(num_labels, dtype=np.int64))
+                    areas[-1] += np.bincount(label_map.ravel(), minlength=num_labels)
                     index += 1
                     yield image, label_map
             if index == 0 or (total and index < total):
@@ -109,7 +110,7 @@ def _encode(
         stream = container.add_stream(codec, rate=rate)
         stream.pix_fmt = "yuv420p"
         for image, label_map in segmented:
-            shown = overlay(image, label_map, segmenter.alpha, segmenter.palette)
+            shown = overlay(image, label_map, segmenter.alpha, segmenter.labels)
             width, height = shown.width + shown.width % 2, shown.height + shown.height % 2
             if stream.codec_context.is_open is False:
                 stream.width, stream.height = width, height

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from helpers.ade20k import IGNORE_INDEX
+from helpers.labels import IGNORE_INDEX
 from helpers.upsampling import upsampling_matrix
 
 if TYPE_CHECKING:

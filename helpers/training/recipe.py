@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,10 @@ from transformers import (
     set_seed,
 )
 
-from helpers.ade20k import ID2LABEL, IGNORE_INDEX
-from helpers.cli import has_accelerator
+from helpers.cli import has_accelerator, is_first_process
 from helpers.data import load_scenes
 from helpers.hub import explained, safe_weights
+from helpers.labels import IGNORE_INDEX, Labels
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import Profile
 from helpers.training.trainer import SegmentationTrainer
@@ -43,38 +42,41 @@ _DROPOUTS = (
 
 
 def build_model(
-    profile: Profile, dropout: bool = True, id2label: Mapping[int, str] = ID2LABEL
+    profile: Profile, dropout: bool = True, labels: Labels | None = None
 ) -> PreTrainedModel:
     """The profile's pretrained encoder under a new decode head.
+
+    A finished segmentation model can take the encoder's place (`replace(profile, encoder=...)`). If
+    its classes are others than the data's, its last layer is new, and a printed sentence says so.
 
     Args:
         profile: see `helpers.profiles`.
         dropout: False switches every dropout off.
-        id2label: names of the classes, label ids 0 to n - 1.
-
-    Raises:
-        ValueError: the checkpoint is a segmentation model with another number of classes.
+        labels: what the model's label ids shall mean; None: the profile's.
     """
+    labels = labels or profile.labels
     with explained(profile.encoder):
         config = AutoConfig.from_pretrained(profile.encoder, trust_remote_code=False)
-    segments = any("Segmentation" in name for name in config.architectures or ())
-    num_labels = len(id2label)
-    if segments and config.num_labels != num_labels:
-        raise ValueError(
-            f"the checkpoint {profile.encoder} predicts {config.num_labels} labels, the data has "
-            f"{num_labels}: start from an encoder such as nvidia/mit-b0, or from a model with "
-            f"{num_labels} labels"
-        )
     quiet = {} if dropout else dict.fromkeys(_DROPOUTS, 0.0)
     with explained(profile.encoder):
-        return AutoModelForSemanticSegmentation.from_pretrained(
+        model = AutoModelForSemanticSegmentation.from_pretrained(
             profile.encoder,
-            num_labels=num_labels,
-            id2label=dict(id2label),
-            label2id={name: label for label, name in id2label.items()},
+            id2label=labels.id2label,
+            label2id=labels.label2id,
+            ignore_mismatched_sizes=True,  # of the last layer, where the number of labels differs
             **safe_weights(profile.encoder),
             **quiet,
         )
+    segments = any("Segmentation" in name for name in config.architectures or ())
+    before = tuple(str(config.id2label[label]).strip() for label in sorted(config.id2label))
+    if segments and before != labels.names:
+        model.decode_head.classifier.reset_parameters()
+        if is_first_process():
+            print(
+                f"{profile.encoder} predicts {len(before)} labels ({', '.join(before[:3])}, ...), "
+                f"and the data has {labels}: the last layer is new"
+            )
+    return model
 
 
 def build_arguments(
@@ -139,8 +141,7 @@ def build_trainer(
     output_dir: str | Path | None = None,
     augment: bool = True,
     dropout: bool = True,
-    id2label: Mapping[int, str] = ID2LABEL,
-    do_reduce_labels: bool = True,
+    labels: Labels | None = None,
     **overrides: Any,
 ) -> SegmentationTrainer:
     """Everything that notebook 05 sets up step by step, ready for `.train()`.
@@ -151,25 +152,27 @@ def build_trainer(
         output_dir: where checkpoints go; None: the profile's `output_dir`/checkpoints.
         augment: crop, flip and jitter the training images.
         dropout: False switches every dropout off, for exact comparisons.
-        id2label: names of the classes, label ids 0 to n - 1.
-        do_reduce_labels: annotation value 0 is no class, as in ADE20K; False: it is the first.
+        labels: what the masks' values mean; None: the profile's.
         overrides: further fields of `TrainingArguments`.
     """
     arguments = build_arguments(
         profile, output_dir or profile.output_dir / "checkpoints", **overrides
     )
     scenes = load_scenes(profile) if scenes is None else scenes
-    image_processor = load_image_processor(profile, do_reduce_labels)
+    labels = labels or profile.labels
+    image_processor = load_image_processor(profile, labels)
+    augmentation = train_augmentation(profile, labels) if augment else None
     set_seed(arguments.seed)  # the new decode head's weights are random
     return SegmentationTrainer(
-        model=build_model(profile, dropout, id2label),
+        model=build_model(profile, dropout, labels),
         args=arguments,
         train_dataset=scenes["train"].with_transform(
-            make_train_transform(image_processor, train_augmentation(profile) if augment else None)
+            make_train_transform(image_processor, augmentation)
         ),
         eval_dataset=scenes["test"].with_transform(make_eval_transform(image_processor)),
         processing_class=image_processor,
-        compute_metrics=StreamingMeanIoU(len(id2label), IGNORE_INDEX),
+        compute_metrics=StreamingMeanIoU(labels.num_labels, IGNORE_INDEX),
         preprocess_logits_for_metrics=predicted_labels,
         head_learning_rate_factor=profile.head_learning_rate_factor,
+        labels=labels,
     )

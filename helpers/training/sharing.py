@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.hub import hub_error
+from helpers.labels import NAMES_FILE, RULES_FILE
 from helpers.profiles import TOY
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 CARD = "README.md"
 _SHARED = ("config.json", "preprocessor_config.json", "model.safetensors", CARD)
+_LABELS = (NAMES_FILE, RULES_FILE)  # of a model that was trained here
 _NAMES = {
     "mean_iou": "mean IoU",
     "mean_accuracy": "mean accuracy",
@@ -39,7 +41,6 @@ def model_card(
     license: str = "other",
     base_model: str | None = None,
     split: str = "test",
-    language: str | list[str] | None = None,
     name: str | None = None,
 ) -> ModelCard:
     """Describe a trained model: what it was trained on, how well it does, and under which terms.
@@ -55,7 +56,6 @@ def model_card(
             the base model set terms of their own.
         base_model: the checkpoint that was fine-tuned, as `dataset`.
         split: the part of the data that the metrics are from.
-        language: rarely of use for images; ISO codes.
         name: the model's; None: that of the folder.
 
     Raises:
@@ -72,7 +72,6 @@ def model_card(
     name, data_name = name or model_dir.resolve().name, _shown(dataset)
     labels = len(config.get("id2label") or {})
     data = ModelCardData(
-        language=language,
         license=license,
         library_name="transformers",
         pipeline_tag="image-segmentation",
@@ -143,7 +142,7 @@ def push(model_dir: str | Path, repo_id: str, private: bool = True) -> str:
         api.upload_folder(
             repo_id=repository.repo_id,
             folder_path=model_dir,
-            allow_patterns=list(_SHARED),
+            allow_patterns=[*_SHARED, *_LABELS],
             commit_message="Model, image processor and card",
         )
     except Exception as error:

@@ -14,8 +14,8 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback, Tra
 from transformers.trainer_utils import set_seed
 from transformers.utils.notebook import NotebookProgressCallback
 
-from helpers.ade20k import IGNORE_INDEX
 from helpers.cli import bars_disabled
+from helpers.labels import IGNORE_INDEX, Labels
 from helpers.metrics import StreamingMeanIoU
 from helpers.training.checkpoints import defect_of, last_complete_checkpoint, write_checksums
 from helpers.training.distributed import SharedBatchNorm2d, share_batch_norm
@@ -124,18 +124,30 @@ class SegmentationTrainer(ExactTrainer):
 
     Args:
         head_learning_rate_factor: the decode head's learning rate over the encoder's.
+        labels: what the model's label ids mean; written into the folder of a saved model.
         Everything else as `transformers.Trainer`.
     """
 
-    def __init__(self, *args: Any, head_learning_rate_factor: float = 1.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        head_learning_rate_factor: float = 1.0,
+        labels: Labels | None = None,
+        **kwargs: Any,
+    ) -> None:
         model = kwargs.get("model") or args[0]
         model.accepts_loss_kwargs = False  # or `forward` would be told the number of pixels
         super().__init__(*args, **({"compute_loss_func": pixel_cross_entropy} | kwargs))
-        self.head_learning_rate_factor = head_learning_rate_factor
+        self.head_learning_rate_factor, self.labels = head_learning_rate_factor, labels
         _silence_rounding(self.model)
         if self.args.world_size > 1:
             self.args.average_tokens_across_devices = True  # the loss is a share of the whole
             share_batch_norm(self.model)
+
+    def save_model(self, output_dir: str | None = None, *args: Any, **kwargs: Any) -> None:
+        super().save_model(output_dir, *args, **kwargs)
+        if self.labels is not None and self.args.should_save:
+            self.labels.save(output_dir or self.args.output_dir)
 
     def create_optimizer(self, model: PreTrainedModel | None = None) -> torch.optim.Optimizer:
         """AdamW with a larger learning rate for the decode head, no decay for biases and norms."""

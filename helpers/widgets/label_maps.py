@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from helpers.ade20k import ID2LABEL, IGNORE_INDEX, NUM_LABELS, PALETTE, reduce_labels
-from helpers.data import to_rgb
+from helpers.ade20k import ADE20K
+from helpers.images import load_image
+from helpers.labels import IGNORE_INDEX, Labels
 from helpers.metrics import ConfusionMatrix
 from helpers.transforms import annotation_tensor
 from helpers.visualize import largest_labels, overlay
@@ -28,8 +29,7 @@ def explore_overlay(
     image: Image.Image,
     label_maps: Mapping[str, np.ndarray],
     opacity: float = 0.5,
-    id2label: Mapping[int, str] = ID2LABEL,
-    palette: np.ndarray = PALETTE,
+    labels: Labels = ADE20K,
 ) -> Explorer:
     """Lay label maps over their image: a slider for the opacity, a list to pick one class.
 
@@ -38,33 +38,34 @@ def explore_overlay(
         label_maps: title to (height, width) label ids or 255, of the image's size. Of two,
             the first is taken as the truth and the IoU of the picked class is told.
         opacity: to begin with; 0 is the image alone, 1 the colours alone.
+        labels: what the label ids mean.
     """
-    image = to_rgb(image)
+    image = load_image(image)
     small = fit(image)
     maps = {name: np.asarray(label_map) for name, label_map in label_maps.items()}
     smaller = {name: _resized(label_map, small.size) for name, label_map in maps.items()}
-    labels = largest_labels(*(one.ravel() for one in maps.values()), most=len(id2label))
-    scores = _scores(*maps.values(), len(id2label)) if len(maps) == 2 else None
+    found = largest_labels(*(one.ravel() for one in maps.values()), most=labels.num_labels)
+    scores = _scores(*maps.values(), labels.num_labels) if len(maps) == 2 else None
 
     def draw(opacity: float, label: int | None) -> tuple[Image.Image, str]:
         images = {"image": small}
         for name, label_map in smaller.items():
             kept = label_map if label is None else _only(label_map, label)
-            shown = np.array(overlay(small, kept, opacity, palette))
+            shown = np.array(overlay(small, kept, opacity, labels))
             if label is not None:
                 shown[outline(kept == label)] = 255
             images[name] = shown
-        legend = colors_by_name(labels[:12] if label is None else [label], id2label, palette)
+        legend = colors_by_name(found[:12] if label is None else [label], labels)
         return lay_out(images, legend), f"Opacity {opacity:.0%}. {told(label)}"
 
     def told(label: int | None) -> str:
         if label is None:
-            return f"{len(labels)} classes, each in its colour."
+            return f"{len(found)} classes, each in its colour."
         shares = [f"{np.mean(one == label):.1%} of the {name}" for name, one in maps.items()]
         iou = f"; IoU {scores[label]:.2f}" if scores is not None else ""
-        return f"{short_name(id2label[label])}: {', '.join(shares)}{iou}."
+        return f"{short_name(labels.names[label])}: {', '.join(shares)}{iou}."
 
-    names = {"all classes": None, **{id2label[label]: label for label in labels}}
+    names = {"all classes": None, **{labels.names[label]: label for label in found}}
     controls = {
         "opacity": slider("Opacity", 0.0, 1.0, opacity, 0.05),
         "label": picker("Class", names, None),
@@ -78,38 +79,40 @@ def explore_augmentation(
     make_augment: Callable[[float, float], Callable[..., tuple[Any, Any]]],
     color: float = 1.0,
     smallest: float = 0.4,
+    labels: Labels = ADE20K,
 ) -> Explorer:
     """Augment one scene with strengths of your choice: colours, smallest piece, throw of the dice.
 
     Args:
         image: the image.
-        annotation: values 0-150.
+        annotation: values as `labels` has them.
         make_augment: given the strength of the colour changes and the smallest share of the
             image that is kept, returns a transform of (image, mask).
         colour: to begin with, 0-5; what 1 means is up to `make_augment`.
         smallest: to begin with, 0.1-1.
+        labels: what the annotation's values mean.
     """
-    image, mask = to_rgb(image), annotation_tensor(annotation)
-    before = largest_labels(reduce_labels(annotation), most=NUM_LABELS)
+    image, mask = load_image(image), annotation_tensor(annotation)
+    before = largest_labels(labels.to_label_map(annotation), most=labels.num_labels)
 
     def draw(color: float, smallest: float, version: int) -> tuple[Image.Image, str]:
         with torch.random.fork_rng(devices=[]):  # the notebook's own dice stay as they are
             torch.manual_seed(version)
             changed, its_mask = make_augment(color, smallest)(image, mask)
-        label_map = reduce_labels(its_mask)
-        left = largest_labels(label_map, most=NUM_LABELS)
+        label_map = labels.to_label_map(its_mask)
+        left = largest_labels(label_map, most=labels.num_labels)
         images = {
             "as it is": fit(image),
             "as the model sees it": changed,
-            "with its annotation": overlay(changed, label_map),
+            "with its annotation": overlay(changed, label_map, labels=labels),
         }
         means = [round(float(np.asarray(one).mean())) for one in (image, changed)]
         told = f"Version {version}: {len(left)} of {len(before)} classes are left."
         told += f" Mean grey level {means[1]}, before it was {means[0]}."
-        return lay_out(images, colors_by_name(before[:12])), told
+        return lay_out(images, colors_by_name(before[:12], labels)), told
 
     controls = {
-        "colour": slider("Colour strength", 0.0, 5.0, color, 0.25),
+        "color": slider("Colour strength", 0.0, 5.0, color, 0.25),
         "smallest": slider("Smallest piece", 0.1, 1.0, smallest, 0.05),
         "version": slider("Version", 1, 30, 1, 1),
     }
@@ -119,23 +122,24 @@ def explore_augmentation(
 def explore_iou(
     image: Image.Image,
     label_map: np.ndarray,
-    labels: Sequence[int] | None = None,
+    classes: Sequence[int] | None = None,
     right: int | None = None,
     down: int = 0,
-    id2label: Mapping[int, str] = ID2LABEL,
+    labels: Labels = ADE20K,
 ) -> Explorer:
     """Drag a class's mask away from itself with two sliders, and see its IoU fall.
 
     Args:
         image: the image.
         label_map: (height, width) label ids or 255, of the image's size.
-        labels: the classes to choose from, the first shown first; None: the largest.
+        classes: the label ids to choose from, the first shown first; None: the largest.
         right, down: the shift to begin with, pixels, at most a quarter of the image; None:
             a thirty-second of its width.
+        labels: what the label ids mean.
     """
     label_map = np.asarray(label_map)
-    labels = list(labels or largest_labels(label_map, most=10))
-    grey = np.asarray(to_rgb(image).convert("L"), dtype=np.float32)
+    classes = list(classes or largest_labels(label_map, most=10))
+    grey = np.asarray(load_image(image).convert("L"), dtype=np.float32)
     dim = (0.45 * grey).astype(np.uint8)[..., None].repeat(3, axis=2)
 
     def draw(label: int, right: int, down: int) -> tuple[Image.Image, str]:
@@ -145,9 +149,9 @@ def explore_iou(
         shown = dim.copy()
         shown[mask & ~moved], shown[moved & ~mask] = _ONLY_FIRST, _ONLY_SECOND
         shown[mask & moved] = _BOTH
-        bare = np.array(to_rgb(image))
+        bare = np.array(load_image(image))
         bare[outline(mask)] = _BOTH
-        name, iou = short_name(id2label[label]), both / union if union else float("nan")
+        name, iou = short_name(labels.names[label]), both / union if union else float("nan")
         legend = {
             "in both: intersection": _BOTH,
             "in the mask only": _ONLY_FIRST,
@@ -161,7 +165,7 @@ def explore_iou(
     height, width = label_map.shape
     right = width // 32 if right is None else right
     controls = {
-        "label": picker("Class", {id2label[one]: one for one in labels}, labels[0]),
+        "label": picker("Class", {labels.names[one]: one for one in classes}, classes[0]),
         "right": slider("Right", -(width // 4), width // 4, right, 1),
         "down": slider("Down", -(height // 4), height // 4, down, 1),
     }

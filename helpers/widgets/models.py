@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,10 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from helpers.ade20k import ID2LABEL, PALETTE
-from helpers.data import to_rgb
-from helpers.inference.predict import segment
+from helpers.ade20k import ADE20K
+from helpers.images import load_image
+from helpers.inference.predict import labels_of, segment
+from helpers.labels import Labels
 from helpers.visualize import largest_labels, overlay
 from helpers.widgets.explorer import Explorer, picker, slider
 from helpers.widgets.sheet import colors_by_name, fit, lay_out, short_name
@@ -45,7 +45,7 @@ def explore_panoptic(
         score: least score of a query, to begin with.
         overlap: least share of its mask that a segment must keep, to begin with.
     """
-    image = to_rgb(image)
+    image = load_image(image)
     small = fit(image)
     shape = small.size[::-1]
     with torch.inference_mode():
@@ -94,7 +94,7 @@ def explore_probabilities(
     logits: torch.Tensor,
     row: int | None = None,
     column: int | None = None,
-    id2label: Mapping[int, str] = ID2LABEL,
+    labels: Labels = ADE20K,
 ) -> Explorer:
     """Point at a pixel: its most likely classes; pick a class: where the model sees it.
 
@@ -102,10 +102,11 @@ def explore_probabilities(
         image: the image.
         logits: (num_labels, height, width) of the model's coarse grid, before any upsampling.
         row, column: the pixel to begin with; None: the middle.
+        labels: what the label ids mean.
     """
     from matplotlib import colormaps
 
-    image = to_rgb(image)
+    image = load_image(image)
     width, height = image.size
     small = fit(image, 384)
     upsampled = interpolate(
@@ -120,19 +121,19 @@ def explore_probabilities(
         here = probabilities[:, y, x].astype(np.float32)
         best = np.argsort(-here, kind="stable")[:5]
         chosen = int(best[0]) if label is None else label
-        name = short_name(id2label[chosen])
+        name = short_name(labels.names[chosen])
         values = np.round(255 * probabilities[chosen].astype(np.float32)).astype(np.uint8)
         images = {
             f"row {row}, column {column}": _crossed(np.asarray(small), y, x),
             f"probability of {name}: dark 0, bright 1": _crossed(shades[values], y, x),
         }
-        listed = ", ".join(f"{short_name(id2label[int(k)])} {here[k]:.2f}" for k in best)
+        listed = ", ".join(f"{short_name(labels.names[k])} {here[k]:.2f}" for k in best)
         area = np.mean(winner == chosen)
         told = f"Row {row}, column {column}: {listed}. {name} is {here[chosen]:.2f} likely here"
         return lay_out(images), f"{told}, and wins {area:.1%} of the image."
 
-    found = largest_labels(winner, most=len(id2label))
-    names = {"the best at this pixel": None, **{id2label[one]: one for one in found}}
+    found = largest_labels(winner, most=labels.num_labels)
+    names = {"the best at this pixel": None, **{labels.names[one]: one for one in found}}
     controls = {
         "row": slider("Row", 0, height - 1, height // 2 if row is None else row, 1),
         "column": slider("Column", 0, width - 1, width // 2 if column is None else column, 1),
@@ -147,6 +148,7 @@ def segment_upload(
     image_processor: BaseImageProcessor,
     opacity: float = 0.5,
     longest_side: int = 1024,
+    labels: Labels | None = None,
 ) -> Explorer:
     """Segment an image that the reader uploads; a damaged one is named and changes nothing.
 
@@ -154,33 +156,35 @@ def segment_upload(
         image: the image to begin with.
         model, image_processor: of a semantic segmentation model.
         longest_side: larger images are shrunk to so many pixels first.
+        labels: names and colours of the model's classes; None: `labels_of` it.
     """
-    id2label = {int(label): name.strip() for label, name in model.config.id2label.items()}
-    palette = PALETTE if len(id2label) <= len(PALETTE) else np.resize(PALETTE, (len(id2label), 3))
+    labels = labels or labels_of(model, image_processor)
 
     def read(name: str, chosen: Image.Image) -> dict[str, Any]:
         return {"name": name, "image": chosen, "map": segment(chosen, model, image_processor)}
 
-    shown, content = read("the image above", fit(to_rgb(image), longest_side)), None
+    shown, content = read("the image above", fit(load_image(image), longest_side)), None
 
     def draw(upload: Any, opacity: float) -> tuple[Image.Image, str]:
         nonlocal shown, content
         problem = ""
         name, data = uploaded(upload)
         if data is not None and data != content:
-            content, read_image = data, _decoded(data)
-            if read_image is None:
-                problem = f"{name} is no image, or a damaged one: the last one stays. "
-            else:
-                shown = read(name, fit(read_image, longest_side))
+            content = data
+            try:
+                shown = read(name, fit(load_image(data, name), longest_side))
+            except ValueError as error:
+                problem = f"{error}. The last one stays. "
         found = largest_labels(shown["map"], most=12)
         images = {
             "image": shown["image"],
-            "prediction": overlay(shown["image"], shown["map"], opacity, palette),
+            "prediction": overlay(shown["image"], shown["map"], opacity, labels),
         }
-        shares = (f"{short_name(id2label[k])} {np.mean(shown['map'] == k):.0%}" for k in found[:5])
+        shares = (
+            f"{short_name(labels.names[k])} {np.mean(shown['map'] == k):.0%}" for k in found[:5]
+        )
         told = f"{problem}{shown['name']}, {'{} x {}'.format(*shown['image'].size)} pixels: "
-        legend = colors_by_name(found, id2label, palette)
+        legend = colors_by_name(found, labels)
         return lay_out(images, legend), told + ", ".join(shares) + "."
 
     controls = {
@@ -205,15 +209,6 @@ def uploaded(value: Any) -> tuple[str, bytes | None]:
         file = value[-1]
         name = file["name"]
     return name, bytes(file["content"])
-
-
-def _decoded(data: bytes) -> Image.Image | None:
-    """The image in a file's content, upright RGB; None where there is none."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return to_rgb(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None
 
 
 def _place(mask: np.ndarray) -> tuple[float, float]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from helpers.ade20k import ID2LABEL, PALETTE
+from helpers.ade20k import ADE20K
+from helpers.labels import Labels
 
 _GAP, _LINE, _TEXT = 10, 22, 15
 
@@ -80,13 +81,9 @@ def short_name(name: str) -> str:
     return name.split(",")[0]
 
 
-def colors_by_name(
-    labels: Sequence[int],
-    id2label: Mapping[int, str] = ID2LABEL,
-    palette: np.ndarray = PALETTE,
-) -> dict[str, np.ndarray]:
+def colors_by_name(classes: Sequence[int], labels: Labels = ADE20K) -> dict[str, np.ndarray]:
     """A legend for `lay_out`: class name to colour, RGB 0-255."""
-    return {short_name(id2label[label]): palette[label] for label in labels}
+    return {short_name(labels.names[label]): labels.palette[label] for label in classes}
 
 
 def _with_legend(sheet: Image.Image, legend: Mapping[str, Sequence[int]]) -> Image.Image:

@@ -1,0 +1,103 @@
+"""Masks whose values or colors mean classes, turned into labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image
+
+from helpers.custom.pairs import have_one_shape
+from helpers.images import Source, load_mask, name_of, size_of
+from helpers.labels import Color
+
+
+def labels_from_values(
+    mask: Source, values: Mapping[int, int] | None = None, image: Source | None = None
+) -> Image.Image:
+    """Turn a mask whose *values* mean classes into one of mode L.
+
+    Args:
+        mask: see `helpers.images.load_mask`; of a palette PNG the indices count, not the colors.
+        values: stored value to label, for example {0: 0, 255: 1}; each value that occurs needs
+            an entry. None: values are labels already.
+        image: the mask's image, as which it is turned; see `helpers.images.load_mask`.
+
+    Returns:
+        Mode L, labels 0-255.
+
+    Raises:
+        ValueError: a value has no label, or the mask is color-coded.
+    """
+    name, stored = name_of(mask, "mask"), load_mask(mask, image)
+    if stored.ndim == 3:
+        raise ValueError(
+            f"{name} is in color, expected one value a pixel: labels_from_colors turns colors into "
+            "labels"
+        )
+    known = range(256) if values is None else values
+    present = np.unique(stored).tolist()
+    if unknown := [value for value in present if value not in known]:
+        expected = "0-255" if values is None else ", ".join(map(str, values))
+        raise ValueError(
+            f"{name} holds the value {unknown[0]} in {np.count_nonzero(stored == unknown[0])} "
+            f"pixels, expected {expected}: give it a label, or 255 for pixels without a class"
+        )
+    labels = np.zeros(stored.shape, dtype=np.uint8)
+    for value in present:
+        labels[stored == value] = value if values is None else values[value]
+    return Image.fromarray(labels)
+
+
+def labels_from_colors(
+    mask: Source,
+    colors: Mapping[Color, int],
+    unknown: int | None = None,
+    image: Source | None = None,
+) -> Image.Image:
+    """Turn a mask whose *colors* mean classes into one of mode L.
+
+    Args:
+        mask: see `helpers.images.load_mask`; of a palette PNG the colors count, not the indices.
+        colors: (red, green, blue) to label.
+        unknown: the label of other colors, such as 255 for "no class"; None: refuse them.
+        image: the mask's image, as which it is turned; see `helpers.images.load_mask`.
+
+    Returns:
+        Mode L, labels 0-255.
+
+    Raises:
+        ValueError: a pixel has a color that `colors` does not hold.
+    """
+    name = name_of(mask, "mask")
+    rgb = load_mask(mask, image, in_colors=True).astype(np.uint32)
+    codes = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
+    present, where = np.unique(codes, return_inverse=True)
+    lookup = {r << 16 | g << 8 | b: label for (r, g, b), label in colors.items()}
+    labels = [lookup.get(int(code), unknown) for code in present]
+    if None in labels:
+        missing = labels.index(None)
+        code, count = int(present[missing]), np.count_nonzero(codes == present[missing])
+        raise ValueError(
+            f"{name} holds the color {(code >> 16, code >> 8 & 255, code & 255)} in {count} pixels "
+            f"({labels.count(None)} such colors), expected one of {', '.join(map(str, colors))}. "
+            "Many in-between colors mean JPEG compression or soft edges: export the masks again as "
+            "PNG without smoothing."
+        )
+    return Image.fromarray(np.array(labels, dtype=np.uint8)[where].reshape(codes.shape))
+
+
+def resize_labels(labels: Image.Image, image: Source) -> Image.Image:
+    """A mask of mode L at the size of its upright image, by nearest neighbour.
+
+    Raises:
+        ValueError: their shapes differ, so it may be the mask of another image.
+    """
+    size = size_of(image)
+    if not have_one_shape(labels.size, size):
+        raise ValueError(
+            f"the mask of {name_of(image, 'image')} is {labels.width} x {labels.height} pixels, "
+            f"the image {size[0]} x {size[1]}: their shapes differ, so this may be the mask of "
+            "another image, and is not stretched"
+        )
+    return labels.resize(size, Image.Resampling.NEAREST)

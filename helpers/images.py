@@ -1,0 +1,199 @@
+"""A file becomes an upright RGB image, or a mask of whole numbers: one reading for everybody.
+
+A source is a path, the bytes of a file, an undecoded cell `{"path": ..., "bytes": ...}` of a
+`datasets.Image` column, or an image that Pillow has opened.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from helpers.hub import explained
+
+Source = str | Path | bytes | Mapping[str, Any] | Image.Image
+
+_HUB = "hf://datasets/"
+_ORIENTATION = 0x0112  # EXIF tag: how the camera was held; 1 is upright
+
+
+def load_image(source: Source, name: str | None = None) -> Image.Image:
+    """Read an image as the models expect it: RGB, upright as its EXIF note says.
+
+    ADE20K holds some greyscale images, on which the image processor raises, and photographs from
+    phones are often stored lying on their side. Of 16 bits a pixel the upper 8 are kept, and
+    floating-point numbers from 0 to 1 are scaled to 0-255.
+
+    Args:
+        source: see this module's first lines; also hf://datasets/OWNER/NAME/PATH for a file of a
+            data set on the Hub.
+        name: what messages call it; None: its path.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no image or a damaged one, or which number is white cannot be told.
+        ConnectionError: the file is on the Hub, and the Hub cannot be reached.
+    """
+    name = name or name_of(source, "image")
+    image = ImageOps.exif_transpose(_opened(source, name))
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = _eight_bits(image, name)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def load_mask(
+    source: Source,
+    image: Source | None = None,
+    name: str | None = None,
+    in_colors: bool = False,
+) -> np.ndarray:
+    """Read a mask as the whole numbers that it stores; of a palette PNG these are the indices.
+
+    Args:
+        source: see this module's first lines.
+        image: the source of its image. Cameras note how they were held, and a mask may have been
+            drawn on the pixels as they are stored: where its size is that of the stored image and
+            not that of the upright one, it is turned as its image is. A mask with a note of its
+            own is turned by that one.
+        name: what messages call it; None: its path.
+        in_colors: the colors are wanted: of a palette PNG and of grey ones as well.
+
+    Returns:
+        (height, width) bool, uint8, uint16 or int32; or (height, width, 3) uint8 RGB of a mask in
+        colors, which only `helpers.custom.labels_from_colors` takes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no image or a damaged one, has several pages, or holds numbers that
+            are not whole.
+    """
+    name = name or name_of(source, "mask")
+    mask = _opened(source, name)
+    if (pages := getattr(mask, "n_frames", 1)) > 1:
+        raise ValueError(f"{name} has {pages} pages or frames, expected one: save each as a file")
+    if orientation(mask) != 1:
+        mask = ImageOps.exif_transpose(mask)
+    elif image is not None and is_turned(mask, image):
+        mask.getexif()[_ORIENTATION] = orientation(image)
+        mask = ImageOps.exif_transpose(mask)
+    if in_colors:
+        return np.asarray(mask.convert("RGB"))
+    if mask.mode == "F":
+        return _whole_numbers(np.asarray(mask), name)
+    if mask.mode in ("LA", "PA"):
+        return np.asarray(mask)[..., 0]
+    if mask.mode in ("RGB", "RGBA"):
+        values = np.asarray(mask)[..., :3]
+        grey = (values == values[..., :1]).all()  # grey stored as color
+        return values[..., 0] if grey else values
+    if mask.mode not in ("1", "L", "P") and not mask.mode.startswith("I"):
+        raise ValueError(
+            f"{name} has mode {mask.mode}, expected whole numbers (mode L, P, 1 or I;16) or colors "
+            "(RGB): save it again as PNG"
+        )
+    return np.asarray(mask)
+
+
+def is_turned(mask: Source, image: Source) -> bool:
+    """Whether a mask has to be turned as its image is: `load_mask` does so."""
+    mask, image = header(mask), header(image)
+    if orientation(mask) != 1 or orientation(image) == 1:
+        return False
+    return mask.size == image.size != size_of(image)
+
+
+def size_of(source: Source) -> tuple[int, int]:
+    """(width, height) of an image when it is upright, read from the beginning of its file."""
+    opened = header(source)
+    return opened.size[::-1] if orientation(opened) >= 5 else opened.size
+
+
+def orientation(source: Source) -> int:
+    """The EXIF note of how the camera was held, 1 to 8: 1 is upright, 5 to 8 lie on their side."""
+    found = header(source).getexif().get(_ORIENTATION, 1)
+    return found if found in range(1, 9) else 1
+
+
+def name_of(source: Source, kind: str) -> str:
+    """What messages call a source: its kind, and its path where it has one."""
+    if isinstance(source, Mapping):
+        source = source.get("path") or ""
+    if isinstance(source, Image.Image):
+        source = getattr(source, "filename", "")
+    path = "" if isinstance(source, bytes) else str(source)
+    return f"{kind} {path}".rstrip()
+
+
+def header(source: Source) -> Image.Image:
+    """The opened image: size, mode and notes; its pixels are decoded when they are asked for."""
+    if isinstance(source, Image.Image):
+        return source
+    if isinstance(source, Mapping):
+        source = source.get("bytes") or source.get("path") or b""
+    if isinstance(source, bytes):
+        return Image.open(io.BytesIO(source))
+    if str(source).startswith(_HUB):
+        from huggingface_hub import hf_hub_download
+
+        owner, dataset, file = str(source).removeprefix(_HUB).split("/", maxsplit=2)
+        with explained(source):
+            source = hf_hub_download(f"{owner}/{dataset}", file, repo_type="dataset")
+    if not Path(source).is_file():  # reading a pipe would wait for ever
+        raise FileNotFoundError(f"there is no file {source}")
+    return Image.open(source)
+
+
+def _opened(source: Source, name: str) -> Image.Image:
+    """The image with its pixels decoded, or an error that names it and says what is wrong."""
+    if source is None or (isinstance(source, Mapping) and not any(source.values())):
+        raise ValueError(f"{name} is missing: each image needs its mask, and each mask its image")
+    try:
+        image = header(source)
+        image.load()
+    except (FileNotFoundError, ConnectionError):
+        raise
+    except PermissionError as error:
+        raise ValueError(f"{name} cannot be read: it does not grant you permission") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(
+            f"{name} cannot be read as an image: it is in no format that Pillow knows, or damaged"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"{name} is larger than Pillow reads by itself ({error}): if you trust it, set "
+            "PIL.Image.MAX_IMAGE_PIXELS = None, or cut it into pieces"
+        ) from error
+    except Exception as error:  # of damaged files, Pillow's decoders raise all sorts
+        raise ValueError(
+            f"{name} cannot be read as an image ({error}): the file is damaged or incomplete"
+        ) from error
+    return image
+
+
+def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """Grey of more than 8 bits as mode L; `convert` would make all above 255 white."""
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if image.mode == "F" and low >= 0 and high <= 1:
+        return Image.fromarray((255 * values).round().astype(np.uint8))
+    if image.mode != "F" and low >= 0 and high <= 65535:
+        return Image.fromarray((values >> 8).astype(np.uint8))
+    raise ValueError(
+        f"{name} has mode {image.mode} and values from {low:g} to {high:g}: which number is white "
+        "cannot be told. Expected 8 or 16 bits a channel, or 0 to 1; scale it to 0-255"
+    )
+
+
+def _whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
+    whole = values.astype(np.int32)
+    if (wrong := whole != values).any():
+        raise ValueError(
+            f"{name} holds the number {values[wrong].flat[0]:g}, expected whole numbers: a mask "
+            "names a class for each pixel, and is neither scaled nor smoothed"
+        )
+    return whole

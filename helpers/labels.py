@@ -1,0 +1,262 @@
+"""What the numbers in a mask mean: names, colors, and whether value 0 is a class.
+
+Two numberings exist, and mixing them up is the most common mistake in segmentation:
+
+* an *annotation value* is what a mask file holds;
+* a *label id*, 0 to n - 1, is what a model predicts, and 255 stands for pixels to ignore.
+
+`Labels.to_label_map` goes from the first to the second. Labels travel with the data: a folder or
+data set holds them in `id2label.json` and `labels.json`, and so does the folder of a model that was
+trained on it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+IGNORE_INDEX = 255
+
+NAMES_FILE = "id2label.json"
+RULES_FILE = "labels.json"
+_ADE20K = Path(__file__).parent / "ade20k"
+
+_SOFT = 24  # more values without a meaning than this are no slip of the brush
+
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The classes of a data set, in the order of their label ids.
+
+    Raises:
+        ValueError: fewer than 2 names or more than 255, a name that occurs twice, or colors that
+            are not three numbers 0-255 for each name.
+    """
+
+    names: Sequence[str]
+    """A name for each label id 0 to n - 1."""
+    colors: Sequence[Color] | None = None
+    """(red, green, blue), 0-255, for each name; None: `default_palette`."""
+    reduce: bool = False
+    """Whether annotation value 0 is no class and value k is label id k - 1, as in ADE20K; if not,
+    annotation values are label ids, and 255 is no class."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(str(name).strip() for name in self.names))
+        if not 2 <= len(self.names) <= IGNORE_INDEX:
+            raise ValueError(
+                f"the number of labels is {len(self.names)}, expected 2 to {IGNORE_INDEX}. One "
+                "alone cannot be told from anything, so name its surroundings too, as in background"
+            )
+        if len(set(self.names)) < len(self.names):
+            twice = next(name for name in self.names if self.names.count(name) > 1)
+            raise ValueError(f"two labels are named {twice!r}, expected a name of its own for each")
+        if self.colors is not None:
+            colors = np.asarray(self.colors)
+            if colors.shape != (len(self.names), 3) or colors.min() < 0 or colors.max() > 255:
+                raise ValueError(
+                    f"expected red, green and blue, 0-255, for each of {len(self.names)} labels, "
+                    f"got {self.colors}"
+                )
+            object.__setattr__(self, "colors", tuple(map(tuple, colors.tolist())))
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.names[:3]) + (", ..." if len(self.names) > 3 else "")
+        zero = "is no class" if self.reduce else f"is {self.names[0]}"
+        return f"{self.num_labels} labels ({shown}), value 0 {zero}"
+
+    @property
+    def num_labels(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def id2label(self) -> dict[int, str]:
+        """Label id to name."""
+        return dict(enumerate(self.names))
+
+    @cached_property
+    def label2id(self) -> dict[str, int]:
+        """Name to label id."""
+        return {name: label for label, name in enumerate(self.names)}
+
+    @cached_property
+    def palette(self) -> np.ndarray:
+        """(num_labels, 3) uint8 RGB: `palette[label_id]` is the class's color. Read-only."""
+        if self.colors is None:
+            palette = default_palette(self.num_labels)
+        else:
+            palette = np.array(self.colors, dtype=np.uint8)
+        palette.setflags(write=False)
+        return palette
+
+    @property
+    def expected_values(self) -> str:
+        """What a mask may hold, in words."""
+        if self.reduce:
+            return f"0-{self.num_labels} (0 = other)"
+        return f"0-{self.num_labels - 1}, or {IGNORE_INDEX} for no class"
+
+    def to_label_map(self, annotation: np.ndarray) -> np.ndarray:
+        """Turn annotation values into label ids, and values without a class into 255.
+
+        Args:
+            annotation: whole numbers of any shape, e.g. (height, width); anything that
+                `numpy.asarray` accepts, such as a PIL image of mode L.
+
+        Returns:
+            uint8 array of the same shape, values 0 ... num_labels - 1 or 255.
+
+        Raises:
+            ValueError: a value has no meaning here, or is no whole number. Reducing twice, which
+                would shift every class once more, ends here where the reduced labels hold a 255,
+                as most do.
+        """
+        values = np.asarray(annotation)
+        if values.dtype.kind not in "uib":
+            raise ValueError(f"a mask holds whole numbers, got {values.dtype}")
+        if values.size and (values.min() < 0 or values.max() >= self.num_labels + self.reduce):
+            self._refuse(values)
+        # In uint8, 0 - 1 wraps round to 255: exactly the ignore index.
+        return values.astype(np.uint8) - np.uint8(self.reduce)
+
+    def count(self, annotation: np.ndarray) -> np.ndarray:
+        """(num_labels,) int64: how many pixels of an annotation each class has; raises as above."""
+        label_map = self.to_label_map(annotation)
+        return np.bincount(label_map.ravel(), minlength=IGNORE_INDEX + 1)[: self.num_labels]
+
+    def save(self, folder: str | Path) -> None:
+        """Write `id2label.json` ({label id: name}) and `labels.json` (the colors, and `reduce`)."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        names = json.dumps(
+            {str(k): name for k, name in self.id2label.items()}, indent=1, ensure_ascii=False
+        )
+        (folder / NAMES_FILE).write_text(names + "\n", encoding="utf-8")
+        rows = ",\n  ".join(str(color) for color in self.palette.tolist())
+        rules = f'{{\n "reduce": {json.dumps(self.reduce)},\n "colors": [\n  {rows}\n ]\n}}\n'
+        (folder / RULES_FILE).write_text(rules, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Labels:
+        """Read what `save` writes. Where there is no `labels.json`, ADE20K's 150 names mean that
+        value 0 is no class, and any others that it is the first one.
+
+        Raises:
+            FileNotFoundError: there is no `id2label.json`.
+            ValueError: a file does not hold what is expected; it is named.
+        """
+        names_file, rules_file = Path(folder) / NAMES_FILE, Path(folder) / RULES_FILE
+        names = _read_names(names_file)
+        return label_set(names, *(read_rules(rules_file) if rules_file.is_file() else ()))
+
+    def _refuse(self, values: np.ndarray) -> None:
+        """Raise for the first value without a meaning, if there is one."""
+        wrong = (values < 0) | (values >= self.num_labels + self.reduce)
+        if not self.reduce:
+            wrong &= values != IGNORE_INDEX
+        found = np.unique(values[wrong])
+        if not len(found):
+            return
+        hint = f"give it a class in {NAMES_FILE}, or make it {IGNORE_INDEX}"
+        if self.reduce and IGNORE_INDEX in found:
+            hint = "a 255 often means that the labels were reduced already, and once is enough"
+        elif found[0] < 0:
+            hint = f"if it stands for pixels to ignore, make it {IGNORE_INDEX}"
+        elif len(found) > _SOFT:
+            hint = (
+                f"{len(found)} such values mean JPEG compression or soft edges: export the mask "
+                "again, as PNG and without smoothing"
+            )
+        raise ValueError(
+            f"the annotation holds the value {found[0]}, expected {self.expected_values}: {hint}"
+        )
+
+
+def label_set(
+    names: Sequence[str], reduce: bool | None = None, colors: Sequence[Color] | None = None
+) -> Labels:
+    """Labels of which something may not be known; ADE20K's own where they have its names.
+
+    Args:
+        names: in the order of the label ids.
+        reduce: see `Labels`; None: True for ADE20K's names, else False.
+        colors: see `Labels`; None: ADE20K's for its names.
+    """
+    names = tuple(str(name).strip() for name in names)
+    if names == _read_names(_ADE20K / NAMES_FILE):
+        its_reduce, its_colors = read_rules(_ADE20K / RULES_FILE)
+        reduce, colors = its_reduce if reduce is None else reduce, colors or its_colors
+    return Labels(names, colors, bool(reduce))
+
+
+def read_rules(file: Path) -> tuple[bool, Sequence[Color] | None]:
+    """What `labels.json` says: whether labels are reduced, and the colors.
+
+    Raises:
+        ValueError: the file does not hold what is expected.
+    """
+    try:
+        rules = json.loads(file.read_text(encoding="utf-8"))
+        reduce, colors = rules["reduce"], rules.get("colors")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reduce, colors = error, None
+    if not isinstance(reduce, bool):
+        raise ValueError(
+            f'{file} says {reduce!r}, expected {{"reduce": true or false, "colors": [[red, green, '
+            "blue], ...]}, with a color for each label"
+        )
+    return reduce, colors
+
+
+def default_palette(num_labels: int) -> np.ndarray:
+    """Colors for a label set that has none, told apart by color-blind eyes as well.
+
+    Light grey for label 0, which most often is the background, then matplotlib's sequence
+    "petroff8" (Petroff, "Accessible Color Sequences for Data Visualization", arXiv 2107.02270);
+    more classes than that get colors evenly spaced in hue, which no eye tells apart.
+
+    Returns:
+        (num_labels, 3) uint8 RGB.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import to_rgba_array
+
+    more = max(0, num_labels - 9)
+    spaced = colormaps["hsv"](np.linspace(0, 1, more, endpoint=False))[:, :3]
+    colors = np.concatenate([[(0.85, 0.85, 0.85)], to_rgba_array(_PETROFF8)[:, :3], spaced])
+    return (255 * colors[:num_labels]).round().astype(np.uint8)
+
+
+# Written out, because matplotlib before 3.11 does not know the sequence.
+_PETROFF8 = ["#1845fb", "#ff5e02", "#c91f16", "#c849a9", "#adad7d", "#86c8dd", "#578dff", "#656364"]
+
+
+def _read_names(file: Path) -> tuple[str, ...]:
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        names = {int(label): str(name) for label, name in stored.items()}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(
+            f'{file} holds no label names ({error}): expected {{"0": "background", ...}}'
+        ) from error
+    count = len(names)
+    if sorted(names) == list(range(1, count + 1)):
+        raise ValueError(
+            f"{file} numbers its labels from 1 to {count}, expected 0 to {count - 1}, as a model's "
+            'outputs are numbered. If value 0 of the masks is a class, name it, as in "0": '
+            '"background"; if it is no class, subtract 1 from each number and write '
+            f'{{"reduce": true}} into {RULES_FILE} beside it'
+        )
+    if sorted(names) != list(range(count)):
+        raise ValueError(
+            f"{file} numbers its labels {sorted(names)}, expected 0 to {count - 1} without gaps, "
+            "as a model's outputs are numbered"
+        )
+    return tuple(names[label] for label in range(count))
