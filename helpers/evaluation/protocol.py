@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from helpers.cli import progress
 from helpers.images import load_image, load_mask
 from helpers.inference.predict import labels_of
+from helpers.inference.windows import window_starts
 from helpers.labels import IGNORE_INDEX, Labels
 from helpers.metrics import ConfusionMatrix
 from helpers.transforms import resized_size
@@ -135,15 +135,6 @@ def segment_by_protocol(
     image = load_image(image)
     pixel_values = _resized(image, image_processor, protocol)
     return _predict(pixel_values, image.size[::-1], model, protocol).cpu()
-
-
-def window_starts(length: int, window: int, stride: int) -> list[int]:
-    """Where windows begin along a side of so many pixels; the last one ends with the side.
-
-    One window where the side is no longer than it; `slide_inference` of mmsegmentation.
-    """
-    count = max(0, math.ceil((length - window) / stride)) + 1
-    return [max(0, min(index * stride, length - window)) for index in range(count)]
 
 
 def _difference(data: Labels, model: Labels) -> str:
