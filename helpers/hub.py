@@ -115,9 +115,11 @@ def hub_error(
     try:
         found = HfApi().repo_info(repository, revision=revision, repo_type=kind, timeout=5)
     except Exception as answer:
-        if clear := _meaning(answer, source, kind):
+        if clear := _meaning(answer, source, kind, before=error):
             return clear
-        if _NETWORK & _read(answer)[0]:
+        answered, *_ = _read(answer, before=error)
+        names |= answered
+        if _NETWORK & answered:
             own = "unset SEG_DATA and " if os.environ.get("SEG_DATA") == str(source) else ""
             return ConnectionError(
                 f"{source} is loaded from the Hugging Face Hub, which cannot be reached: connect "
@@ -183,11 +185,13 @@ def _is_damaged(blob: Path) -> bool:
     return digest.hexdigest() != blob.name
 
 
-def _meaning(error: BaseException, source: str | Path, kind: str) -> Exception | None:
-    """The sentence for an error that tells by itself what is wrong."""
+def _meaning(
+    error: BaseException, source: str | Path, kind: str, before: BaseException | None = None
+) -> Exception | None:
+    """The sentence for an error that tells by itself what is wrong; `before`: see `_read`."""
     from huggingface_hub import get_token
 
-    names, told, status = _read(error)
+    names, told, status = _read(error, before)
     log_in = "log in with `hf auth login`" if get_token() is None else "check your token"
     if "GatedRepoError" in names or "is a gated dataset" in told:
         return PermissionError(
@@ -243,10 +247,15 @@ def _page(source: str | Path, kind: str) -> str:
     return f"{constants.ENDPOINT}/{_PAGES[kind]}{repository}"
 
 
-def _read(error: BaseException | None) -> tuple[set[str], str, int | None]:
-    """Class names, words and HTTP status of an error and of those that led to it."""
+def _read(
+    error: BaseException | None, before: BaseException | None = None
+) -> tuple[set[str], str, int | None]:
+    """Class names, words and HTTP status of an error and of those that led to it.
+
+    Not of `before`, which was being handled when the error came: Python links the two.
+    """
     names, chain, status = set(), [], None
-    while error is not None and error not in chain:
+    while error not in (None, before, *chain):
         names |= {kind.__name__ for kind in type(error).__mro__}
         chain.append(error)
         status = status or getattr(getattr(error, "response", None), "status_code", None)
