@@ -14,8 +14,9 @@ from __future__ import annotations
 import io
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -257,7 +258,7 @@ def _read_categories(file: Path) -> dict[str, str]:
 def _load_all(profile: Profile) -> DatasetDict:
     source, scenes = profile.dataset, {}
     try:
-        with explained(source):
+        with explained(source, "dataset"):
             scenes = load_dataset(source)
     except Exception as error:
         if not Path(source).is_dir():
@@ -281,9 +282,7 @@ def _load_all(profile: Profile) -> DatasetDict:
 
 def _load_first(profile: Profile) -> DatasetDict:
     """The first images of the training split, streamed: no need to fetch gigabytes for 50."""
-    # The Hub's client tries five times as it is; twenty times that could go on for an hour.
-    config.STREAMING_READ_MAX_RETRIES = config.STREAMING_OPEN_MAX_RETRIES = 1
-    with explained(profile.dataset):
+    with explained(profile.dataset, "dataset"), _one_retry():
         stream = load_dataset(profile.dataset, split="train", streaming=True)
         features = stream.features
         for column in ("image", "annotation"):  # keep the files' bytes, do not encode them again
@@ -292,6 +291,17 @@ def _load_first(profile: Profile) -> DatasetDict:
     images = _only_our_columns(Dataset.from_list(rows, features=features), profile.dataset)
     # The seed matters: a new split at inference would test on training images.
     return images.train_test_split(test_size=profile.test_fraction, seed=profile.seed)
+
+
+@contextmanager
+def _one_retry() -> Iterator[None]:
+    """The Hub's client tries five times as it is; twenty times that could go on for an hour."""
+    before = config.STREAMING_OPEN_MAX_RETRIES, config.STREAMING_READ_MAX_RETRIES
+    config.STREAMING_OPEN_MAX_RETRIES = config.STREAMING_READ_MAX_RETRIES = 1
+    try:
+        yield
+    finally:
+        config.STREAMING_OPEN_MAX_RETRIES, config.STREAMING_READ_MAX_RETRIES = before
 
 
 def _only_our_columns(split: Dataset, source: str) -> Dataset:
