@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.data import scene_features
+from helpers.data import scene_features, with_masks_turned
+from helpers.images import is_turned
 from helpers.labels import Labels
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ def make_dataset(
     """Pairs of files as a data set with the columns `image` and `annotation`.
 
     Args:
-        pairs: (image, mask) files; they are read when rows are.
+        pairs: (image, mask) files; they are read when rows are, but for masks that have to be
+            turned as their images are.
         test_fraction: what share of the pairs the split "validation" gets.
         seed: the same seed draws the same split.
 
@@ -38,6 +40,7 @@ def make_dataset(
         "annotation": [str(mask) for _, mask in pairs],
     }
     split = Dataset.from_dict(rows, features=scene_features())
+    split = with_masks_turned(split, [k for k, pair in enumerate(pairs) if is_turned(*pair[::-1])])
     split = split.train_test_split(test_fraction, seed=seed)
     return DatasetDict(train=split["train"], validation=split["test"])
 
