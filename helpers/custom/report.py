@@ -113,8 +113,9 @@ class _Look:
         return image.size
 
     def _at_mask(self, image_is_sound: bool) -> np.ndarray:
+        stored = header(self.pair[1], f"mask {self.pair[1]}")
+        self.row |= {"mask_size": _size(stored.size), "mask_mode": stored.mode}
         values = load_mask(self.pair[1], self.pair[0] if image_is_sound else None)
-        stored = header(self.pair[1])
         if values.ndim == 3:
             found = np.unique(values.reshape(-1, 3), axis=0)
             present = [str(tuple(color)) for color in found[:_LISTED].tolist()]
@@ -122,7 +123,6 @@ class _Look:
             found = np.unique(values)
             present = [str(value) for value in found[:_LISTED].astype(int).tolist()]
         present += ["..."] if len(found) > _LISTED else []
-        self.row |= {"mask_size": _size(stored.size), "mask_mode": stored.mode}
         self.row["values"] = " ".join(present)
         if stored.mode == "P":
             colors = stored.getpalette() or []
