@@ -14,8 +14,9 @@ from __future__ import annotations
 import io
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,22 @@ def check_scenes(split: Dataset, name: str, labels: Labels) -> tuple[Dataset, np
             f'no pixel of the "{name}" split has a class: all are ignored, so there is nothing to '
             "learn from. Look at the values of the annotations, and at what labels.json says."
         )
-    return _with_masks_turned(split, turned) if turned else split, areas
+    return with_masks_turned(split, turned), areas
+
+
+def with_masks_turned(split: Dataset, turned: Sequence[int]) -> Dataset:
+    """The data set with these rows' masks turned as their images are, and stored as PNG."""
+    if not turned:
+        return split
+    undecoded = _undecoded(split)
+    cells = list(undecoded["annotation"])
+    for index in turned:
+        content = io.BytesIO()
+        _as_pil(load_mask(cells[index], undecoded[index]["image"])).save(content, format="PNG")
+        cells[index] = {"path": cells[index]["path"], "bytes": content.getvalue()}
+    split = split.remove_columns("annotation")
+    split = split.add_column("annotation", cells, feature=datasets.Image(decode=False))
+    return split.cast_column("annotation", MaskFile())
 
 
 def warn_of_unseen_classes(trained: np.ndarray, tested: np.ndarray, labels: Labels) -> None:
@@ -187,19 +203,6 @@ def _undecoded(split: Dataset) -> Dataset:
     for column in ("image", "annotation"):
         split = split.cast_column(column, datasets.Image(decode=False))
     return split
-
-
-def _with_masks_turned(split: Dataset, turned: list[int]) -> Dataset:
-    """The data set with these rows' masks stored upright, as PNG."""
-    undecoded = _undecoded(split)
-    cells = list(undecoded["annotation"])
-    for index in turned:
-        content = io.BytesIO()
-        _as_pil(load_mask(cells[index], undecoded[index]["image"])).save(content, format="PNG")
-        cells[index] = {"path": cells[index]["path"], "bytes": content.getvalue()}
-    split = split.remove_columns("annotation")
-    split = split.add_column("annotation", cells, feature=datasets.Image(decode=False))
-    return split.cast_column("annotation", MaskFile())
 
 
 def _file_name(cell: dict[str, Any] | None) -> str | None:
@@ -257,7 +260,7 @@ def _read_categories(file: Path) -> dict[str, str]:
 def _load_all(profile: Profile) -> DatasetDict:
     source, scenes = profile.dataset, {}
     try:
-        with explained(source):
+        with explained(source, "dataset"):
             scenes = load_dataset(source)
     except Exception as error:
         if not Path(source).is_dir():
@@ -281,9 +284,7 @@ def _load_all(profile: Profile) -> DatasetDict:
 
 def _load_first(profile: Profile) -> DatasetDict:
     """The first images of the training split, streamed: no need to fetch gigabytes for 50."""
-    # The Hub's client tries five times as it is; twenty times that could go on for an hour.
-    config.STREAMING_READ_MAX_RETRIES = config.STREAMING_OPEN_MAX_RETRIES = 1
-    with explained(profile.dataset):
+    with explained(profile.dataset, "dataset"), _one_retry():
         stream = load_dataset(profile.dataset, split="train", streaming=True)
         features = stream.features
         for column in ("image", "annotation"):  # keep the files' bytes, do not encode them again
@@ -292,6 +293,17 @@ def _load_first(profile: Profile) -> DatasetDict:
     images = _only_our_columns(Dataset.from_list(rows, features=features), profile.dataset)
     # The seed matters: a new split at inference would test on training images.
     return images.train_test_split(test_size=profile.test_fraction, seed=profile.seed)
+
+
+@contextmanager
+def _one_retry() -> Iterator[None]:
+    """The Hub's client tries five times as it is; twenty times that could go on for an hour."""
+    before = config.STREAMING_OPEN_MAX_RETRIES, config.STREAMING_READ_MAX_RETRIES
+    config.STREAMING_OPEN_MAX_RETRIES = config.STREAMING_READ_MAX_RETRIES = 1
+    try:
+        yield
+    finally:
+        config.STREAMING_OPEN_MAX_RETRIES, config.STREAMING_READ_MAX_RETRIES = before
 
 
 def _only_our_columns(split: Dataset, source: str) -> Dataset:

@@ -10,9 +10,7 @@ import torch
 from PIL import Image
 from samples import draw_blocks, small_model, small_processor, write_ade_folder
 from transformers import SegformerForSemanticSegmentation
-from transformers.modeling_outputs import SemanticSegmenterOutput
 
-import helpers.upsampling
 from helpers.ade20k import reduce_labels
 from helpers.data import load_scenes, to_rgb
 from helpers.inference.predict import (
@@ -24,7 +22,6 @@ from helpers.inference.predict import (
 )
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import get_profile
-from helpers.upsampling import upsampled_argmax
 
 
 @pytest.fixture(scope="module")
@@ -48,44 +45,6 @@ def test_segment_is_processor_logits_upsampling_argmax(
         logits, size=(size[1], size[0]), mode="bilinear", align_corners=False
     )
     assert (label_map == upsampled.argmax(dim=1)[0].numpy()).all()
-
-
-@pytest.mark.parametrize("most_values", [1, 20_000, 10**9])
-def test_some_rows_at_a_time_give_the_same_labels(most_values: int) -> None:
-    logits = torch.randn(150, 8, 12, generator=torch.Generator().manual_seed(0))
-    outputs = SemanticSegmenterOutput(logits=logits[None])
-    (expected,) = small_processor().post_process_semantic_segmentation(outputs, [(33, 50)])
-    assert torch.equal(upsampled_argmax(logits, (33, 50), most_values).long(), expected)
-
-
-@pytest.mark.parametrize("size", [(33, 50), (8, 12), (5, 3), (1, 1), (8, 1), (300, 7)])
-@pytest.mark.parametrize("smooth", [False, True])
-def test_the_short_cut_of_the_cpu_gives_the_same_labels(
-    size: tuple[int, int], smooth: bool
-) -> None:
-    """Noise: all neighbours disagree; one large, smooth region a class: nearly all agree."""
-    generator = torch.Generator().manual_seed(0)
-    shape = (1, 150, 3, 4) if smooth else (1, 150, 8, 12)
-    logits = torch.randn(shape, generator=generator)
-    logits = torch.nn.functional.interpolate(logits, size=(8, 12), mode="bicubic")
-    outputs = SemanticSegmenterOutput(logits=logits)
-    (expected,) = small_processor().post_process_semantic_segmentation(outputs, [size])
-    assert torch.equal(upsampled_argmax(logits[0], size).long(), expected)
-
-
-def test_the_way_of_a_gpu_gives_the_same_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    logits = torch.randn(150, 8, 12, generator=torch.Generator().manual_seed(0))
-    expected = upsampled_argmax(logits, (33, 50))
-    monkeypatch.setattr(helpers.upsampling, "_is_on_cpu", lambda tensor: False)
-    for most_values in (1, 20_000, 10**9):
-        assert torch.equal(upsampled_argmax(logits, (33, 50), most_values), expected)
-
-
-def test_half_precision_is_upsampled_in_single_precision() -> None:
-    logits = torch.randn(5, 8, 12, generator=torch.Generator().manual_seed(0)).bfloat16()
-    assert torch.equal(
-        upsampled_argmax(logits, (33, 50)), upsampled_argmax(logits.float(), (33, 50))
-    )
 
 
 def test_a_batch_equals_its_images_one_by_one(

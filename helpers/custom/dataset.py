@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.data import scene_features
+from helpers.data import scene_features, with_masks_turned
+from helpers.images import is_turned
 from helpers.labels import Labels
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ def make_dataset(
     """Pairs of files as a data set with the columns `image` and `annotation`.
 
     Args:
-        pairs: (image, mask) files; they are read when rows are. Given by split, as in
-            `{"train": [...], "validation": [...]}`, they stay in theirs, and nothing is drawn.
+        pairs: (image, mask) files; they are read when rows are, but for masks that have to be
+            turned as their images are. Given by split, as in `{"train": [...], "validation":
+            [...]}`, they stay in theirs, and nothing is drawn.
         test_fraction: what share of the pairs the split "validation" gets.
         seed: the same seed draws the same split.
 
@@ -83,4 +85,5 @@ def _rows(pairs: Sequence[tuple[Path, Path]]) -> Dataset:
         "image": [str(image) for image, _ in pairs],
         "annotation": [str(mask) for _, mask in pairs],
     }
-    return Dataset.from_dict(rows, features=scene_features())
+    turned = [index for index, (image, mask) in enumerate(pairs) if is_turned(mask, image)]
+    return with_masks_turned(Dataset.from_dict(rows, features=scene_features()), turned)

@@ -107,27 +107,42 @@ def check_pair(image: Source, mask: Source, names: tuple[str, str], labels: Labe
     Raises:
         ValueError: what is wrong with which file, what was expected, and what to do.
     """
-    width, height = load_image(image, names[0]).size
+    size = load_image(image, names[0]).size
     values = load_mask(mask, image, names[1])
     refuse_lossy(mask, names[1])
+    check_mask(values, size, names[1], labels)
+    return values
+
+
+def check_mask(values: np.ndarray, size: tuple[int, int], name: str, labels: Labels) -> None:
+    """Make sure that a mask fits its image and that its values have a meaning.
+
+    Args:
+        values: as `load_mask` gives them.
+        size: (width, height) of the upright image.
+        name: of the mask, for messages.
+        labels: what the values mean.
+
+    Raises:
+        ValueError: what is wrong with it, what was expected, and what to do.
+    """
     if values.ndim == 3:
         raise ValueError(
-            f"{names[1]} is in colors, expected one number for each pixel, {labels.expected_values}"
+            f"{name} is in colors, expected one number for each pixel, {labels.expected_values}"
             ": helpers.custom.labels_from_colors turns colors into labels"
         )
-    if values.shape != (height, width):
+    if values.shape != size[::-1]:
         way_out = "Their shapes differ, so this may be the mask of another image."
-        if have_one_shape(values.shape, (height, width)):
+        if have_one_shape(values.shape, size[::-1]):
             way_out = "Resize the mask by nearest neighbour."
         raise ValueError(
-            f"{names[1]} is {values.shape[1]} x {values.shape[0]} pixels, its image {width} x "
-            f"{height}: expected equal sizes. {way_out}"
+            f"{name} is {values.shape[1]} x {values.shape[0]} pixels, its image {size[0]} x "
+            f"{size[1]}: expected equal sizes. {way_out}"
         )
     try:
         labels.to_label_map(values)
     except ValueError as error:
-        raise ValueError(f"{names[1]}: {error}") from error
-    return values
+        raise ValueError(f"{name}: {error}") from error
 
 
 def refuse_lossy(mask: Source, name: str) -> None:

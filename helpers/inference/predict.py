@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from helpers.ade20k import ADE20K
-from helpers.hub import explained, optional_file, safe_weights
+from helpers.hub import SAFE_WEIGHTS, explained, optional_file
 from helpers.images import load_image
 from helpers.inference.windows import segment_windows
 from helpers.labels import RULES_FILE, Labels, label_set, read_rules
@@ -36,7 +36,7 @@ def load_model(source: str | Path) -> tuple[PreTrainedModel, BaseImageProcessor]
     from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
     with explained(source):
-        model = AutoModelForSemanticSegmentation.from_pretrained(source, **safe_weights(source))
+        model = AutoModelForSemanticSegmentation.from_pretrained(source, **SAFE_WEIGHTS)
     reduce, _ = _rules(source, model.config)
     with explained(source):
         image_processor = AutoImageProcessor.from_pretrained(

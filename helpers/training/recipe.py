@@ -16,7 +16,7 @@ from transformers import (
 
 from helpers.cli import has_accelerator, is_first_process
 from helpers.data import load_scenes
-from helpers.hub import explained, safe_weights
+from helpers.hub import SAFE_WEIGHTS, explained
 from helpers.labels import IGNORE_INDEX, Labels
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import Profile
@@ -58,13 +58,14 @@ def build_model(
     with explained(profile.encoder):
         config = AutoConfig.from_pretrained(profile.encoder, trust_remote_code=False)
     quiet = {} if dropout else dict.fromkeys(_DROPOUTS, 0.0)
-    with explained(profile.encoder):
+    with explained(profile.encoder, revision=profile.encoder_revision):
         model = AutoModelForSemanticSegmentation.from_pretrained(
             profile.encoder,
             id2label=labels.id2label,
             label2id=labels.label2id,
             ignore_mismatched_sizes=True,  # of the last layer, where the number of labels differs
-            **safe_weights(profile.encoder),
+            revision=profile.encoder_revision or "main",
+            **SAFE_WEIGHTS,
             **quiet,
         )
     segments = any("Segmentation" in name for name in config.architectures or ())
