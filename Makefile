@@ -8,8 +8,8 @@ NOTEBOOKS ?=
 UV ?= yes
 # More options for JupyterLab, such as LAB_FLAGS=--no-browser.
 LAB_FLAGS ?=
-# README=yes puts the table of `make bench` into README.md; BENCH_FLAGS are options of its command.
-README ?= no
+# STORE=yes puts the table of `make bench` into BENCHMARKS.md; BENCH_FLAGS are options of its command.
+STORE ?= $(README)
 BENCH_FLAGS ?=
 
 PY = $(VENV)/bin/python
@@ -22,7 +22,7 @@ UNSET_SEG = unset $$(env | sed -n 's/^\(SEG_[A-Z_]*\)=.*/\1/p' | grep -v '^SEG_T
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-course: $(VENV)/.course  ## run every notebook headless: pages, model and overlays under build/
+course: $(VENV)/.course  ## run every notebook headless: pages, an index, model and overlays under build/
 	@$(PY) -m tools.course run $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
 
 lab: $(VENV)/.course  ## open JupyterLab on the first notebook
@@ -43,7 +43,8 @@ unit: $(VENV)/.dev  ## the unit tests
 notebooks: $(VENV)/.dev  ## every notebook, in order, against its stored outputs
 	@$(UNSET_SEG); rm -rf build/test-notebooks; mkdir -p build/test-notebooks; \
 	SEG_PROFILE=tiny SEG_OUTPUT="$(CURDIR)/build/test-notebooks" \
-	  $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 notebooks
+	  $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 \
+	    --nbval-sanitize-with tests/approximate.cfg notebooks
 
 test-platforms: $(VENV)/.dev  ## the course in Colab's versions, in the lowest versions, and Binder's Dockerfile
 	@$(UNSET_SEG); $(PY) -m pytest tests/test_platforms.py -m platforms -s
@@ -57,7 +58,7 @@ refresh: $(VENV)/.course  ## run the notebooks and store their outputs in them
 map: $(VENV)/.course  ## write what the last `make course` cost into the README's course map
 	@$(PY) -m tools.course map
 
-address: $(VENV)/.course  ## write where the course is published: REPOSITORY=OWNER/NAME REF=v1.0
+address: $(VENV)/.course  ## write where the course is published: git's origin, or REPOSITORY=OWNER/NAME REF=v1.0
 	@$(PY) -m tools.address $(if $(REPOSITORY),--repository $(REPOSITORY)) $(if $(REF),--ref $(REF))
 
 lock: $(VENV)/.made  ## write constraints.txt from the newest releases
@@ -68,11 +69,11 @@ lock: $(VENV)/.made  ## write constraints.txt from the newest releases
 	@rm -f build-constraints.tmp
 
 bench: $(VENV)/.dev  ## measure the course beside other ways: table and plot under build/
-	@$(UNSET_SEG); $(PY) -m tests.benchmarks $(if $(filter yes,$(README)),--readme) $(BENCH_FLAGS)
+	@$(UNSET_SEG); $(PY) -m tests.benchmarks $(if $(filter yes,$(STORE)),--store) $(BENCH_FLAGS)
 
 clean:  ## remove build/ and caches; .venv and outputs/ stay
-	rm -rf build .pytest_cache .ruff_cache .hypothesis notebooks/.ipynb_checkpoints
-	find helpers tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf build .pytest_cache .ruff_cache .hypothesis notebooks/.ipynb_checkpoints notebooks/*/.ipynb_checkpoints
+	find helpers tools tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment -------------------------------------------------------------------------------
 

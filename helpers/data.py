@@ -14,8 +14,9 @@ from __future__ import annotations
 import io
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from helpers.labels import Labels
 from helpers.profiles import Profile
 
 _CATEGORY = "scene_category"
+_FEW = 10  # ADE20K's scenes hold more classes than this, and not just the first of the list
 _LAYOUTS = (
     "A data folder holds either images/{training,validation} and annotations/{training,validation},"
     " or Parquet files of the splits train and validation, neither of them empty."
@@ -96,6 +98,8 @@ def load_scenes(
         areas = {}
         for name, split in scenes.items():
             scenes[name], areas[name] = check_scenes(split, name, profile.labels)
+        if profile.own_labels is None:
+            _refuse_other_labels(sum(areas.values()), profile)
         if len(areas) == 2:
             warn_of_unseen_classes(areas["train"], areas["test"], profile.labels)
     return scenes
@@ -176,6 +180,18 @@ def warn_of_unseen_classes(trained: np.ndarray, tested: np.ndarray, labels: Labe
         )
 
 
+def _refuse_other_labels(areas: np.ndarray, profile: Profile) -> None:
+    """Raise where data without label names, taken for ADE20K's, hardly is: values 1 to n alone."""
+    present = np.flatnonzero(areas)
+    if present.tolist() == list(range(len(present))) and len(present) < _FEW:
+        raise ValueError(
+            f"the masks of {profile.dataset} hold 0 to {len(present)} and nothing else, which "
+            "looks like classes of its own and not like ADE20K's. Write their names into "
+            'id2label.json in that folder ({"0": "background", ...}); if they are ADE20K\'s, '
+            "helpers.ade20k.ADE20K.save(folder) writes those"
+        )
+
+
 def _as_pil(mask: np.ndarray) -> Image.Image:
     """A mask as mode L (RGB in colors), or I where a value needs more than a byte."""
     fits = mask.dtype == bool or (mask.min(initial=0) >= 0 and mask.max(initial=0) <= 255)
@@ -244,7 +260,7 @@ def _read_categories(file: Path) -> dict[str, str]:
 def _load_all(profile: Profile) -> DatasetDict:
     source, scenes = profile.dataset, {}
     try:
-        with explained(source):
+        with explained(source, "dataset"):
             scenes = load_dataset(source)
     except Exception as error:
         if not Path(source).is_dir():
@@ -268,9 +284,7 @@ def _load_all(profile: Profile) -> DatasetDict:
 
 def _load_first(profile: Profile) -> DatasetDict:
     """The first images of the training split, streamed: no need to fetch gigabytes for 50."""
-    # The Hub's client tries five times as it is; twenty times that could go on for an hour.
-    config.STREAMING_READ_MAX_RETRIES = config.STREAMING_OPEN_MAX_RETRIES = 1
-    with explained(profile.dataset):
+    with explained(profile.dataset, "dataset"), _one_retry():
         stream = load_dataset(profile.dataset, split="train", streaming=True)
         features = stream.features
         for column in ("image", "annotation"):  # keep the files' bytes, do not encode them again
@@ -279,6 +293,17 @@ def _load_first(profile: Profile) -> DatasetDict:
     images = _only_our_columns(Dataset.from_list(rows, features=features), profile.dataset)
     # The seed matters: a new split at inference would test on training images.
     return images.train_test_split(test_size=profile.test_fraction, seed=profile.seed)
+
+
+@contextmanager
+def _one_retry() -> Iterator[None]:
+    """The Hub's client tries five times as it is; twenty times that could go on for an hour."""
+    before = config.STREAMING_OPEN_MAX_RETRIES, config.STREAMING_READ_MAX_RETRIES
+    config.STREAMING_OPEN_MAX_RETRIES = config.STREAMING_READ_MAX_RETRIES = 1
+    try:
+        yield
+    finally:
+        config.STREAMING_OPEN_MAX_RETRIES, config.STREAMING_READ_MAX_RETRIES = before
 
 
 def _only_our_columns(split: Dataset, source: str) -> Dataset:

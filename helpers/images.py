@@ -21,6 +21,11 @@ Source = str | Path | bytes | Mapping[str, Any] | Image.Image
 
 _HUB = "hf://datasets/"
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held; 1 is upright
+_NO_IMAGES = {
+    ".npy": "it is an array. PIL.Image.fromarray(numpy.load(file).astype('uint8')).save(...) makes "
+    "a PNG of it, if it holds whole numbers up to 255",
+    ".json": "it holds outlines, no pixels. helpers.custom.read_labelme and read_coco draw them",
+}
 _UPRIGHT = {  # what to do with an image that lies on its side, by that tag
     5: Image.Transpose.TRANSPOSE,
     6: Image.Transpose.ROTATE_270,
@@ -186,9 +191,10 @@ def _explained_damage(name: str) -> Iterator[None]:
     except PermissionError as error:
         raise ValueError(f"{name} cannot be read: it does not grant you permission") from error
     except UnidentifiedImageError as error:
-        raise ValueError(
-            f"{name} cannot be read as an image: it is in no format that Pillow knows, or damaged"
-        ) from error
+        why = _NO_IMAGES.get(
+            Path(name).suffix.lower(), "it is in no format that Pillow knows, or damaged"
+        )
+        raise ValueError(f"{name} cannot be read as an image: {why}") from error
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{name} is larger than Pillow reads by itself ({error}): if you trust it, set "

@@ -28,6 +28,8 @@ _ADE20K = Path(__file__).parent / "ade20k"
 # Written out, because matplotlib before 3.11 does not know the sequence.
 _PETROFF8 = ["#1845fb", "#ff5e02", "#c91f16", "#c849a9", "#adad7d", "#86c8dd", "#578dff", "#656364"]
 
+_SOFT = 24  # more values without a meaning than this are no slip of the brush
+
 Color = tuple[int, int, int]
 
 
@@ -52,9 +54,8 @@ class Labels:
         object.__setattr__(self, "names", tuple(str(name).strip() for name in self.names))
         if not 2 <= len(self.names) <= IGNORE_INDEX:
             raise ValueError(
-                f"there are {len(self.names)} labels ({', '.join(self.names[:3])}), expected 2 to "
-                f"{IGNORE_INDEX}: with one alone there is nothing to tell apart, so name what "
-                "surrounds it as well, as in background"
+                f"the number of labels is {len(self.names)}, expected 2 to {IGNORE_INDEX}. One "
+                "alone cannot be told from anything, so name its surroundings too, as in background"
             )
         if len(set(self.names)) < len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)
@@ -171,13 +172,22 @@ class Labels:
         wrong = (values < 0) | (values >= self.num_labels + self.reduce)
         if not self.reduce:
             wrong &= values != IGNORE_INDEX
-        for value in values[wrong].flat[:1]:
-            hint = f"give each value a class in {NAMES_FILE}, or make it {IGNORE_INDEX}"
-            if self.reduce and value == IGNORE_INDEX:
-                hint = "a 255 often means that the labels were reduced already, and once is enough"
-            raise ValueError(
-                f"the annotation holds the value {value}, expected {self.expected_values}: {hint}"
+        found = np.unique(values[wrong])
+        if not len(found):
+            return
+        hint = f"give it a class in {NAMES_FILE}, or make it {IGNORE_INDEX}"
+        if self.reduce and IGNORE_INDEX in found:
+            hint = "a 255 often means that the labels were reduced already, and once is enough"
+        elif found[0] < 0:
+            hint = f"if it stands for pixels to ignore, make it {IGNORE_INDEX}"
+        elif len(found) > _SOFT:
+            hint = (
+                f"{len(found)} such values mean JPEG compression or soft edges: export the mask "
+                "again, as PNG and without smoothing"
             )
+        raise ValueError(
+            f"the annotation holds the value {found[0]}, expected {self.expected_values}: {hint}"
+        )
 
 
 def label_set(

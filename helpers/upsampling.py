@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -22,13 +22,43 @@ def upsampling_matrix(size: int, upsampled: int) -> torch.Tensor:
     return interpolate(identity, size=upsampled, mode="linear", align_corners=False)[0].T
 
 
+def upsampled_strips(
+    logits: torch.Tensor, sizes: Sequence[tuple[int, int]], most_values: int
+) -> Iterator[torch.Tensor]:
+    """Logits resized to one size after the other, some rows of the result at a time.
+
+    150 classes at 8,000 x 6,000 pixels would be 29 GB. Bilinear resizing treats rows and columns
+    apart, so the rows of the result can be made from the few that they come from.
+
+    Args:
+        logits: (num_labels, height, width) float, of one image.
+        sizes: (height, width) of each resizing; the last is that of the result.
+        most_values: of the result that are in memory at a time.
+
+    Yields:
+        (num_labels, rows, width) float, from the top down.
+    """
+    rows = torch.eye(logits.shape[1])
+    for height, _ in sizes:
+        rows = upsampling_matrix(len(rows), height) @ rows
+    rows_at_a_time = max(1, most_values // (len(logits) * sizes[-1][1]))
+    for strip in rows.to(logits.device).split(rows_at_a_time):
+        used = strip.any(dim=0).nonzero()
+        band = slice(int(used.min()), int(used.max()) + 1)
+        block = (strip[:, band] @ logits[:, band])[None]
+        for _, width in sizes:
+            size = (len(strip), width)
+            block = interpolate(block, size=size, mode="bilinear", align_corners=False)
+        yield block[0]
+
+
 def upsampled_argmax(
     logits: torch.Tensor, size: tuple[int, int], most_values: int = 2**27
 ) -> torch.Tensor:
     """The best class of every pixel, as `post_process_semantic_segmentation` finds it.
 
     Equal to `interpolate` and `argmax`, up to the last digit of two classes that are as good as
-    equal, and in little memory: 150 classes at 8,000 x 6,000 pixels would be 29 GB of logits.
+    equal, and in little memory.
 
     Args:
         logits: (num_labels, height, width) float, of one image.
@@ -42,16 +72,8 @@ def upsampled_argmax(
     if _is_on_cpu(logits):
         return torch.from_numpy(_upsampled_argmax_on_cpu(logits, size))
     dtype = torch.uint8 if len(logits) <= 256 else torch.int64
-    logits = logits.float()
-    height, width = size
-    rows_at_a_time = max(1, most_values // (len(logits) * width))
-    if rows_at_a_time >= height:
-        upsampled = interpolate(logits[None], size=size, mode="bilinear", align_corners=False)
-        return upsampled[0].argmax(dim=0).to(dtype)
-    rows = upsampling_matrix(logits.shape[1], height).to(logits.device)
-    columns = upsampling_matrix(logits.shape[2], width).to(logits.device)
-    strips = rows.split(rows_at_a_time)
-    return torch.cat([(strip @ logits @ columns.T).argmax(dim=0).to(dtype) for strip in strips])
+    strips = upsampled_strips(logits.float(), [size], most_values)
+    return torch.cat([strip.argmax(dim=0).to(dtype) for strip in strips])
 
 
 def label_maps(logits: torch.Tensor, sizes: Sequence[tuple[int, int]]) -> list[torch.Tensor]:

@@ -35,7 +35,7 @@ SAMPLE, FULL = get_profile("sample"), get_profile("full")
 
 
 def load_metric() -> evaluate.Metric:
-    with explained(METRIC):
+    with explained(METRIC, "space"):
         return evaluate.load(METRIC)
 
 
@@ -107,12 +107,11 @@ def main() -> None:
             set_faults([])
             told["again"] = attempt(loader)
             # Nothing wrong is left, neither of this repository nor of another.
-            left = [
-                str(path)
-                for folder in Path(constants.HF_HUB_CACHE).glob("*--*")
-                for path in remove_damaged("/".join(folder.name.split("--")[1:]))
-            ]
-            told["left"] = left
+            told["left"] = []
+            for folder in Path(constants.HF_HUB_CACHE).glob("*--*"):
+                kinds, *names = folder.name.split("--")
+                removed = remove_damaged("/".join(names), kinds.removesuffix("s"))
+                told["left"] += map(str, removed)
         print(json.dumps(told), flush=True)
 
 

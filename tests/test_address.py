@@ -1,46 +1,26 @@
-"""The repository's address: one place, and badges and set-up cells that agree with it."""
+"""The course's address: one place, and badges, set-up cells and README that agree with it."""
 
+import subprocess
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tools import address as module
-from tools.address import Address, main, read_address, write_into_notebook, write_into_readme
+from tools.address import Address, addressed_files, main, origin, read_address
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = addressed_files()[2:]
 OTHER = Address("someone/course-of-theirs", "v2.0")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_badges_and_set_up_cell_say_what_pyproject_says(path: Path):
-    notebook = nbformat.read(path, as_version=4)
-    before = nbformat.writes(notebook)
-    write_into_notebook(notebook, path.name, read_address())
-    assert nbformat.writes(notebook) == before, "run `make address`"
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_no_older_address_is_left(path: Path):
-    notebook = nbformat.read(path, as_version=4)
-    write_into_notebook(notebook, path.name, OTHER)
-    text = nbformat.writes(notebook)
-    assert f"{OTHER.repository}/blob/v2.0/notebooks/{path.name}" in text
-    assert f"gh/{OTHER.repository}/v2.0?labpath=notebooks%2F{path.name}" in text
-    assert f"clone -q --depth 1 -b v2.0 {OTHER.url}" in text
-    assert read_address().repository not in text
-    assert read_address().repository.split("/")[1] not in text
-
-
-def test_readme_says_what_pyproject_says():
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert write_into_readme(text, read_address()) == text, "run `make address`"
-    other = write_into_readme(text, OTHER)
-    assert f"git clone {OTHER.url}\ncd course-of-theirs\n" in other
-    assert f"{OTHER.repository}/blob/v2.0/notebooks/01_segmentation_types.ipynb" in other
-    assert read_address().repository not in other
+    text = path.read_text(encoding="utf-8")
+    colab, binder, fetch = read_address().forms[2:5]
+    name = path.relative_to(REPOSITORY).as_posix()
+    assert f"colab.research.google.com{colab}{name}" in text
+    assert f"mybinder.org/v2{binder}labpath={name.replace('/', '%2F')}" in text
+    assert f"git clone -q --depth 1 {fetch}course\\n" in text
+    assert text.count(read_address().repository) == 3, "an address that `make address` overlooks"
 
 
 @pytest.mark.parametrize("given", ["course", "a/b/c", "https://github.com/a/b", "a b/c"])
@@ -55,38 +35,65 @@ def test_a_ref_is_a_tag_or_branch(given: str):
         Address("a/b", given)
 
 
-def test_a_notebook_without_the_lines_is_refused():
-    cells = [new_markdown_cell("# 01")] + [new_markdown_cell("") for _ in "12"]
-    notebook = new_notebook(cells=[*cells, new_code_cell("PROFILE = None")])
-    with pytest.raises(ValueError, match=r"01_one\.ipynb: expected one line"):
-        write_into_notebook(notebook, "01_one.ipynb", OTHER)
-
-
 @pytest.fixture
-def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The files that the command writes, elsewhere."""
-    (tmp_path / "notebooks").mkdir()
-    for path in [*NOTEBOOKS, REPOSITORY / "README.md", REPOSITORY / "pyproject.toml"]:
-        target = tmp_path / path.relative_to(REPOSITORY)
-        target.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
-    monkeypatch.setattr(module, "REPOSITORY", tmp_path)
+def copy(tmp_path: Path) -> Path:
+    """The files that the command writes, elsewhere, with one notebook's translation."""
+    translated = tmp_path / "notebooks" / "zh"
+    translated.mkdir(parents=True)
+    for path in addressed_files():
+        (tmp_path / path.relative_to(REPOSITORY)).write_bytes(path.read_bytes())
+    (translated / NOTEBOOKS[0].name).write_bytes(NOTEBOOKS[0].read_bytes())
     return tmp_path
 
 
-def test_the_command_writes_one_address_everywhere(copy: Path, capsys):
-    assert main(["--repository", OTHER.repository, "--ref", OTHER.ref]) == 0
-    assert "someone/course-of-theirs at v2.0" in capsys.readouterr().out
-    assert read_address(copy / "pyproject.toml") == OTHER
-    for path in NOTEBOOKS:
-        assert OTHER.url in (copy / "notebooks" / path.name).read_text(encoding="utf-8")
-    assert OTHER.url in (copy / "README.md").read_text(encoding="utf-8")
-    first = {path: path.read_bytes() for path in copy.rglob("*.*")}
-    assert main([]) == 0  # nothing more to do
-    assert {path: path.read_bytes() for path in copy.rglob("*.*")} == first
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
 
 
-def test_the_command_refuses_before_it_writes(copy: Path, capsys):
-    before = {path: path.read_bytes() for path in copy.rglob("*.*")}
-    assert main(["--repository", "nonsense"]) == 1
+def test_the_command_writes_one_address_everywhere_and_back(copy: Path, capsys):
+    before, old = contents(copy), read_address()
+    assert main(["--repository", OTHER.repository, "--ref", OTHER.ref], copy) == 0
+    assert "https://github.com/someone/course-of-theirs at v2.0" in capsys.readouterr().out
+    assert read_address(copy) == OTHER
+    for path, text in contents(copy).items():
+        assert OTHER.repository.encode() in text, path
+        assert old.repository.encode() not in text, path
+    assert main(["--repository", old.repository, "--ref", old.ref], copy) == 0
+    assert contents(copy) == before, "nothing but the address was changed"
+
+
+def test_a_wrong_address_is_refused_before_anything_is_written(copy: Path, capsys):
+    before = contents(copy)
+    assert main(["--repository", "nonsense"], copy) == 1
     assert "expected OWNER/NAME" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in copy.rglob("*.*")} == before
+    assert contents(copy) == before
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://github.com/ada/seg.course",
+        "https://ada:secret@github.com/ada/seg.course.git",
+        "git@github.com:ada/seg.course.git",
+        "ssh://git@github.com/ada/seg.course.git",
+    ],
+)
+def test_without_arguments_it_is_where_origin_is(copy: Path, url: str):
+    subprocess.run(["git", "init", "-q", copy], check=True)
+    subprocess.run(["git", "-C", copy, "remote", "add", "origin", url], check=True)
+    assert main([], copy) == 0
+    assert read_address(copy) == Address("ada/seg.course", read_address().ref)
+
+
+def test_an_origin_that_is_not_on_github_is_refused(tmp_path: Path, capsys):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    with pytest.raises(ValueError, match="git knows no origin"):
+        origin(tmp_path)
+    for url in ("https://ada:secret@git.example.org/ada/course.git", "/srv/github.com/ada/course"):
+        subprocess.run(["git", "-C", tmp_path, "remote", "remove", "origin"], capture_output=True)
+        subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", url], check=True)
+        assert main([], tmp_path) == 1
+        told = capsys.readouterr().err
+        assert url.replace("ada:secret@", "") in told
+        assert "expected a repository on github.com" in told
+        assert "secret" not in told

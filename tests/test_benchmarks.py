@@ -77,25 +77,25 @@ def test_rows_of_another_machine_are_added(monkeypatch, tmp_path: Path):
 def test_wrong_options_are_refused(capsys):
     for options, message in (
         (["--rows", "nothing"], "no group nothing: choose from"),
-        (["--readme", "--quick"], "--readme takes a run at full size"),
+        (["--store", "--quick"], "--store takes a run at full size"),
     ):
         with pytest.raises(SystemExit):
             command.main(options)
         assert message in capsys.readouterr().err
 
 
-def test_the_readme_s_table_alone_is_replaced(tmp_path: Path):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"# Title\n\n{report.BEGIN}\nold\n{report.END}\n\nEnd.\n", encoding="utf-8")
-    report.into_readme([SAMPLE, measuring.skipped("training", "no GPU")], readme)
-    text = readme.read_text(encoding="utf-8")
+def test_the_stored_table_alone_is_replaced(tmp_path: Path):
+    file = tmp_path / "BENCHMARKS.md"
+    file.write_text(f"# Title\n\n{report.BEGIN}\nold\n{report.END}\n\nEnd.\n", encoding="utf-8")
+    report.store([SAMPLE, measuring.skipped("training", "no GPU")], file)
+    text = file.read_text(encoding="utf-8")
     assert text.startswith(f"# Title\n\n{report.BEGIN}\nMeasured on ")
     assert text.endswith(f"- training: no GPU.\n{report.END}\n\nEnd.\n")
     assert "| sorting | by hand | 0.500 s | 2.00 s | 4.00 × | 3 × |" in text
     assert "old" not in text
-    readme.write_text("# Title\n", encoding="utf-8")
+    file.write_text("# Title\n", encoding="utf-8")
     with pytest.raises(ValueError, match="lacks the lines"):
-        report.into_readme([SAMPLE], readme)
+        report.store([SAMPLE], file)
 
 
 def test_slopes_have_a_table_of_their_own():
@@ -112,6 +112,6 @@ def test_slopes_have_a_table_of_their_own():
     assert "Steeper than 1.15: loss with the pixels." in report.table(rows)
 
 
-def test_the_course_s_readme_has_a_place_for_the_table():
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+def test_the_course_has_a_place_for_the_table():
+    text = (REPOSITORY / "BENCHMARKS.md").read_text(encoding="utf-8")
     assert text.count(report.BEGIN) == text.count(report.END) == 1

@@ -1,5 +1,7 @@
 """Running and refreshing the course, on throw-away notebooks; and the commands that CI runs."""
 
+import base64
+import io
 import json
 import os
 import re
@@ -8,19 +10,19 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import datasets
+import evaluate
+import huggingface_hub.constants as hub
 import nbformat
 import pytest
+import tqdm
 import yaml
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
-from tools import course
-from tools.execute import (
-    NotebookError,
-    execute,
-    output_problems,
-    write_markdown_page,
-    write_page,
-)
+from tools import course, course_map
+from tools.execute import NotebookError, execute, output_problems
+from tools.pages import write_index, write_markdown_page, write_page
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RED_DOT = "import matplotlib.pyplot as plt\nplt.plot([1], 'ro')\nplt.show()"
@@ -74,27 +76,18 @@ def test_run_reports_each_notebook_and_writes_pages_and_results(tmp_path: Path):
     assert "Test mIoU  0.6123" in done.stdout
     assert f"{tmp_path / 'out' / 'tiny' / 'model'}" in done.stdout
     assert "(1 images)" in done.stdout
+    assert f"Pages      {tmp_path / 'out' / 'index.html'}\n" in done.stdout
+    index = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert re.findall(r'<h2><a href="([^"]+)"', index) == ["01_one.html", "02_two.html"]
     page = (tmp_path / "out" / "01_one.html").read_text(encoding="utf-8")
     assert "data:image/png;base64," in page
     # Each script from elsewhere is one that the page does not wait for.
     assert all("async" in tag for tag in re.findall(r"<script[^>]*src=[^>]*>", page))
-    assert not (folder / "out").exists()
-    costs = json.loads((tmp_path / "out" / course.COSTS_FILE).read_text(encoding="utf-8"))
+    costs = json.loads((tmp_path / "out" / course_map.COSTS_FILE).read_text(encoding="utf-8"))
     assert costs["profile"] == "tiny"
     assert list(costs["notebooks"]) == ["01_one", "02_two"]
     assert costs["notebooks"]["02_two"]["seconds"] == float(lines[1][1])
     assert f"{costs['notebooks']['02_two']['peak_memory'] / 1e9:.2f}" == lines[1][2]
-
-
-def test_costs_of_notebooks_that_did_not_run_again_are_kept(tmp_path: Path):
-    file = tmp_path / course.COSTS_FILE
-    course._note_costs(file, "tiny", "05_five", 60.04, 2_000_000)
-    course._note_costs(file, "tiny", "01_one", 9.0, 1_000_000)
-    notebooks = json.loads(file.read_text(encoding="utf-8"))["notebooks"]
-    assert list(notebooks) == ["01_one", "05_five"]
-    assert notebooks["05_five"] == {"seconds": 60.0, "peak_memory": 2_000_000}
-    course._note_costs(file, "full", "01_one", 900.0, 3_000_000)
-    assert list(json.loads(file.read_text(encoding="utf-8"))["notebooks"]) == ["01_one"]
 
 
 README = """# Course
@@ -110,45 +103,54 @@ Every notebook begins with a title.
 """
 
 
-def costs_of(**notebooks: tuple[float, int]) -> dict:
-    rows = {stem[1:]: {"seconds": s, "peak_memory": m} for stem, (s, m) in notebooks.items()}
-    return {"profile": "tiny", "notebooks": rows}
+@pytest.fixture
+def costs(tmp_path: Path) -> Path:
+    """What two notebooks cost; the second was run first."""
+    file = tmp_path / course_map.COSTS_FILE
+    course_map.note_costs(file, "tiny", "02_two", 63.04, 980_000_000)
+    course_map.note_costs(file, "tiny", "01_one", 27.4, 1_180_000_000)
+    return file
 
 
-def test_map_writes_the_last_run_into_the_readme(tmp_path: Path):
-    readme, costs = tmp_path / "README.md", tmp_path / course.COSTS_FILE
+def test_costs_are_kept_until_another_profile_is_run(costs: Path):
+    notebooks = json.loads(costs.read_text(encoding="utf-8"))["notebooks"]
+    assert list(notebooks) == ["01_one", "02_two"]
+    assert notebooks["02_two"] == {"seconds": 63.0, "peak_memory": 980_000_000}
+    course_map.note_costs(costs, "full", "01_one", 900.0, 3_000_000)
+    assert list(json.loads(costs.read_text(encoding="utf-8"))["notebooks"]) == ["01_one"]
+
+
+def test_map_writes_the_last_run_into_the_readme(costs: Path, tmp_path: Path):
+    readme = tmp_path / "README.md"
     readme.write_text(README, encoding="utf-8")
-    for stem, seconds, memory in (("01_one", 27.4, 1_180_000_000), ("02_two", 63.0, 980_000_000)):
-        course._note_costs(costs, "tiny", stem, seconds, memory)
     done = command("map", "--costs", costs, "--readme", readme)
     assert done.returncode == 0, done.stderr
     text = readme.read_text(encoding="utf-8")
     assert "| count to one | 27 s | 1.2 GB |\n" in text
     assert "| count to two | 63 s | 1.0 GB |\n" in text
-    (line,) = [line for line in text.splitlines() if line.startswith("<!-- measured -->")]
-    assert "1 min 30 s and at most 1.2 GB, on the profile `tiny`" in line
-    assert str(date.today().year) in line
+    assert "\n<!-- measured -->All together: 1 min 30 s and at most 1.2 GB, on" in text
+    assert str(date.today().year) in text
     assert text.splitlines()[:4] == README.splitlines()[:4]
     assert text.endswith("Every notebook begins with a title.\n")
 
 
 @pytest.mark.parametrize(
-    ("costs", "readme", "complaint"),
+    ("old", "new", "complaint"),
     [
-        (costs_of(_01_one=(1, 1)), README, "run the whole course first"),
-        (costs_of(_01_one=(1, 1), _02_two=(1, 1), _03_three=(1, 1)), README, "03_three"),
-        (costs_of(_01_one=(1, 1), _02_two=(1, 1)), README.replace("measured", "x"), "no line"),
+        ("02 · Two", "Two", "run the whole course first"),
+        ("<!-- measured -->", "", "holds no line that begins with"),
     ],
 )
-def test_map_refuses_figures_that_do_not_fit(costs: dict, readme: str, complaint: str):
+def test_map_refuses_figures_that_do_not_fit(costs: Path, old: str, new: str, complaint: str):
     with pytest.raises(ValueError, match=complaint):
-        course.with_costs(readme, costs, date(2026, 11, 21))
+        course_map.with_costs(
+            README.replace(old, new), json.loads(costs.read_text()), date(2026, 11, 21)
+        )
 
 
 def test_map_asks_for_a_run_first(tmp_path: Path):
-    done = command("map", "--costs", tmp_path / "none.json", "--readme", tmp_path / "README.md")
-    assert done.returncode == 1
-    assert "run the whole course first" in done.stderr
+    with pytest.raises(FileNotFoundError, match="run the whole course first"):
+        course_map.write_map(tmp_path / "none.json", tmp_path / "README.md")
 
 
 def test_the_readme_gives_every_notebook_a_time_and_a_memory():
@@ -271,126 +273,11 @@ def test_refresh_runs_what_a_notebook_reads_from_and_does_not_store_it(tmp_path:
 def test_images_are_not_searched_for_paths():
     notebook = new_notebook(cells=[new_code_cell("1")])
     data = {"image/png": "iVBO/tmp/abc", "text/plain": "<Figure size 640x480>"}
-    notebook.cells[0].outputs = [nbformat.v4.new_output("display_data", data)]
+    notebook.cells[0].outputs = [new_output("display_data", data)]
     assert output_problems(notebook) == []
 
 
-# --- the environment ------------------------------------------------------------------------------
-
-
-def test_headless_environment_silences_bars_and_keeps_tiny_offline():
-    assert course.headless_environment("tiny")["HF_EVALUATE_OFFLINE"] == "1"
-    assert not any("OFFLINE" in name for name in course.headless_environment("sample"))
-    script = (
-        "import datasets, evaluate, huggingface_hub.constants as hub, tqdm\n"
-        "print(datasets.config.HF_HUB_OFFLINE, evaluate.config.HF_EVALUATE_OFFLINE,"
-        " hub.HF_HUB_OFFLINE, hub.HF_HUB_DISABLE_TELEMETRY, tqdm.tqdm([]).disable,"
-        " datasets.are_progress_bars_disabled(), hub.HF_HUB_DISABLE_PROGRESS_BARS)"
-    )
-    environment = os.environ | course.headless_environment("tiny")
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["True"] * 7
-
-
-def test_tests_run_in_the_headless_environment():
-    assert course.headless_environment("tiny").items() <= os.environ.items()
-
-
-def test_importing_helpers_is_quick_and_loads_nothing_heavy():
-    script = (
-        "import sys, time\nstart = time.perf_counter()\nimport helpers\n"
-        "print(time.perf_counter() - start, 'torch' in sys.modules, 'numpy' in sys.modules)"
-    )
-    answers = [
-        subprocess.run(
-            [sys.executable, "-c", script],
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split()
-        for _ in range(3)
-    ]
-    # The smallest: the others tell how busy the machine was.
-    assert min(float(seconds) for seconds, _, _ in answers) < 0.5
-    assert answers[0][1:] == ["False", "False"]
-
-
-@pytest.mark.parametrize("arguments", [[], ["run"], ["refresh"]], ids=["all", "run", "refresh"])
-def test_help_is_there(arguments: list[str]):
-    done = command(*arguments, "--help")
-    assert done.returncode == 0
-    assert "usage: python -m tools.course" in done.stdout
-
-
-# --- the commands that CI runs --------------------------------------------------------------------
-
-
-def test_workflow_parses_and_runs_make_test():
-    text = (REPOSITORY / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
-    workflow = yaml.safe_load(text)
-    jobs = workflow["jobs"]
-    assert jobs["linux"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
-    assert {"run": "make test"} in jobs["linux"]["steps"]
-    assert set(jobs["other-systems"]["strategy"]["matrix"]["os"]) == {
-        "macos-latest",
-        "windows-latest",
-    }
-    assert any("make test-platforms" in step.get("run", "") for step in jobs["platforms"]["steps"])
-    assert any("pytest tests" in step.get("run", "") for step in jobs["other-systems"]["steps"])
-    assert all(job["timeout-minutes"] <= 60 for job in jobs.values())
-    assert workflow["permissions"] == {"contents": "read"}
-
-
-def test_ci_script_calls_make_test():
-    script = REPOSITORY / ".ci" / "run"
-    lines = script.read_text(encoding="utf-8").splitlines()
-    assert lines.index("make test") < lines.index("make test-platforms")
-    if os.name == "posix":
-        assert os.access(script, os.X_OK)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="the Makefile is for Linux and macOS")
-def test_make_test_lints_and_compares_outputs_strictly():
-    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-    assert "for stage in lint unit notebooks" in makefile
-    plan = {
-        target: subprocess.run(
-            ["make", "--dry-run", "--always-make", target],
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for target in ("lint", "unit", "notebooks", "course")
-    }
-    assert "ruff check ." in plan["lint"]
-    assert "ruff format --check ." in plan["lint"]
-    assert "pytest tests" in plan["unit"]
-    assert (
-        "pytest --nbval --nbval-current-env --nbval-cell-timeout=600 notebooks"
-        in (plan["notebooks"])
-    )
-    assert "SEG_PROFILE=tiny" in plan["notebooks"]
-    assert "nbval-lax" not in makefile
-    assert "-m tools.course run" in plan["course"]
-
-
-def test_requirements_hold_the_course_and_constraints_pin_them():
-    names = {
-        re.split(r"[<>=~ ]", line)[0]
-        for line in (REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines()
-        if line and not line.startswith("#")
-    }
-    wanted = "jupyterlab torch torchvision transformers datasets evaluate accelerate matplotlib"
-    assert {*wanted.split(), "ipywidgets", "nbval", "scipy"} <= names
-    pins = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8")
-    for name in names:
-        assert re.search(rf"^{name}==", pins, flags=re.MULTILINE), f"{name} is not pinned"
-    assert "://" not in pins
-    assert "/" not in re.sub(r"^#.*$", "", pins, flags=re.MULTILINE)
+# --- pages ----------------------------------------------------------------------------------------
 
 
 def test_pages_keep_answers_folded(tmp_path: Path) -> None:
@@ -412,3 +299,88 @@ def test_pages_link_to_pages(tmp_path: Path) -> None:
         link for link in re.findall(r'<a href="([^"]+)"', page) if "label" in link or "." in link
     ]
     assert links == ["GLOSSARY.html#label-id", "02_two.html", "https://a.b/c.md"]
+
+
+def test_the_index_shows_each_notebook_and_links_what_else_is_there(tmp_path: Path) -> None:
+    opening = "# 01 · Sky & sea\n\n<!-- badges -->\n\nAfter this you can run `fit`, and more."
+    data = io.BytesIO()
+    Image.new("RGB", (1200, 600), "red").save(data, "PNG")
+    figure = {"image/png": base64.b64encode(data.getvalue()).decode()}
+    shown = new_code_cell("plot()", outputs=[new_output("display_data", figure)])
+    said = new_markdown_cell('*Figure: a "red" field.*\n\nAll of it is red.')
+    first = new_notebook(cells=[new_markdown_cell(opening), shown, said])
+    (tmp_path / "GLOSSARY.html").touch()
+    page = write_index({"01_sky": first, "02_bare": new_notebook()}, tmp_path).read_text("utf-8")
+    assert '<h2><a href="01_sky.html">01 · Sky &amp; sea</a></h2>' in page
+    assert "<p>After this you can run fit, and more.</p>" in page
+    (thumbnail,) = re.findall(r'<img alt="a &quot;red&quot; field." src="data:[^,]*,(.*?)"', page)
+    assert Image.open(io.BytesIO(base64.b64decode(thumbnail))).size == (600, 300)
+    assert '<h2><a href="02_bare.html">02_bare</a></h2>' in page
+    assert re.findall(r'<p><a href="(.*?)">(.*?)</a></p>', page) == [("GLOSSARY.html", "Glossary")]
+
+
+# --- the environment ------------------------------------------------------------------------------
+
+
+def test_tests_run_in_the_headless_environment_and_libraries_heed_it():
+    assert course.headless_environment("tiny").items() <= os.environ.items()
+    assert not any("OFFLINE" in name for name in course.headless_environment("sample"))
+    assert datasets.config.HF_HUB_OFFLINE
+    assert evaluate.config.HF_EVALUATE_OFFLINE
+    assert hub.HF_HUB_OFFLINE
+    assert hub.HF_HUB_DISABLE_TELEMETRY
+    assert hub.HF_HUB_DISABLE_PROGRESS_BARS
+    assert datasets.are_progress_bars_disabled()
+    assert tqdm.tqdm([]).disable
+
+
+# --- the commands that CI runs --------------------------------------------------------------------
+
+
+def test_the_workflow_runs_what_make_runs_and_may_only_read():
+    text = (REPOSITORY / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text)
+    steps = {name: str(job["steps"]) for name, job in workflow["jobs"].items()}
+    assert "make test'" in steps["linux"]
+    assert "make test-platforms" in steps["platforms"]
+    assert "python -m pytest tests" in steps["other-systems"]
+    assert all(job["timeout-minutes"] <= 60 for job in workflow["jobs"].values())
+    assert workflow["permissions"] == {"contents": "read"}
+
+
+def test_ci_script_calls_make_test():
+    script = REPOSITORY / ".ci" / "run"
+    lines = script.read_text(encoding="utf-8").splitlines()
+    assert lines.index("make test") < lines.index("make test-platforms")
+    if os.name == "posix":
+        assert os.access(script, os.X_OK)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the Makefile is for Linux and macOS")
+def test_make_test_lints_and_compares_outputs_strictly():
+    make = ["make", "--dry-run", "--always-make", "lint", "unit", "notebooks", "course"]
+    plan = subprocess.check_output(make, cwd=REPOSITORY, text=True)
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    assert "for stage in lint unit notebooks" in makefile
+    assert "ruff check ." in plan
+    assert "ruff format --check ." in plan
+    assert "pytest tests" in plan
+    assert "SEG_PROFILE=tiny" in plan
+    strict = "pytest --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with"
+    assert f"{strict} tests/approximate.cfg notebooks" in " ".join(plan.replace("\\\n", "").split())
+    assert "-m tools.course run" in plan
+
+
+def test_requirements_hold_the_course_and_constraints_pin_them():
+    names = {
+        re.split(r"[<>=~ ]", line)[0]
+        for line in (REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    }
+    wanted = "jupyterlab torch torchvision transformers datasets evaluate accelerate matplotlib"
+    assert {*wanted.split(), "ipywidgets", "nbval", "scipy"} <= names
+    pins = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8")
+    for name in names:
+        assert re.search(rf"^{name}==", pins, flags=re.MULTILINE), f"{name} is not pinned"
+    assert "://" not in pins
+    assert "/" not in re.sub(r"^#.*$", "", pins, flags=re.MULTILINE)

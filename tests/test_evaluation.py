@@ -31,7 +31,6 @@ from helpers.data import load_scenes
 from helpers.evaluation.__main__ import main
 from helpers.evaluation.protocol import (
     Protocol,
-    _upsampled,
     evaluate,
     segment_by_protocol,
     window_starts,
@@ -186,15 +185,6 @@ def test_images_of_any_mode_and_orientation(
         assert turned.size == (36, 48)
         labels = segment_by_protocol(turned, model, small_processor(), protocol)
     assert torch.equal(labels, segment_by_protocol(image, model, small_processor(), protocol))
-
-
-@pytest.mark.parametrize("most_values", [1, 3000, 10**9])
-def test_rows_at_a_time_are_the_two_interpolations(most_values: int) -> None:
-    logits = torch.randn(5, 9, 12, generator=torch.Generator().manual_seed(0))
-    strips = list(_upsampled(logits, (35, 47), (61, 40), most_values))
-    expected = torch_resize(torch_resize(logits.numpy(), 35, 47), 61, 40)
-    np.testing.assert_allclose(torch.cat(strips, dim=1).numpy(), expected, atol=1e-5)
-    assert len(strips) == {1: 61, 3000: 5, 10**9: 1}[most_values]
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,7 @@ def read_exercises() -> list[Exercise]:
     found = []
     for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
         cells = nbformat.read(path, as_version=4).cells
-        # The second of the two: the first one fetches the course.
-        setup = [cell.source for cell in cells if "setup" in cell.metadata.get("tags", [])][1]
+        (setup,) = [cell.source for cell in cells if "imports" in cell.metadata.get("tags", [])]
         for cell, following in pairwise(cells):
             calls = re.findall(r"^exercises\.(check_\w+)\(.*\)$", cell.source, flags=re.MULTILINE)
             if cell.cell_type != "code" or not calls:

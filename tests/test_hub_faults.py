@@ -17,15 +17,16 @@ pytestmark = pytest.mark.skipif(
 )
 SAMPLE = get_profile("sample")
 IMAGE = SAMPLE.street_image
-# What each loader asks for by name, the repository, and the file with its bytes.
+MODEL = SAMPLE.finetuned_model
+# What each loader asks for by name, the repository's page, and the file with its bytes.
 LOADERS = {
-    "load_scenes, streamed": (DATASET, DATASET, r"train\S*\.parquet"),
-    "load_scenes, downloaded": (DATASET, DATASET, r"train\S*\.parquet"),
-    "load_model": (SAMPLE.finetuned_model, SAMPLE.finetuned_model, r"model\.safetensors"),
+    "load_scenes, streamed": (DATASET, f"datasets/{DATASET}", r"train\S*\.parquet"),
+    "load_scenes, downloaded": (DATASET, f"datasets/{DATASET}", r"train\S*\.parquet"),
+    "load_model": (MODEL, MODEL, r"model\.safetensors"),
     "build_model": (ENCODER, ENCODER, r"model\.safetensors"),
     "load_image_processor": (ENCODER, ENCODER, r"preprocessor_config\.json"),
-    "load_image": (IMAGE, "huggingface/documentation-images", r"\.jpg"),
-    "evaluate.load": (METRIC, METRIC, r"mean_iou\.py"),
+    "load_image": (IMAGE, "datasets/huggingface/documentation-images", r"\.jpg"),
+    "evaluate.load": (METRIC, f"spaces/{METRIC}", r"mean_iou\.py"),
 }
 CHECKED = [name for name in LOADERS if name not in ("load_scenes, streamed", "evaluate.load")]
 """Loaders whose files the cache names by a checksum."""
@@ -40,22 +41,21 @@ def always(status: int, pattern: str, **headers: str) -> dict:
 def cases() -> list[list]:
     """[name, loader, faults] for everything that is tried."""
     made = []
-    for loader, (_, repository, file) in LOADERS.items():
-        any_request = f"spaces/{repository}" if repository == METRIC else repository
-        file_request = rf"GET .*{repository}/resolve/\S*{file}"
+    for loader, (_, page, file) in LOADERS.items():
+        file_request = rf"GET .*{page}/resolve/\S*{file}"
 
         def add(name: str, *faults: dict, loader: str = loader) -> None:
             made.append([name, loader, list(faults)])
 
         add("well")
-        add("401", always(401, any_request, **{"X-Error-Message": INVALID}))
-        add("403", always(403, any_request, **{"X-Error-Code": "GatedRepo"}))
-        add("404", always(404, any_request, **{"X-Error-Code": "RepoNotFound"}))
-        add("429 once", {"pattern": any_request, "status": 429, "headers": SOON})
+        add("401", always(401, page, **{"X-Error-Message": INVALID}))
+        add("403", always(403, page, **{"X-Error-Code": "GatedRepo"}))
+        add("404", always(404, page, **{"X-Error-Code": "RepoNotFound"}))
+        add("429 once", {"pattern": page, "status": 429, "headers": SOON})
         if loader in ("load_scenes, streamed", "load_model"):  # as 503, of which all are tried
-            add("429", always(429, any_request, **SOON))
-        add("503 once", {"pattern": any_request, "status": 503, "headers": SOON})
-        add("503", always(503, any_request, **SOON))
+            add("429", always(429, page, **SOON))
+        add("503 once", {"pattern": page, "status": 503, "headers": SOON})
+        add("503", always(503, page, **SOON))
         add("cut once", {"pattern": file_request, "cut_after": 100})
         add("cut", {"pattern": file_request, "cut_after": 0, "times": 999})
         if loader in CHECKED:
@@ -133,10 +133,8 @@ SENTENCES = {
     ids=str,
 )
 def test_a_fault_that_stays_is_told_in_one_sentence(told: dict, name: str, loader: str) -> None:
-    source, repository, _ = LOADERS[loader]
-    kinds = {"load_scenes": "datasets/", "load_pictu": "datasets/", "evaluate.l": "spaces/"}
-    kind = next((kind for start, kind in kinds.items() if loader.startswith(start)), "")
-    page = f"{told[name, loader]['url']}/{kind}{repository}"
+    source, page, _ = LOADERS[loader]
+    page = f"{told[name, loader]['url']}/{page}"
     wanted = SENTENCES[name].format(source=re.escape(source), page=re.escape(page))
     first = told[name, loader]["first"]
     assert "error" in first, "it was not noticed"

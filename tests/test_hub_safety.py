@@ -8,12 +8,11 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
-from hub_content import add_encoder, folder, trap
+from hub_content import ENCODER_COMMIT, add_encoder, folder, trap
 from IPython.core.inputtransformer2 import TransformerManager
 from loopback_hub import LoopbackHub
 from samples import save_encoder, small_profile, write_ade_folder
 
-from helpers.hub import safe_weights
 from helpers.profiles import REPOSITORY
 from helpers.training.recipe import build_trainer
 
@@ -51,8 +50,8 @@ def unsafe(call: ast.Call) -> str | None:
     from_hub = bool(call.args) and ast.unparse(call.args[0]).startswith(("profile.", "source"))
     if name.endswith(".from_pretrained") and "Model" in name and from_hub:
         unpacked = [ast.unparse(k.value) for k in call.keywords if k.arg is None]
-        if not any("safe_weights" in one for one in unpacked):
-            return f"{name} without safe_weights"
+        if "SAFE_WEIGHTS" not in unpacked and given.get("use_safetensors") != "True":
+            return f"{name} without use_safetensors=True"
     if name == "pipeline" and given.get("model", "").startswith("profile."):
         settings = given.get("model_kwargs", "")
         if settings != "safely" and "use_safetensors" not in settings:
@@ -83,11 +82,6 @@ def test_unsafe_calls_are_found(code: str) -> None:
     assert unsafe(call)
 
 
-def test_safe_weights_of_a_folder_and_of_the_encoder(tmp_path: Path) -> None:
-    assert safe_weights(tmp_path) == {"use_safetensors": True, "trust_remote_code": False}
-    assert len(safe_weights("nvidia/mit-b0")["revision"]) == 40
-
-
 # --- what happens ---------------------------------------------------------------------------------
 
 SCRIPT = """
@@ -104,12 +98,14 @@ def told(call):
         return f"{type(error).__name__}: {error}"
 
 sample = get_profile("sample")
+newest = replace(sample, encoder_revision=None)
 print(json.dumps({
     "pickle": told(lambda: load_model("evil/pickle")),
-    "pickled encoder": told(lambda: build_model(replace(sample, encoder="evil/pickle"))),
+    "pickled encoder": told(lambda: build_model(replace(newest, encoder="evil/pickle"))),
     "code": told(lambda: load_model("evil/code")),
-    "code in an encoder": told(lambda: build_model(replace(sample, encoder="evil/code"))),
+    "code in an encoder": told(lambda: build_model(replace(newest, encoder="evil/code"))),
     "encoder": told(lambda: build_model(sample)),
+    "another's commit": told(lambda: build_model(replace(sample, encoder="some/converted"))),
 }))
 """
 CONVERTED = """
@@ -177,6 +173,10 @@ def test_pickles_and_programs_of_a_repository_are_refused(hub: LoopbackHub, tmp_
         "code": no_program,
         "code in an encoder": no_program,
         "encoder": "SegformerForSemanticSegmentation",
+        "another's commit": (
+            "FileNotFoundError: there is no such file or revision on the Hub: some/converted at "
+            f"revision {ENCODER_COMMIT}. See what there is at {hub.url}/some/converted"
+        ),
     }
     assert fetched(hub, ".bin", ".py") == []
     assert not (tmp_path / "i-was-here").exists()

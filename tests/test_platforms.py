@@ -167,7 +167,7 @@ def colab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     published = folder / "published.git"
     publish(published, address.ref)
     (folder / "gitconfig").write_text(
-        f'[url "{published.as_uri()}"]\n\tinsteadOf = {address.url}\n'
+        f'[url "{published.as_uri()}"]\n\tinsteadOf = https://github.com/{address.repository}\n'
         "[advice]\n\tdetachedHead = false\n"
     )
     stub = folder / "stub" / "google" / "colab"
@@ -207,8 +207,7 @@ def test_a_notebook_opened_alone_in_colab_runs_to_its_end(path: Path, colab: Pat
     shutil.copy(path, tmp_path)
     _, seconds, peak = execute(tmp_path / path.name, timeout=900, kernel_name="colab")
     print(f"{path.stem}: {seconds:.0f} s, {peak / 1e9:.2f} GB")
-    folder = read_address().repository.split("/")[1]
-    assert {item.name for item in tmp_path.iterdir()} == {path.name, folder}
+    assert {item.name for item in tmp_path.iterdir()} == {path.name, "course"}
     after = installed(colab)
     assert before.items() <= after.items(), "a package that was there has been changed"
     assert "evaluate" in after

@@ -10,9 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from samples import draw_blocks, save_encoder, small_processor, small_profile
 from torchvision import tv_tensors
-from torchvision.transforms import v2
 
-from helpers.hue import adjust_hue
 from helpers.toy.scenes import draw_scene
 from helpers.transforms import (
     annotation_tensor,
@@ -230,29 +228,3 @@ def test_label_reduction_is_on_whatever_the_configuration_says(tmp_path: Path, a
     annotation = Image.fromarray(np.full((40, 40), 7, dtype=np.uint8))
     batch = {"image": [annotation.convert("RGB")], "annotation": [annotation]}
     assert make_eval_transform(processor)(batch)["labels"].unique().tolist() == [6]
-
-
-@pytest.mark.parametrize("factor", [-0.1, -0.003, 0.0, 0.05, 0.1, 0.5])
-def test_hues_are_shifted_as_torchvision_does(factor: float) -> None:
-    """All colours that there are."""
-    colors = np.arange(2**24, dtype="<u4").view(np.uint8).reshape(4096, 4096, 4)[..., :3]
-    image = Image.fromarray(np.ascontiguousarray(colors))
-    expected = v2.functional.adjust_hue(image, factor)
-    assert adjust_hue(image, factor).tobytes() == expected.tobytes()
-
-
-def test_colors_are_jittered_as_the_guide_does(
-    scene: tuple[Image.Image, Image.Image], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
-    monkeypatch.setattr(
-        "helpers.transforms.adjust_hue", lambda *given: calls.append(given) or adjust_hue(*given)
-    )
-    ours = augmentation(SIDE).transforms[-1]
-    plain = v2.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.25, hue=0.1)
-    for seed in range(5):
-        torch.manual_seed(seed)
-        jittered = ours(scene[0])
-        torch.manual_seed(seed)
-        assert jittered.tobytes() == plain(scene[0]).tobytes()
-    assert len(calls) == 5  # ours took its own way

@@ -1,6 +1,6 @@
 """Run the notebooks without a browser, and refresh the outputs stored in them.
 
-`python -m tools.course run` executes the course and writes pages, model and overlays;
+`python -m tools.course run` executes the course and writes pages, their index, model and overlays;
 `python -m tools.course refresh` stores the outputs of one clean run in the notebooks;
 `python -m tools.course map` writes what the last run cost into the README's course map.
 """
@@ -10,32 +10,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.profiles import REPOSITORY, Profile, get_profile
-from tools.execute import (
-    NotebookError,
-    execute,
-    normalize,
-    output_problems,
-    write_markdown_page,
-    write_page,
-)
+from tools.course_map import COSTS_FILE, note_costs, write_map
+from tools.execute import NotebookError, execute, normalize, output_problems
+from tools.pages import write_index, write_markdown_page, write_page
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 READS_OUTPUT_OF = {"06_inference_and_overlays": "05_training"}
 """A notebook whose outputs depend on files that an earlier one wrote."""
-
-COSTS_FILE = "course.json"
-"""In the folder of the pages: seconds and peak memory of each notebook's last run."""
 
 _QUIET = {
     "DISABLE_TELEMETRY": "1",
@@ -84,30 +74,41 @@ def choose_notebooks(folder: Path, wanted: list[str] | None = None) -> list[Path
 
 
 def run(paths: list[Path], output: Path) -> None:
-    """Execute notebooks, write one HTML page each into `output`, and say what came out.
+    """Execute notebooks, write a page of each and an index into `output`, and say what came out.
 
     Raises:
         NotebookError: a cell failed; the page of that notebook shows how far it came.
     """
+    import nbformat
+
     if not os.environ.get("SEG_OUTPUT"):
         os.environ["SEG_OUTPUT"] = str(output)
     profile = get_profile()
     os.environ.update(headless_environment(profile.name))
     output.mkdir(parents=True, exist_ok=True)
     print(f"Profile {profile.name}: {profile.description}", flush=True)
-    begin = time.time()
-    for text in paths[0].parent.glob("*.md"):  # the glossary, to which the notebooks link
+    begin, folder = time.time(), paths[0].parent
+    for text in folder.glob("*.md"):  # the glossary, to which the notebooks link
         write_markdown_page(text, output / f"{text.stem}.html")
+    executed = {}
     for path in paths:
         page = output / f"{path.stem}.html"
         try:
-            notebook, *costs = _execute_and_tell(path, profile.name)
+            executed[path], *costs = _execute_and_tell(path, profile.name)
         except NotebookError as error:
             write_page(error.notebook, page)
             raise
-        write_page(notebook, page)
-        _note_costs(output / COSTS_FILE, profile.name, path.stem, *costs)
-    print(f"{'all':<34}{time.time() - begin:8.1f} s\n\nPages      {output}", flush=True)
+        write_page(executed[path], page)
+        note_costs(output / COSTS_FILE, profile.name, path.stem, *costs)
+    # The index also links what an earlier run left, with the figure that is stored.
+    with_page = [
+        path for path in choose_notebooks(folder) if (output / f"{path.stem}.html").is_file()
+    ]
+    index = write_index(
+        {path.stem: executed.get(path) or nbformat.read(path, as_version=4) for path in with_page},
+        output,
+    )
+    print(f"{'all':<34}{time.time() - begin:8.1f} s\n\nPages      {index}", flush=True)
     _tell_results(profile, since=begin)
 
 
@@ -148,19 +149,6 @@ def _execute_and_tell(path: Path, profile_name: str) -> tuple[NotebookNode, floa
     return notebook, seconds, peak
 
 
-def _note_costs(file: Path, profile_name: str, stem: str, seconds: float, peak: int) -> None:
-    """Write what a notebook cost into `file`, beside the last figures of the others.
-
-    The file holds {"profile": name, "notebooks": {stem: {"seconds": s, "peak_memory": bytes}}}.
-    """
-    costs = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if costs.get("profile") != profile_name:  # figures of another profile do not compare
-        costs = {"profile": profile_name, "notebooks": {}}
-    costs["notebooks"][stem] = {"seconds": round(seconds, 1), "peak_memory": peak}
-    costs["notebooks"] = dict(sorted(costs["notebooks"].items()))
-    file.write_text(json.dumps(costs, indent=2) + "\n", encoding="utf-8")
-
-
 def _tell_results(profile: Profile, since: float) -> None:
     """Print where model and overlays are and the test mIoU, each if this run wrote it."""
     scores = profile.output_dir / "eval_results.json"
@@ -173,61 +161,6 @@ def _tell_results(profile: Profile, since: float) -> None:
     if trained:
         mean_iou = json.loads(scores.read_text(encoding="utf-8"))["eval_mean_iou"]
         print(f"Test mIoU  {mean_iou:.4f}")
-
-
-def with_costs(readme: str, costs: dict, day: date) -> str:
-    """Put seconds and peak memory into the README's course map, and say how they were measured.
-
-    Args:
-        readme: its text, with a row `| [NN · Title](notebooks/STEM.ipynb) | ... | time | memory |`
-            for each notebook, and a line that begins with `<!-- measured -->`.
-        costs: what `run` keeps in course.json.
-        day: on which they were measured.
-
-    Raises:
-        ValueError: a notebook has no row, or was not run; or the line is missing.
-    """
-    notebooks = costs["notebooks"]
-    rows = r"^(\| \[\d\d · .*?\]\(notebooks/(\w+)\.ipynb\) \| .*? \|) .*$"
-    listed = [stem for _, stem in re.findall(rows, readme, flags=re.MULTILINE)]
-    if listed != sorted(notebooks):
-        raise ValueError(
-            f"the README lists {listed}, and {COSTS_FILE} holds {sorted(notebooks)}: "
-            "run the whole course first, with `make course`"
-        )
-
-    def row(match: re.Match[str]) -> str:
-        cost = notebooks[match[2]]
-        return f"{match[1]} {cost['seconds']:.0f} s | {cost['peak_memory'] / 1e9:.1f} GB |"
-
-    readme = re.sub(rows, row, readme, flags=re.MULTILINE)
-    seconds = sum(cost["seconds"] for cost in notebooks.values())
-    memory = max(cost["peak_memory"] for cost in notebooks.values()) / 1e9
-    line = (
-        f"<!-- measured -->All together: {int(seconds // 60)} min {seconds % 60:.0f} s and at most "
-        f"{memory:.1f} GB, on the profile `{costs['profile']}` with {os.cpu_count()} CPU cores and "
-        f"no GPU ({day.day} {day:%B %Y})."
-    )
-    readme, lines = re.subn(r"^<!-- measured -->.*$", lambda _: line, readme, flags=re.MULTILINE)
-    if lines != 1:
-        raise ValueError("the README holds no line that begins with <!-- measured -->")
-    return readme
-
-
-def write_map(costs_file: Path, readme: Path) -> None:
-    """Write the last run's costs into the README's course map.
-
-    Raises:
-        FileNotFoundError: the course has not been run.
-        ValueError: see `with_costs`.
-    """
-    if not costs_file.is_file():
-        raise FileNotFoundError(f"there is no {costs_file}: run the whole course first")
-    costs = json.loads(costs_file.read_text(encoding="utf-8"))
-    day = date.fromtimestamp(costs_file.stat().st_mtime)
-    text = with_costs(readme.read_text(encoding="utf-8"), costs, day)
-    readme.write_text(text, encoding="utf-8")
-    print(f"{readme.name}: {len(costs['notebooks'])} notebooks, measured on {day}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""One notebook, headless: execute it, write it as a page, make its outputs fit to store."""
+"""One notebook, headless: execute it, and make its outputs fit to store."""
 
 from __future__ import annotations
 
@@ -25,21 +25,6 @@ MACHINE_PATH = re.compile(
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 """The part of an output that is a widget as long as the kernel that made it runs."""
-
-# Nothing in a page waits for a network: figures are embedded, and MathJax may come or not.
-_PAGE_TEMPLATE = """{% extends 'lab/index.html.j2' %}
-{%- block html_head_js_requirejs -%}{%- endblock -%}
-{%- block html_head_js_mermaidjs -%}{%- endblock -%}
-{%- block html_head_js_mathjax -%}
-{{ super() | replace("<script src", "<script async src") }}
-{%- endblock -%}
-{%- block html_head_css -%}
-<style>.jp-MarkdownOutput .highlight { margin-bottom: 1em }</style>
-{%- endblock -%}"""
-
-
-# A page links to its neighbours' pages, as a notebook links to notebooks and to the glossary.
-_LINK_TO_A_SOURCE = re.compile(r'(<a href="(?:\d\d_\w+|GLOSSARY))\.(?:ipynb|md)\b')
 
 
 class NotebookError(RuntimeError):
@@ -133,32 +118,6 @@ def _memory(family: list[Any]) -> int:
         return family[0].memory_info().rss
     shares = [process.memory_full_info() for process in family]
     return sum(getattr(share, "pss", share.rss) for share in shares)  # pss: on Linux
-
-
-def write_page(notebook: NotebookNode, path: Path) -> None:
-    """Write an executed notebook as one HTML file that needs no other file and no network."""
-    from jinja2 import DictLoader
-    from nbconvert import HTMLExporter
-
-    loader = DictLoader({"page.html.j2": _PAGE_TEMPLATE})
-    # Without `embed_images`, which would close each <details> before its answer; figures are
-    # embedded all the same, as the outputs that they are.
-    exporter = HTMLExporter(extra_loaders=[loader], template_file="page.html.j2")
-    # A page has no kernel: show a widget's image and not its (empty) live view.
-    live = (WIDGET_VIEW, "application/javascript")
-    shown = exporter.default_config["NbConvertBase"]["display_data_priority"]
-    exporter.config.NbConvertBase.display_data_priority = [m for m in shown if m not in live]
-    metadata = {"name": path.stem, "path": str(REPOSITORY / "notebooks")}
-    page, _ = exporter.from_notebook_node(notebook, resources={"metadata": metadata})
-    path.write_text(_LINK_TO_A_SOURCE.sub(r"\1.html", page), encoding="utf-8")
-
-
-def write_markdown_page(source: Path, path: Path) -> None:
-    """Write a Markdown file, such as the glossary, as a page beside those of the notebooks."""
-    from nbformat.v4 import new_markdown_cell, new_notebook
-
-    text = source.read_text(encoding="utf-8")
-    write_page(new_notebook(cells=[new_markdown_cell(text)]), path)
 
 
 def normalize(notebook: NotebookNode) -> None:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 IMAGE_SIZE = 128
 INFERENCE_SIZE = 192
-"""Of the finished model: crops have shown it things upsampled, so that it gains from finer maps."""
+"""Of the finished model: crops have shown it things up close, so that it gains from finer maps."""
 
 TOY_LABELS = [value - 1 for value in sorted(CLASS_VALUES)]
 CHECKPOINTS = TOY / "checkpoints"
@@ -190,7 +190,7 @@ tags:
 
 Trained from random weights on {scenes:,} toy scenes (drawn by `helpers/toy/scenes.py`; none of the
 bundled data set's and none of the held-out ones) for {steps:,} steps of {batch_size} images at
-{size} × {size} pixels, with crops, flips and colour jitter (so that it knows things upsampled), by
+{size} × {size} pixels, with crops, flips and colour jitter (so that it knows things up close), by
 
 ```sh
 python -m tools.train_toy_semantic

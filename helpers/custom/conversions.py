@@ -7,8 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from helpers.images import Source, load_mask, name_of
-from helpers.labels import Color
+from helpers.custom.pairs import have_one_shape
+from helpers.images import Source, load_mask, name_of, size_of
+from helpers.labels import IGNORE_INDEX, Color, Labels
+
+_VOC_BORDER = (224, 224, 192)  # around each object of PASCAL VOC: a line without a class
 
 
 def labels_from_values(
@@ -50,7 +53,7 @@ def labels_from_values(
 
 def labels_from_colors(
     mask: Source,
-    colors: Mapping[Color, int],
+    colors: Mapping[Color, int] | Labels,
     unknown: int | None = None,
     image: Source | None = None,
 ) -> Image.Image:
@@ -58,7 +61,8 @@ def labels_from_colors(
 
     Args:
         mask: see `helpers.images.load_mask`; of a palette PNG the colors count, not the indices.
-        colors: (red, green, blue) to label.
+        colors: (red, green, blue) to label; of `Labels` their colors, and no class for the border
+            that VOC draws around objects, (224, 224, 192).
         unknown: the label of other colors, such as 255 for "no class"; None: refuse them.
         image: the mask's image, as which it is turned; see `helpers.images.load_mask`.
 
@@ -68,6 +72,11 @@ def labels_from_colors(
     Raises:
         ValueError: a pixel has a color that `colors` does not hold.
     """
+    if isinstance(colors, Labels):
+        colors = {_VOC_BORDER: 0 if colors.reduce else IGNORE_INDEX} | {
+            tuple(color): value
+            for value, color in enumerate(colors.palette.tolist(), start=int(colors.reduce))
+        }
     name = name_of(mask, "mask")
     rgb = load_mask(mask, image, in_colors=True).astype(np.uint32)
     codes = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
@@ -84,3 +93,19 @@ def labels_from_colors(
             "PNG without smoothing."
         )
     return Image.fromarray(np.array(labels, dtype=np.uint8)[where].reshape(codes.shape))
+
+
+def resize_labels(labels: Image.Image, image: Source) -> Image.Image:
+    """A mask of mode L at the size of its upright image, by nearest neighbour.
+
+    Raises:
+        ValueError: their shapes differ, so it may be the mask of another image.
+    """
+    size = size_of(image)
+    if not have_one_shape(labels.size, size):
+        raise ValueError(
+            f"the mask of {name_of(image, 'image')} is {labels.width} x {labels.height} pixels, "
+            f"the image {size[0]} x {size[1]}: their shapes differ, so this may be the mask of "
+            "another image, and is not stretched"
+        )
+    return labels.resize(size, Image.Resampling.NEAREST)

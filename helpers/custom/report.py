@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from helpers.cli import progress
-from helpers.custom.pairs import Pairs, check_mask
+from helpers.custom.pairs import Pairs, check_mask, refuse_lossy
 from helpers.images import header, load_image, load_mask, orientation
 from helpers.labels import IGNORE_INDEX, Labels
 
@@ -57,7 +57,9 @@ def report_pairs(pairs: Pairs, labels: Labels) -> Report:
         raise ValueError(
             "not one image has a mask of the same name: there are "
             f"{len(pairs.images_alone)} images{_such_as(pairs.images_alone)} and "
-            f"{len(pairs.masks_alone)} masks{_such_as(pairs.masks_alone)}"
+            f"{len(pairs.masks_alone)} masks{_such_as(pairs.masks_alone)}. If more tells their "
+            'names apart than case and extension, say what: find_pairs(images, masks, image_name="'
+            '*_sat", mask_name="*_mask"); sub-folders have to be named alike on both sides'
         )
     with ThreadPoolExecutor() as pool:  # Pillow decodes without holding the interpreter's lock
         looks = pool.map(lambda pair: _Look(pair, labels), pairs.pairs)
@@ -127,6 +129,7 @@ class _Look:
         if stored.mode == "P":
             colors = stored.getpalette() or []
             self.palette = {int(k): tuple(colors[3 * k : 3 * k + 3]) for k in found}
+        refuse_lossy(self.pair[1], f"mask {self.pair[1]}")
         return values
 
     def _at_both(self, size: tuple[int, int], values: np.ndarray, labels: Labels) -> None:

@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from helpers.cli import processes_wanted, start_processes
+from helpers.cli import at_least, processes_wanted, start_processes
 from helpers.data import check_scenes, load_scenes
 from helpers.evaluation.protocol import Protocol, evaluate, processes
 from helpers.inference.predict import load_model
@@ -26,39 +26,7 @@ from helpers.profiles import get_profile
 
 def main(arguments: list[str] | None = None) -> int:
     """Evaluate from the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m helpers.evaluation",
-        description="Score a model on a profile's test images, each at its original size. "
-        "Several processes: accelerate launch -m helpers.evaluation ...",
-        epilog="Exit status: 0 with a score, 1 where data, model or file is at fault, 2 for a "
-        "wrong option.",
-    )
-    parser.add_argument("--profile", help="tiny, sample or full (default: SEG_PROFILE, else tiny)")
-    parser.add_argument("--model", help="folder or Hub id (default: the profile's finished model)")
-    parser.add_argument(
-        "--short-side", type=int, metavar="PIXELS", help="default: the size of the model's input"
-    )
-    parser.add_argument("--window", type=int, metavar="PIXELS", help="slide a square window")
-    parser.add_argument(
-        "--stride", type=int, metavar="PIXELS", help="between windows (default: 2/3 of the window)"
-    )
-    parser.add_argument("--flip", action="store_true", help="average with the mirror image")
-    parser.add_argument("--max-images", type=int, metavar="N", help="only the first N images")
-    parser.add_argument("--num-workers", type=int, metavar="N", help="default: the profile's")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write protocol and scores here")
-    parser.add_argument("--max-pictures", type=int, dest="max_images", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    if options.max_images is not None and options.max_images < 1:
-        parser.error(f"--max-images is {options.max_images}: expected at least 1")
-    if options.num_workers is not None and options.num_workers < 0:
-        parser.error(f"--num-workers is {options.num_workers}: expected 0 or more")
-    if options.json and not options.json.resolve().parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.resolve().parent}")
-    try:  # before anything is loaded; a short side that is not given is known only then
-        short_side = 512 if options.short_side is None else options.short_side
-        protocol = Protocol(short_side, options.window, options.stride, options.flip)
-    except ValueError as error:
-        parser.error(str(error))
+    options, protocol = _parse(arguments)
     if (count := processes_wanted()) > 1:
         return start_processes(count, "helpers.evaluation", arguments or sys.argv[1:])
     try:
@@ -67,6 +35,41 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Protocol]:
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.evaluation",
+        description="Score a model on a profile's test images, each at its original size. "
+        "Several processes: accelerate launch -m helpers.evaluation ...",
+        epilog="Exit status: 0 with a score, 1 where data, model or file is at fault, 2 for a "
+        "wrong option.",
+    )
+    whole = at_least(1)
+    parser.add_argument("--profile", help="tiny, sample or full (default: SEG_PROFILE, else tiny)")
+    parser.add_argument("--model", help="folder or Hub id (default: the profile's finished model)")
+    parser.add_argument(
+        "--short-side", type=whole, metavar="PIXELS", help="default: the size of the model's input"
+    )
+    parser.add_argument("--window", type=whole, metavar="PIXELS", help="slide a square window")
+    parser.add_argument(
+        "--stride", type=whole, metavar="PIXELS", help="between windows (default: 2/3 of one)"
+    )
+    parser.add_argument("--flip", action="store_true", help="average with the mirror image")
+    parser.add_argument("--max-images", type=whole, metavar="N", help="only the first N images")
+    parser.add_argument("--max-pictures", type=whole, dest="max_images", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--num-workers", type=at_least(0), metavar="N", help="default: the profile's"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write protocol and scores here")
+    options = parser.parse_args(arguments)
+    if options.json and not options.json.resolve().parent.is_dir():
+        parser.error(f"--json: there is no folder {options.json.resolve().parent}")
+    try:  # before anything is loaded; a short side that is not given is known only then
+        protocol = Protocol(options.short_side or 512, options.window, options.stride, options.flip)
+    except ValueError as error:
+        parser.error(str(error))
+    return options, protocol
 
 
 def _evaluate_and_tell(options: argparse.Namespace, protocol: Protocol) -> None:

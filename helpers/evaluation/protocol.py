@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,10 +15,11 @@ from torch.utils.data import Dataset as TorchDataset
 from helpers.cli import progress
 from helpers.images import load_image, load_mask
 from helpers.inference.predict import labels_of
+from helpers.inference.windows import window_starts
 from helpers.labels import IGNORE_INDEX, Labels
 from helpers.metrics import ConfusionMatrix
 from helpers.transforms import resized_size
-from helpers.upsampling import upsampled_argmax, upsampling_matrix
+from helpers.upsampling import upsampled_argmax, upsampled_strips
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -137,15 +136,6 @@ def segment_by_protocol(
     return _predict(pixel_values, image.size[::-1], model, protocol).cpu()
 
 
-def window_starts(length: int, window: int, stride: int) -> list[int]:
-    """Where windows begin along a side of so many pixels; the last one ends with the side.
-
-    One window where the side is no longer than it; `slide_inference` of mmsegmentation.
-    """
-    count = max(0, math.ceil((length - window) / stride)) + 1
-    return [max(0, min(index * stride, length - window)) for index in range(count)]
-
-
 def _difference(data: Labels, model: Labels) -> str:
     """Where the labels of data and model first differ."""
     if data.num_labels != model.num_labels:
@@ -215,7 +205,8 @@ def _predict(
         return upsampled_argmax(views[0], size)
     # The logits are upsampled to the resized image and from there to the original, as
     # mmsegmentation does; with a flip, probabilities are averaged (its `SegTTAModel`).
-    strips = zip(*(_upsampled(view, pixel_values.shape[-2:], size) for view in views), strict=True)
+    sizes = [tuple(pixel_values.shape[-2:]), size]
+    strips = zip(*(upsampled_strips(view, sizes, 2**23) for view in views), strict=True)
     return torch.cat(
         [
             (sum(view.softmax(dim=0) for view in strip) if protocol.flip else strip[0]).argmax(0)
@@ -242,26 +233,6 @@ def _logits(pixel_values: torch.Tensor, model: PreTrainedModel, protocol: Protoc
             )[0]
             seen[rows, columns] += 1
     return total / seen
-
-
-def _upsampled(
-    logits: torch.Tensor, via: tuple[int, int], size: tuple[int, int], most_values: int = 2**23
-) -> Iterator[torch.Tensor]:
-    """`interpolate` to `via`, then to `size`, bilinear, some rows of the result at a time.
-
-    150 classes at 2,000 x 3,000 pixels would be 3.6 GB. Bilinear resizing treats rows and
-    columns apart, so the rows of the result can be made from the few that they come from.
-    """
-    rows = upsampling_matrix(via[0], size[0]) @ upsampling_matrix(logits.shape[-2], via[0])
-    for strip in rows.to(logits.device).split(max(1, most_values // (len(logits) * size[1]))):
-        used = strip.any(dim=0).nonzero()
-        band = slice(int(used.min()), int(used.max()) + 1)
-        block = (strip[:, band] @ logits[:, band])[None]
-        for width in (via[1], size[1]):
-            block = interpolate(
-                block, size=(len(strip), width), mode="bilinear", align_corners=False
-            )
-        yield block[0]
 
 
 def processes() -> PartialState:

@@ -6,5 +6,7 @@ From a shell, for many images and videos: `python -m helpers.inference --help`.
 from helpers import face
 
 __getattr__, __all__ = face(
-    __name__, predict="labels_of load_labels load_model segment segment_batch"
+    __name__,
+    predict="labels_of load_labels load_model segment segment_batch",
+    windows="segment_windows",
 )

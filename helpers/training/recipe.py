@@ -14,9 +14,9 @@ from transformers import (
     set_seed,
 )
 
-from helpers.cli import has_accelerator
+from helpers.cli import has_accelerator, is_first_process
 from helpers.data import load_scenes
-from helpers.hub import explained, safe_weights
+from helpers.hub import SAFE_WEIGHTS, explained
 from helpers.labels import IGNORE_INDEX, Labels
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import Profile
@@ -46,35 +46,38 @@ def build_model(
 ) -> PreTrainedModel:
     """The profile's pretrained encoder under a new decode head.
 
+    A finished segmentation model can take the encoder's place (`replace(profile, encoder=...)`). If
+    its classes are others than the data's, its last layer is new, and a printed sentence says so.
+
     Args:
         profile: see `helpers.profiles`.
         dropout: False switches every dropout off.
         labels: what the model's label ids shall mean; None: the profile's.
-
-    Raises:
-        ValueError: the checkpoint is a segmentation model with another number of classes.
     """
+    labels = labels or profile.labels
     with explained(profile.encoder):
         config = AutoConfig.from_pretrained(profile.encoder, trust_remote_code=False)
-    segments = any("Segmentation" in name for name in config.architectures or ())
-    labels = labels or profile.labels
-    num_labels = labels.num_labels
-    if segments and config.num_labels != num_labels:
-        raise ValueError(
-            f"the checkpoint {profile.encoder} predicts {config.num_labels} labels, the data has "
-            f"{num_labels}: start from an encoder such as nvidia/mit-b0, or from a model with "
-            f"{num_labels} labels"
-        )
     quiet = {} if dropout else dict.fromkeys(_DROPOUTS, 0.0)
-    with explained(profile.encoder):
-        return AutoModelForSemanticSegmentation.from_pretrained(
+    with explained(profile.encoder, revision=profile.encoder_revision):
+        model = AutoModelForSemanticSegmentation.from_pretrained(
             profile.encoder,
-            num_labels=num_labels,
             id2label=labels.id2label,
             label2id=labels.label2id,
-            **safe_weights(profile.encoder),
+            ignore_mismatched_sizes=True,  # of the last layer, where the number of labels differs
+            revision=profile.encoder_revision or "main",
+            **SAFE_WEIGHTS,
             **quiet,
         )
+    segments = any("Segmentation" in name for name in config.architectures or ())
+    before = tuple(str(config.id2label[label]).strip() for label in sorted(config.id2label))
+    if segments and before != labels.names:
+        model.decode_head.classifier.reset_parameters()
+        if is_first_process():
+            print(
+                f"{profile.encoder} predicts {len(before)} labels ({', '.join(before[:3])}, ...), "
+                f"and the data has {labels}: the last layer is new"
+            )
+    return model
 
 
 def build_arguments(

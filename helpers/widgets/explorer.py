@@ -71,13 +71,12 @@ class Explorer:
 
 
 def slider(
-    name: str, low: float, high: float, value: float, step: float, fmt: str | None = None
+    name: str, low: float, high: float, value: float, step: float
 ) -> ipywidgets.FloatSlider | ipywidgets.IntSlider:
     """A slider with its name and value in text; whole numbers where all arguments are whole.
 
     Args:
         name: written before it.
-        fmt: of the value, as in ".2f".
 
     Raises:
         ValueError: the value lies outside low ... high.
@@ -92,7 +91,7 @@ def slider(
         value=value,
         step=step,
         description=name,
-        readout_format=fmt or ("d" if whole else ".2f"),
+        readout_format="d" if whole else ".2f",
         style={"description_width": "initial"},
     )
 

@@ -45,12 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--network", action="store_true", help="fetch the published mean_iou metric to compare with"
     )
-    parser.add_argument("--readme", action="store_true", help="put the table into README.md too")
+    parser.add_argument("--store", action="store_true", help="put the table into BENCHMARKS.md too")
+    parser.add_argument("--readme", action="store_true", dest="store", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.rows or ()) - set(groups())):
         parser.error(f"no group {', '.join(unknown)}: choose from {', '.join(groups())}")
-    if options.readme and (options.quick or (options.rows and not options.add)):
-        parser.error("--readme takes a run at full size of all groups, or --add for those left out")
+    if options.store and (options.quick or (options.rows and not options.add)):
+        parser.error("--store takes a run at full size of all groups, or --add for those left out")
     added = [row for file in options.add for row in json.loads(file.read_text(encoding="utf-8"))]
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
@@ -73,8 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
         rows += [row for row in added if (row["row"], row["other"]) not in known]
         report.write(rows, options.output)
         print(f"\n{report.table(rows)}\nwritten: {options.output / 'benchmarks'}.json, .md, .png")
-        if options.readme and not failed:
-            report.into_readme(rows, HERE.parents[1] / "README.md")
+        if options.store and not failed:
+            report.store(rows, HERE.parents[1] / "BENCHMARKS.md")
     if failed:
         print(f"error: no figures of {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

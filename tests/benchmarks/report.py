@@ -1,4 +1,4 @@
-"""What `make bench` writes: JSON, a table, a plot, and the README's copy of the table."""
+"""What `make bench` writes: JSON, a table, a plot, and the copy of the table in BENCHMARKS.md."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from pathlib import Path
 from tests.benchmarks.measuring import KEYS, Row
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
-"""What stands between these two lines of the README is written by `make bench README=yes`."""
-
+"""What stands between these two lines of BENCHMARKS.md is written by `make bench STORE=yes`."""
 
 SLOPE = "slope"
 """The unit of the rows that tell how cost grows."""
@@ -124,18 +123,18 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def into_readme(rows: Sequence[Row], readme: Path) -> None:
-    """Replace the README's table.
+def store(rows: Sequence[Row], file: Path) -> None:
+    """Replace the table in `file`.
 
     Raises:
-        ValueError: the README lacks the two lines between which it stands.
+        ValueError: it lacks the two lines between which the table stands.
     """
-    text = readme.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"{readme} lacks the lines {BEGIN!r} and {END!r}, in this order")
+        raise ValueError(f"{file} lacks the lines {BEGIN!r} and {END!r}, in this order")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n{table(rows)}{END}{after}", encoding="utf-8")
+    file.write_text(f"{before}{BEGIN}\n{table(rows)}{END}{after}", encoding="utf-8")
 
 
 def draw(rows: Sequence[Row], file: Path) -> None:

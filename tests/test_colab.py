@@ -1,0 +1,113 @@
+"""What a notebook that was opened alone fetches and installs, and what it leaves as it is."""
+
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import nbformat
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from tools.address import read_address
+from tools.colab import REQUIREMENTS, lacking
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FIRST = min((REPOSITORY / "notebooks").glob("[0-9]*.ipynb"))
+SETUP = nbformat.read(FIRST, as_version=4).cells[3].source
+
+
+def installed(versions: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let these be the only packages that are there."""
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(metadata, "version", version)
+
+
+def test_only_what_is_not_there_at_all_is_missing(monkeypatch, capsys):
+    installed({"torch": "2.11.0+cu128", "transformers": "5.15.1"}, monkeypatch)
+    listed = "# a remark\ntorch>=2.11\ntransformers>=5.15,<6\nevaluate>=0.4.6  # scores\nnbval>=1\n"
+    assert lacking(listed) == ["evaluate>=0.4.6"]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_version_out_of_bounds_is_named_and_left(monkeypatch, capsys):
+    installed({"torch": "2.10.0", "transformers": "6.0", "jupyterlab": "1.0"}, monkeypatch)
+    assert lacking("torch>=2.11\ntransformers>=5.15,<6\njupyterlab>=4.2\n") == []
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" is here")[0] for line in lines] == ["torch 2.10.0", "transformers 6.0"]
+    assert all("left as it is" in line for line in lines)
+
+
+def test_nothing_is_missing_here(capsys):
+    assert lacking(REQUIREMENTS.read_text(encoding="utf-8")) == []
+    assert capsys.readouterr().out == ""
+
+
+def test_a_failing_installation_is_one_sentence(tmp_path: Path):
+    """Run as the set-up cell does, from a course that asks for a package that is nowhere."""
+    script = tmp_path / "tools" / "colab.py"
+    script.parent.mkdir()
+    script.write_text((REPOSITORY / "tools" / "colab.py").read_text(encoding="utf-8"))
+    (tmp_path / "requirements.txt").write_text("no-such-package-of-the-course>=1\n")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        env={"PIP_NO_INDEX": "1", "PATH": ""},
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert done.stdout == "installing no-such-package-of-the-course>=1\n"
+    (line,) = done.stderr.strip().splitlines()
+    assert "no-such-package-of-the-course>=1 could not be installed" in line
+    assert "%run ../tools/colab.py" in line
+
+
+# --- the set-up cell ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run the set-up cell in a folder; returns where it went and what it put first on the path."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setattr(sys, "path", sys.path[:])
+
+    def run(folder: Path) -> tuple[Path, str]:
+        os.chdir(folder)
+        InteractiveShell().run_cell(SETUP).raise_error()
+        return Path.cwd(), sys.path[0]
+
+    return run
+
+
+@pytest.mark.parametrize("start", [".", "notebooks", "notebooks/zh"])
+def test_the_course_is_found_from_its_own_folders(set_up, tmp_path: Path, start: str, capsys):
+    for name in ("helpers", "notebooks/zh"):
+        (tmp_path / name).mkdir(parents=True)
+    assert set_up(tmp_path / start) == (tmp_path / "notebooks", str(tmp_path))
+    assert set_up(Path.cwd()) == (tmp_path / "notebooks", str(tmp_path))  # run once more
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_notebook_opened_alone_fetches_the_course_once(set_up, tmp_path: Path, monkeypatch):
+    address = read_address()
+    published, alone = tmp_path / "published", tmp_path / "alone"
+    for name in ("helpers/__init__.py", "notebooks/one", "tools/colab.py"):
+        (published / name).parent.mkdir(parents=True)
+        (published / name).write_text("print('nothing is missing')\n" * name.startswith("tools"))
+    git = ["git", "-C", published, "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"], ["tag", address.ref]):
+        subprocess.run([*git, *command], check=True)
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{published.as_uri()}.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", f"https://github.com/{address.repository}")
+    alone.mkdir()
+    for _ in range(2):  # the second time as after a restart of the kernel
+        assert set_up(alone) == (alone / "course" / "notebooks", str(alone / "course"))

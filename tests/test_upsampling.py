@@ -1,0 +1,52 @@
+"""From small logits to the pixels of the image: strips and short cuts give the same labels."""
+
+import pytest
+import torch
+from samples import small_processor
+from torch.nn.functional import interpolate
+from transformers.modeling_outputs import SemanticSegmenterOutput
+
+import helpers.upsampling
+from helpers.upsampling import upsampled_argmax, upsampled_strips
+
+
+@pytest.mark.parametrize("size", [(33, 50), (8, 12), (5, 3), (1, 1), (8, 1), (300, 7)])
+@pytest.mark.parametrize("smooth", [False, True])
+def test_the_short_cut_of_the_cpu_gives_the_same_labels(
+    size: tuple[int, int], smooth: bool
+) -> None:
+    """Noise: all neighbours disagree; one large, smooth region a class: nearly all agree."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (1, 150, 3, 4) if smooth else (1, 150, 8, 12)
+    logits = torch.randn(shape, generator=generator)
+    logits = interpolate(logits, size=(8, 12), mode="bicubic")
+    outputs = SemanticSegmenterOutput(logits=logits)
+    (expected,) = small_processor().post_process_semantic_segmentation(outputs, [size])
+    assert torch.equal(upsampled_argmax(logits[0], size).long(), expected)
+
+
+def test_the_way_of_a_gpu_gives_the_same_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.randn(150, 8, 12, generator=torch.Generator().manual_seed(0))
+    expected = upsampled_argmax(logits, (33, 50))
+    monkeypatch.setattr(helpers.upsampling, "_is_on_cpu", lambda tensor: False)
+    for most_values in (1, 20_000, 10**9):
+        assert torch.equal(upsampled_argmax(logits, (33, 50), most_values), expected)
+
+
+def test_half_precision_is_upsampled_in_single_precision() -> None:
+    logits = torch.randn(5, 8, 12, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert torch.equal(
+        upsampled_argmax(logits, (33, 50)), upsampled_argmax(logits.float(), (33, 50))
+    )
+
+
+@pytest.mark.parametrize("most_values", [1, 3000, 10**9])
+def test_rows_at_a_time_are_the_two_interpolations(most_values: int) -> None:
+    logits = torch.randn(5, 9, 12, generator=torch.Generator().manual_seed(0))
+    sizes = [(35, 47), (61, 40)]
+    expected = logits[None]
+    for size in sizes:
+        expected = interpolate(expected, size=size, mode="bilinear", align_corners=False)
+    strips = list(upsampled_strips(logits, sizes, most_values))
+    torch.testing.assert_close(torch.cat(strips, dim=1), expected[0], atol=1e-5, rtol=0)
+    assert len(strips) == {1: 61, 3000: 5, 10**9: 1}[most_values]
