@@ -525,6 +525,16 @@ def test_a_broken_image_is_named_before_anything_is_scored(
     assert str(image) in capsys.readouterr().err
 
 
+def test_data_of_other_classes_than_the_models_are_refused(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_ade_folder(tmp_path / "scenes", train=1, test=1)
+    Labels([f"class {number}" for number in range(151)]).save(folder)
+    monkeypatch.setenv("SEG_DATA", str(folder))
+    assert main(["--model", str(saved)]) == 1
+    assert "the model predicts 150 labels, the data has 151" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "options",
     [
