@@ -43,7 +43,8 @@ unit: $(VENV)/.dev  ## the unit tests
 notebooks: $(VENV)/.dev  ## every notebook, in order, against its stored outputs
 	@$(UNSET_SEG); rm -rf build/test-notebooks; mkdir -p build/test-notebooks; \
 	SEG_PROFILE=tiny SEG_OUTPUT="$(CURDIR)/build/test-notebooks" \
-	  $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 notebooks
+	  $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 \
+	    --nbval-sanitize-with tests/approximate.cfg notebooks
 
 test-platforms: $(VENV)/.dev  ## the course in Colab's versions, in the lowest versions, and Binder's Dockerfile
 	@$(UNSET_SEG); $(PY) -m pytest tests/test_platforms.py -m platforms -s

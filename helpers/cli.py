@@ -73,16 +73,17 @@ def sentence(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """A `type` for argparse: a whole number that is no smaller than this."""
+def at_least(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A `type` for argparse: a whole number that is no smaller (and no larger) than this."""
+    expected = f"a whole number >= {least}" if most is None else f"{least} to {most}"
 
     def whole(text: str) -> int:
         try:
             number = int(text)
         except ValueError:
             number = None
-        if number is None or number < least:
-            raise argparse.ArgumentTypeError(f"it is {text}, expected a whole number >= {least}")
+        if number is None or number < least or (most is not None and number > most):
+            raise argparse.ArgumentTypeError(f"it is {text}, expected {expected}")
         return number
 
     return whole

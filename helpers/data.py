@@ -144,7 +144,22 @@ def check_scenes(split: Dataset, name: str, labels: Labels) -> tuple[Dataset, np
             f'no pixel of the "{name}" split has a class: all are ignored, so there is nothing to '
             "learn from. Look at the values of the annotations, and at what labels.json says."
         )
-    return _with_masks_turned(split, turned) if turned else split, areas
+    return with_masks_turned(split, turned), areas
+
+
+def with_masks_turned(split: Dataset, turned: Sequence[int]) -> Dataset:
+    """The data set with these rows' masks turned as their images are, and stored as PNG."""
+    if not turned:
+        return split
+    undecoded = _undecoded(split)
+    cells = list(undecoded["annotation"])
+    for index in turned:
+        content = io.BytesIO()
+        _as_pil(load_mask(cells[index], undecoded[index]["image"])).save(content, format="PNG")
+        cells[index] = {"path": cells[index]["path"], "bytes": content.getvalue()}
+    split = split.remove_columns("annotation")
+    split = split.add_column("annotation", cells, feature=datasets.Image(decode=False))
+    return split.cast_column("annotation", MaskFile())
 
 
 def warn_of_unseen_classes(trained: np.ndarray, tested: np.ndarray, labels: Labels) -> None:
@@ -188,19 +203,6 @@ def _undecoded(split: Dataset) -> Dataset:
     for column in ("image", "annotation"):
         split = split.cast_column(column, datasets.Image(decode=False))
     return split
-
-
-def _with_masks_turned(split: Dataset, turned: list[int]) -> Dataset:
-    """The data set with these rows' masks stored upright, as PNG."""
-    undecoded = _undecoded(split)
-    cells = list(undecoded["annotation"])
-    for index in turned:
-        content = io.BytesIO()
-        _as_pil(load_mask(cells[index], undecoded[index]["image"])).save(content, format="PNG")
-        cells[index] = {"path": cells[index]["path"], "bytes": content.getvalue()}
-    split = split.remove_columns("annotation")
-    split = split.add_column("annotation", cells, feature=datasets.Image(decode=False))
-    return split.cast_column("annotation", MaskFile())
 
 
 def _file_name(cell: dict[str, Any] | None) -> str | None:

@@ -7,7 +7,8 @@ A source is a path, the bytes of a file, an undecoded cell `{"path": ..., "bytes
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,18 @@ Source = str | Path | bytes | Mapping[str, Any] | Image.Image
 
 _HUB = "hf://datasets/"
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held; 1 is upright
+_NO_IMAGES = {
+    ".npy": "it is an array. PIL.Image.fromarray(numpy.load(file).astype('uint8')).save(...) makes "
+    "a PNG of it, if it holds whole numbers up to 255",
+    ".json": "it holds outlines, no pixels. helpers.custom.read_labelme and read_coco draw them",
+}
+_UPRIGHT = {  # what to do with an image that lies on its side, by that tag
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIXTEEN_BITS = {"PNG", "PPM"}  # formats of which Pillow may read 16 bits into mode I, of 32
 
 
 def load_image(source: Source, name: str | None = None) -> Image.Image:
@@ -40,9 +53,10 @@ def load_image(source: Source, name: str | None = None) -> Image.Image:
         ConnectionError: the file is on the Hub, and the Hub cannot be reached.
     """
     name = name or name_of(source, "image")
-    image = ImageOps.exif_transpose(_opened(source, name))
+    opened = _opened(source, name)
+    image = ImageOps.exif_transpose(opened)
     if image.mode == "F" or image.mode.startswith("I"):
-        image = _eight_bits(image, name)
+        image = _eight_bits(image, opened.format in _SIXTEEN_BITS, name)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -79,11 +93,10 @@ def load_mask(
     if orientation(mask) != 1:
         mask = ImageOps.exif_transpose(mask)
     elif image is not None and is_turned(mask, image):
-        mask.getexif()[_ORIENTATION] = orientation(image)
-        mask = ImageOps.exif_transpose(mask)
-    if in_colors:
+        mask = mask.transpose(_UPRIGHT[orientation(image)])
+    if in_colors and mask.mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         return np.asarray(mask.convert("RGB"))
-    if mask.mode == "F":
+    if mask.mode == "F" and not in_colors:
         return _whole_numbers(np.asarray(mask), name)
     if mask.mode in ("LA", "PA"):
         return np.asarray(mask)[..., 0]
@@ -91,10 +104,10 @@ def load_mask(
         values = np.asarray(mask)[..., :3]
         grey = (values == values[..., :1]).all()  # grey stored as color
         return values[..., 0] if grey else values
-    if mask.mode not in ("1", "L", "P") and not mask.mode.startswith("I"):
+    if in_colors or not (mask.mode in ("1", "L", "P") or mask.mode.startswith("I")):
+        numbers = "" if in_colors else "whole numbers (mode L, P, 1 or I;16) or "
         raise ValueError(
-            f"{name} has mode {mask.mode}, expected whole numbers (mode L, P, 1 or I;16) or colors "
-            "(RGB): save it again as PNG"
+            f"{name} has mode {mask.mode}, expected {numbers}colors (RGB): save it again as PNG"
         )
     return np.asarray(mask)
 
@@ -102,15 +115,17 @@ def load_mask(
 def is_turned(mask: Source, image: Source) -> bool:
     """Whether a mask has to be turned as its image is: `load_mask` does so."""
     mask, image = header(mask), header(image)
-    if orientation(mask) != 1 or orientation(image) == 1:
-        return False
-    return mask.size == image.size != size_of(image)
+    width, height = size_of(image)
+    lies = orientation(image) in _UPRIGHT and orientation(mask) == 1
+    return lies and mask.size == (height, width) and width != height
 
 
 def size_of(source: Source) -> tuple[int, int]:
     """(width, height) of an image when it is upright, read from the beginning of its file."""
     opened = header(source)
-    return opened.size[::-1] if orientation(opened) >= 5 else opened.size
+    # Of a TIFF file, Pillow gives the size that it has when it is upright.
+    lies = orientation(opened) in _UPRIGHT and opened.format != "TIFF"
+    return opened.size[::-1] if lies else opened.size
 
 
 def orientation(source: Source) -> int:
@@ -129,40 +144,57 @@ def name_of(source: Source, kind: str) -> str:
     return f"{kind} {path}".rstrip()
 
 
-def header(source: Source) -> Image.Image:
-    """The opened image: size, mode and notes; its pixels are decoded when they are asked for."""
+def header(source: Source, name: str | None = None) -> Image.Image:
+    """The opened image: size, mode and notes; its pixels are decoded when they are asked for.
+
+    Raises:
+        As `load_image`.
+    """
     if isinstance(source, Image.Image):
         return source
+    name = name or name_of(source, "image")
     if isinstance(source, Mapping):
-        source = source.get("bytes") or source.get("path") or b""
-    if isinstance(source, bytes):
-        return Image.open(io.BytesIO(source))
+        content = source.get("bytes")
+        source = source.get("path") if content is None else content
+    if source is None:
+        raise ValueError(f"{name} is missing: each image needs its mask, and each mask its image")
     if str(source).startswith(_HUB):
         from huggingface_hub import hf_hub_download
 
         owner, dataset, file = str(source).removeprefix(_HUB).split("/", maxsplit=2)
         with explained(source):
             source = hf_hub_download(f"{owner}/{dataset}", file, repo_type="dataset")
-    if not Path(source).is_file():  # reading a pipe would wait for ever
-        raise FileNotFoundError(f"there is no file {source}")
-    return Image.open(source)
+    with _explained_damage(name):
+        if isinstance(source, bytes):
+            return Image.open(io.BytesIO(source))
+        if not Path(source).is_file():  # reading a pipe would wait for ever
+            raise FileNotFoundError(f"there is no file {source}")
+        return Image.open(source)
 
 
 def _opened(source: Source, name: str) -> Image.Image:
-    """The image with its pixels decoded, or an error that names it and says what is wrong."""
-    if source is None or (isinstance(source, Mapping) and not any(source.values())):
-        raise ValueError(f"{name} is missing: each image needs its mask, and each mask its image")
-    try:
-        image = header(source)
+    """The image with its pixels and its note decoded."""
+    image = header(source, name)
+    with _explained_damage(name):
         image.load()
-    except (FileNotFoundError, ConnectionError):
+        image.getexif()
+    return image
+
+
+@contextmanager
+def _explained_damage(name: str) -> Iterator[None]:
+    """An error that names the file and says what is wrong, in place of Pillow's own."""
+    try:
+        yield
+    except FileNotFoundError:
         raise
     except PermissionError as error:
         raise ValueError(f"{name} cannot be read: it does not grant you permission") from error
     except UnidentifiedImageError as error:
-        raise ValueError(
-            f"{name} cannot be read as an image: it is in no format that Pillow knows, or damaged"
-        ) from error
+        why = _NO_IMAGES.get(
+            Path(name).suffix.lower(), "it is in no format that Pillow knows, or damaged"
+        )
+        raise ValueError(f"{name} cannot be read as an image: {why}") from error
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{name} is larger than Pillow reads by itself ({error}): if you trust it, set "
@@ -172,16 +204,15 @@ def _opened(source: Source, name: str) -> Image.Image:
         raise ValueError(
             f"{name} cannot be read as an image ({error}): the file is damaged or incomplete"
         ) from error
-    return image
 
 
-def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+def _eight_bits(image: Image.Image, sixteen_bits: bool, name: str) -> Image.Image:
     """Grey of more than 8 bits as mode L; `convert` would make all above 255 white."""
     values = np.asarray(image)
     low, high = values.min(), values.max()
     if image.mode == "F" and low >= 0 and high <= 1:
         return Image.fromarray((255 * values).round().astype(np.uint8))
-    if image.mode != "F" and low >= 0 and high <= 65535:
+    if image.mode.startswith("I;16") or (image.mode == "I" and sixteen_bits):
         return Image.fromarray((values >> 8).astype(np.uint8))
     raise ValueError(
         f"{name} has mode {image.mode} and values from {low:g} to {high:g}: which number is white "
@@ -190,7 +221,8 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
 
 
 def _whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
-    whole = values.astype(np.int32)
+    with np.errstate(invalid="ignore"):  # NaN and what is too large become something else, too
+        whole = values.astype(np.int32)
     if (wrong := whole != values).any():
         raise ValueError(
             f"{name} holds the number {values[wrong].flat[0]:g}, expected whole numbers: a mask "

@@ -25,6 +25,8 @@ IGNORE_INDEX = 255
 NAMES_FILE = "id2label.json"
 RULES_FILE = "labels.json"
 _ADE20K = Path(__file__).parent / "ade20k"
+# Written out, because matplotlib before 3.11 does not know the sequence.
+_PETROFF8 = ["#1845fb", "#ff5e02", "#c91f16", "#c849a9", "#adad7d", "#86c8dd", "#578dff", "#656364"]
 
 _SOFT = 24  # more values without a meaning than this are no slip of the brush
 
@@ -59,11 +61,16 @@ class Labels:
             twice = next(name for name in self.names if self.names.count(name) > 1)
             raise ValueError(f"two labels are named {twice!r}, expected a name of its own for each")
         if self.colors is not None:
-            colors = np.asarray(self.colors)
-            if colors.shape != (len(self.names), 3) or colors.min() < 0 or colors.max() > 255:
+            try:
+                colors = np.asarray(self.colors)
+                fit = colors.shape == (len(self.names), 3) and colors.dtype.kind in "ui"
+                fit = fit and colors.min() >= 0 and colors.max() <= 255
+            except ValueError:  # rows of unequal length
+                fit = False
+            if not fit:
                 raise ValueError(
-                    f"expected red, green and blue, 0-255, for each of {len(self.names)} labels, "
-                    f"got {self.colors}"
+                    f"expected red, green and blue, whole numbers 0-255, for each of "
+                    f"{len(self.names)} labels, got {self.colors}"
                 )
             object.__setattr__(self, "colors", tuple(map(tuple, colors.tolist())))
 
@@ -154,7 +161,11 @@ class Labels:
         """
         names_file, rules_file = Path(folder) / NAMES_FILE, Path(folder) / RULES_FILE
         names = _read_names(names_file)
-        return label_set(names, *(read_rules(rules_file) if rules_file.is_file() else ()))
+        rules = read_rules(rules_file) if rules_file.is_file() else ()
+        try:
+            return label_set(names, *rules)
+        except ValueError as error:
+            raise ValueError(f"{names_file.parent}: {error}") from error
 
     def _refuse(self, values: np.ndarray) -> None:
         """Raise for the first value without a meaning, if there is one."""
@@ -232,10 +243,6 @@ def default_palette(num_labels: int) -> np.ndarray:
     spaced = colormaps["hsv"](np.linspace(0, 1, more, endpoint=False))[:, :3]
     colors = np.concatenate([[(0.85, 0.85, 0.85)], to_rgba_array(_PETROFF8)[:, :3], spaced])
     return (255 * colors[:num_labels]).round().astype(np.uint8)
-
-
-# Written out, because matplotlib before 3.11 does not know the sequence.
-_PETROFF8 = ["#1845fb", "#ff5e02", "#c91f16", "#c849a9", "#adad7d", "#86c8dd", "#578dff", "#656364"]
 
 
 def _read_names(file: Path) -> tuple[str, ...]:

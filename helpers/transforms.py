@@ -155,8 +155,16 @@ def make_eval_transform(
 
 
 def annotation_tensor(annotation: Any) -> tv_tensors.Mask:
-    """An annotation (PIL mode L or P, or an array) as a (height, width) uint8 `Mask`."""
-    return tv_tensors.Mask(torch.from_numpy(np.array(annotation, dtype=np.uint8)))
+    """An annotation (PIL image of one channel, or an array) as a (height, width) uint8 `Mask`.
+
+    Raises:
+        ValueError: a value is no whole number from 0 to 255.
+    """
+    values = np.asarray(annotation)
+    as_bytes = values.astype(np.uint8)  # a copy, which may be written to
+    if (wrong := as_bytes != values).any():
+        raise ValueError(f"an annotation holds the value {values[wrong][0]}, expected 0-255")
+    return tv_tensors.Mask(torch.from_numpy(as_bytes))
 
 
 def _prepare(
@@ -164,6 +172,12 @@ def _prepare(
 ) -> dict[str, torch.Tensor]:
     images = [load_image(image) for image in batch["image"]]
     masks = [annotation_tensor(annotation) for annotation in batch["annotation"]]
+    for image, mask in zip(images, masks, strict=True):
+        if mask.shape != image.size[::-1]:  # one of them would be stretched to the other
+            raise ValueError(
+                f"an image is {image.width} x {image.height} pixels, its annotation of shape "
+                f"{tuple(mask.shape)}: expected {image.size[::-1]}"
+            )
     if augment is not None:
         pairs = [augment(image, mask) for image, mask in zip(images, masks, strict=True)]
         images, masks = [image for image, _ in pairs], [mask for _, mask in pairs]

@@ -18,10 +18,26 @@ from transformers import (
 )
 
 from helpers.ade20k import ID2LABEL, LABEL2ID, NUM_LABELS
+from helpers.labels import Labels
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import Profile, get_profile
 
 SIDE = 32  # of the images that the small models see, pixels
+FRUIT = Labels(["background", "apple", "pear"])
+"""Labels of one's own: value 0 is a class."""
+
+_Turn = Image.Transpose
+STORED = {
+    1: lambda image: image,
+    2: lambda image: image.transpose(_Turn.FLIP_LEFT_RIGHT),
+    3: lambda image: image.transpose(_Turn.ROTATE_180),
+    4: lambda image: image.transpose(_Turn.FLIP_TOP_BOTTOM),
+    5: lambda image: image.transpose(_Turn.TRANSPOSE),
+    6: lambda image: image.transpose(_Turn.ROTATE_90),
+    7: lambda image: image.transpose(_Turn.TRANSVERSE),
+    8: lambda image: image.transpose(_Turn.ROTATE_270),
+}
+"""By EXIF orientation: what a camera that was held so stores of an upright image."""
 
 
 def draw_blocks(seed: int, size: tuple[int, int] = (48, 36)) -> tuple[Image.Image, Image.Image]:
@@ -34,6 +50,13 @@ def draw_blocks(seed: int, size: tuple[int, int] = (48, 36)) -> tuple[Image.Imag
             annotation[rows, columns] = rng.choice([0, 1, 4, 7, 21, 150])
     colors = np.random.default_rng(0).integers(0, 256, (NUM_LABELS + 1, 3), dtype=np.uint8)
     return Image.fromarray(colors[annotation]), Image.fromarray(annotation)
+
+
+def save_turned(image: Image.Image, file: Any, orientation: int, **options: Any) -> None:
+    """Save an upright image as a camera does that was held so: its rows, and the note."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    STORED[orientation](image).save(file, exif=exif, **options)
 
 
 def write_ade_folder(folder: Path, train: int = 4, test: int = 2) -> Path:

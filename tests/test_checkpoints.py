@@ -198,6 +198,8 @@ def test_a_checkpoint_of_plain_trainer_is_whole_without_checksums(
     shutil.copytree(trained / "checkpoint-4", tmp_path / "checkpoint-4")
     (tmp_path / "checkpoint-4" / "checksums.json").unlink()
     assert last_complete_checkpoint(tmp_path) == tmp_path / "checkpoint-4"
+    (tmp_path / "checkpoint-4" / "rng_state.pth").unlink()
+    assert last_complete_checkpoint(tmp_path) is None
 
 
 # --- the best -------------------------------------------------------------------------------------

@@ -366,7 +366,8 @@ def test_make_test_lints_and_compares_outputs_strictly():
     assert "ruff format --check ." in plan
     assert "pytest tests" in plan
     assert "SEG_PROFILE=tiny" in plan
-    assert "pytest --nbval --nbval-current-env --nbval-cell-timeout=600 notebooks" in plan
+    strict = "pytest --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with"
+    assert f"{strict} tests/approximate.cfg notebooks" in " ".join(plan.replace("\\\n", "").split())
     assert "-m tools.course run" in plan
 
 

@@ -1,5 +1,6 @@
 """Evaluation as papers do it, against a slow, plain implementation that shares no code with it."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -13,16 +14,30 @@ import psutil
 import pytest
 import torch
 from datasets import Dataset
-from PIL import Image, ImageOps
-from samples import draw_blocks, small_model, small_processor, write_ade_folder
+from PIL import Image
+from samples import (
+    STORED,
+    draw_blocks,
+    save_turned,
+    small_model,
+    small_processor,
+    write_ade_folder,
+)
 from torch.nn.functional import interpolate
 from transformers import BaseImageProcessor, SegformerForSemanticSegmentation
 
-from helpers.ade20k import ID2LABEL
+from helpers.ade20k import ADE20K, ID2LABEL
 from helpers.data import load_scenes
 from helpers.evaluation.__main__ import main
-from helpers.evaluation.protocol import Protocol, evaluate, segment_by_protocol, window_starts
-from helpers.inference.predict import load_model
+from helpers.evaluation.protocol import (
+    Protocol,
+    evaluate,
+    segment_by_protocol,
+    window_starts,
+)
+from helpers.inference import load_model, segment
+from helpers.labels import Labels
+from helpers.metrics import ConfusionMatrix
 from helpers.profiles import REPOSITORY, get_profile
 from helpers.transforms import resized_size
 
@@ -165,9 +180,7 @@ def test_images_of_any_mode_and_orientation(
         labels = segment_by_protocol(odd, model, small_processor(), protocol)
         plain = segment_by_protocol(odd.convert("RGB"), model, small_processor(), protocol)
         assert torch.equal(labels, plain), mode
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    save_turned(image, tmp_path / "turned.png", 6)
     with Image.open(tmp_path / "turned.png") as turned:
         assert turned.size == (36, 48)
         labels = segment_by_protocol(turned, model, small_processor(), protocol)
@@ -258,8 +271,7 @@ def test_real_photographs_are_counted_as_the_plain_way_does(
     model, processor = load_model(profile.finetuned_model)
     counted, differing = Counter(), 0
     for scene in scenes:
-        image = ImageOps.exif_transpose(scene["image"]).convert("RGB")
-        scores = plain_scores(image, model, processor, protocol, torch_resize)
+        scores = plain_scores(scene["image"], model, processor, protocol, torch_resize)
         annotation = np.asarray(scene["annotation"])
         pairs = zip(
             annotation.ravel().tolist(), scores.argmax(axis=0).ravel().tolist(), strict=True
@@ -293,6 +305,21 @@ def scenes(folder: Path) -> Dataset:
     return load_scenes(replace(get_profile("tiny"), dataset=str(folder)))["test"]
 
 
+def test_without_a_protocol_it_counts_what_segment_finds(
+    folder: Path, scenes: Dataset, saved: Path
+) -> None:
+    model, processor = load_model(saved)
+    matrix = evaluate(scenes, model, processor)
+    expected = ConfusionMatrix(150)
+    for index in range(7):
+        name = f"scene_{1000 + index}"
+        image = Image.open(folder / "images" / "validation" / f"{name}.jpg")
+        annotation = Image.open(folder / "annotations" / "validation" / f"{name}.png")
+        expected.update(segment(image, model, processor), ADE20K.to_label_map(annotation))
+    assert expected.counts.sum() > 0
+    assert (matrix.counts == expected.counts).all()
+
+
 def test_workers_change_nothing(scenes: Dataset, saved: Path) -> None:
     model, processor = load_model(saved)
     protocol = Protocol(32, flip=True)
@@ -302,16 +329,74 @@ def test_workers_change_nothing(scenes: Dataset, saved: Path) -> None:
     assert (alone.counts == helped.counts).all()
 
 
-def test_labels_that_need_no_reduction_are_taken_as_they_are(scenes: Dataset) -> None:
+@pytest.mark.parametrize("labels", [None, Labels([f"LABEL_{k}" for k in range(151)])])
+def test_annotations_are_read_by_the_labels_of_the_data(
+    scenes: Dataset, labels: Labels | None
+) -> None:
     """A data set of one's own may have class 0."""
     model, processor = small_model(num_labels=151).eval(), small_processor()
-    processor.do_reduce_labels = False
-    matrix = evaluate(scenes, model, processor, Protocol(32))
+    processor.do_reduce_labels = labels is not None  # what the data says counts, if it says so
+    matrix = evaluate(scenes, model, processor, Protocol(32), labels)
     expected = np.bincount(
         np.concatenate([np.ravel(one["annotation"]) for one in scenes]), minlength=151
     )
     assert expected[0] > 0
     assert (matrix.counts.sum(axis=1) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (ADE20K.names[:149], "the model predicts 150 labels, the data has 149"),
+        (
+            (*ADE20K.names[:20], "lorry", *ADE20K.names[21:]),
+            "label id 20 is 'lorry' in the data and 'car' in the model",
+        ),
+        (
+            (*ADE20K.names[:5], "road", "bed", *ADE20K.names[7:]),
+            "label id 5 is 'road' in the data and 'tree' in the model",
+        ),
+    ],
+)
+def test_a_model_of_other_labels_is_refused_with_the_first_difference(
+    scenes: Dataset, saved: Path, names: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(ValueError, match=f"{told}: their scores would mean nothing"):
+        evaluate(scenes, *load_model(saved), labels=Labels(names, reduce=True))
+
+
+@pytest.mark.parametrize("note", [*STORED])
+@pytest.mark.parametrize("how", ["upright", "noted", "stored"])
+def test_an_image_that_lies_on_its_side_is_scored_as_if_it_stood(
+    saved: Path, tmp_path: Path, note: int, how: str
+) -> None:
+    image, annotation = draw_blocks(1, (48, 36))
+    save_turned(image, tmp_path / "image.png", note)
+    if how == "noted":
+        save_turned(annotation, tmp_path / "mask.png", note)
+    else:  # where only half a turn or a mirror was noted, no size can tell
+        stored = STORED[note if note >= 5 else 1] if how == "stored" else STORED[1]
+        stored(annotation).save(tmp_path / "mask.png")
+    files = [{"image": str(tmp_path / "image.png"), "annotation": str(tmp_path / "mask.png")}]
+    model, processor = load_model(saved)
+    for protocol in (None, Protocol(32)):
+        upright = Dataset.from_list([{"image": 0, "annotation": 0}]).with_transform(
+            lambda rows: {"image": [image], "annotation": [annotation]}
+        )
+        expected = evaluate(upright, model, processor, protocol).counts
+        assert expected.sum() > 0
+        assert (
+            evaluate(Dataset.from_list(files), model, processor, protocol).counts == expected
+        ).all()
+
+
+def test_an_annotation_of_another_size_is_refused(scenes: Dataset, saved: Path) -> None:
+    image, annotation = draw_blocks(1, (48, 36))
+    wrong = scenes.select([0]).with_transform(
+        lambda rows: {"image": [image], "annotation": [annotation.resize((36, 48))]}
+    )
+    with pytest.raises(ValueError, match="48 x 36 pixels, its annotation 36 x 48"):
+        evaluate(wrong, *load_model(saved))
 
 
 def test_a_process_without_an_image_counts_nothing(scenes: Dataset, saved: Path) -> None:
@@ -363,6 +448,24 @@ def test_memory_does_not_grow_with_the_number_of_images(saved: Path) -> None:
     evaluate(repeated, model, processor, protocol)
     grown = (process.memory_info().rss - before) / 2**20
     assert grown < 60, f"{grown:.0f} MiB"  # kept logits: 60 x 7.9 MB = 475 MB
+
+
+BENCHMARK = Path(__file__).resolve().parent / "benchmarks" / "bench_evaluation_memory.py"
+
+
+def test_the_trainer_s_evaluation_takes_constant_memory_too() -> None:
+    """Each measurement in a process of its own; the benchmark has 2,000 images of 512 x 512."""
+    spec = importlib.util.spec_from_file_location("bench_evaluation_memory", BENCHMARK)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    cases = [("ours", 20), ("ours", 200), ("guide", 20), ("guide", 60)]
+    measured = {(way, count): benchmark.measure(way, count, 128) for way, count in cases}
+    assert measured["ours", 200]["peak"] < 1.1 * measured["ours", 20]["peak"]
+    # And if every logit were kept, this would show it.
+    assert measured["guide", 60]["peak"] > 1.2 * measured["guide", 20]["peak"]
+    ours, guide = measured["ours", 20], measured["guide", 20]
+    assert ours["mean_iou"] == pytest.approx(guide["mean_iou"], rel=1e-6)
+    assert ours["loss"] == pytest.approx(guide["loss"], rel=1e-5)
 
 
 # --- the command line ---------------------------------------------------------------------------
@@ -420,6 +523,16 @@ def test_a_broken_image_is_named_before_anything_is_scored(
     monkeypatch.setenv("SEG_DATA", str(folder))
     assert main(["--model", str(saved)]) == 1
     assert str(image) in capsys.readouterr().err
+
+
+def test_data_of_other_classes_than_the_models_are_refused(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_ade_folder(tmp_path / "scenes", train=1, test=1)
+    Labels([f"class {number}" for number in range(151)]).save(folder)
+    monkeypatch.setenv("SEG_DATA", str(folder))
+    assert main(["--model", str(saved)]) == 1
+    assert "the model predicts 150 labels, the data has 151" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

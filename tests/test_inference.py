@@ -1,26 +1,22 @@
 """From an image to its label map at the image's own size."""
 
-from dataclasses import replace
+import json
 from pathlib import Path
+from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from samples import draw_blocks, small_model, small_processor, write_ade_folder
+from samples import FRUIT, draw_blocks, save_turned, small_model, small_processor
 from transformers import SegformerForSemanticSegmentation
 
-from helpers.ade20k import reduce_labels
-from helpers.data import load_scenes, to_rgb
-from helpers.inference.predict import (
-    evaluate_scenes,
-    load_image,
-    load_model,
-    segment,
-    segment_batch,
-)
-from helpers.metrics import ConfusionMatrix
+from helpers.ade20k import ADE20K
+from helpers.data import load_scenes
+from helpers.evaluation import evaluate
+from helpers.images import load_image
+from helpers.inference.predict import labels_of, load_labels, load_model, segment, segment_batch
+from helpers.labels import Labels
 from helpers.profiles import get_profile
 
 
@@ -93,7 +89,7 @@ def test_segment_takes_images_of_any_mode(model: SegformerForSemanticSegmentatio
     processor = small_processor()
     for mode in ("L", "P", "RGBA", "CMYK", "1", "LA"):
         odd = image.convert(mode)
-        same = segment(odd, model, processor) == segment(to_rgb(odd), model, processor)
+        same = segment(odd, model, processor) == segment(odd.convert("RGB"), model, processor)
         assert same.all(), mode
 
 
@@ -101,10 +97,8 @@ def test_segment_returns_the_upright_size(
     model: SegformerForSemanticSegmentation, tmp_path: Path
 ) -> None:
     upright, _ = draw_blocks(1, (48, 36))
-    exif = Image.Exif()
-    exif[0x0112] = 6
     file = tmp_path / "turned.png"
-    upright.transpose(Image.Transpose.ROTATE_90).save(file, exif=exif)
+    save_turned(upright, file, 6)
     expected = segment(upright, model, small_processor())
     assert expected.shape == (36, 48)
     with Image.open(file) as stored:
@@ -127,25 +121,75 @@ def test_more_than_256_labels_need_more_than_bytes() -> None:
     assert label_map.dtype == np.int64
 
 
+# --- a saved model --------------------------------------------------------------------------------
+
+
+def save(folder: Path, num_labels: int = 150, names: list[str] | None = None, **saved: Any) -> Path:
+    """A model as a folder; `saved`: what its preprocessor's configuration says of reduction."""
+    model = small_model(num_labels)
+    if names:
+        model.config.id2label = dict(enumerate(names))
+    model.save_pretrained(folder)
+    small_processor().save_pretrained(folder)
+    file = folder / "preprocessor_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    del config["do_reduce_labels"]
+    file.write_text(json.dumps(config | saved), encoding="utf-8")
+    return folder
+
+
 def test_a_saved_model_is_loaded_ready_to_predict(tmp_path: Path) -> None:
-    saved = small_model()
-    saved.save_pretrained(tmp_path)
-    small_processor().save_pretrained(tmp_path)
-    model, processor = load_model(tmp_path)
+    model, processor = load_model(save(tmp_path))
     assert not model.training
-    assert processor.do_reduce_labels is True
     image, _ = draw_blocks(1)
-    expected = segment(image, saved.eval(), small_processor())
+    expected = segment(image, small_model().eval(), small_processor())
     assert (segment(image, model, processor) == expected).all()
 
 
-def test_a_model_of_other_labels_is_refused(tmp_path: Path) -> None:
-    small_model(num_labels=19).save_pretrained(tmp_path)
-    small_processor().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="predicts 19 labels, the data has 150") as error:
+@pytest.mark.parametrize(
+    ("num_labels", "saved", "rules", "reduces"),
+    [
+        (3, {"do_reduce_labels": True}, '{"reduce": false}', False),  # labels.json comes first
+        (150, {"do_reduce_labels": False}, '{"reduce": true}', True),
+        (3, {"do_reduce_labels": True}, None, True),
+        (150, {"do_reduce_labels": False}, None, False),
+        # Published models spell it so, which the library reads as False without a word.
+        (3, {"reduce_labels": True}, None, True),
+        (150, {"reduce_labels": False}, None, False),
+        (150, {"do_reduce_labels": None, "reduce_labels": False}, None, False),
+        (150, {}, None, True),  # by its names
+        (3, {}, None, False),
+    ],
+)
+def test_a_model_is_loaded_with_the_reduction_that_it_was_trained_with(
+    tmp_path: Path, num_labels: int, saved: dict[str, Any], rules: str | None, reduces: bool
+) -> None:
+    save(tmp_path, num_labels, **saved)
+    if rules is not None:
+        (tmp_path / "labels.json").write_text(rules)
+    model, processor = load_model(tmp_path)
+    assert processor.do_reduce_labels is reduces
+    labels = load_labels(tmp_path)
+    assert labels.reduce is labels_of(model, processor).reduce is reduces
+    names = ADE20K.names if num_labels == 150 else ("LABEL_0", "LABEL_1", "LABEL_2")
+    assert labels.names == labels_of(model, processor).names == names
+    assert (labels.palette == (ADE20K if num_labels == 150 else Labels(names)).palette).all()
+
+
+def test_a_model_s_labels_have_the_colors_and_names_that_lie_beside_it(tmp_path: Path) -> None:
+    save(tmp_path, 3, ["crack ", "crack", "wall"])
+    FRUIT.save(tmp_path)  # its rules; the names are the model's
+    labels = load_labels(tmp_path)
+    assert labels.names == ("crack (0)", "crack (1)", "wall")  # a name for each
+    assert (labels.palette == FRUIT.palette).all()
+    (tmp_path / "labels.json").write_text('{"reduce": 3}')
+    with pytest.raises(ValueError, match=r"labels\.json says 3, expected"):
         load_model(tmp_path)
-    assert str(tmp_path) in str(error.value)
-    assert load_model(tmp_path, num_labels=19)[0].config.num_labels == 19
+
+
+def test_a_model_of_one_label_has_no_labels(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there are 1 labels"):
+        load_labels(save(tmp_path, 1))
 
 
 def test_the_bundled_model_predicts_toy_scenes() -> None:
@@ -153,73 +197,4 @@ def test_the_bundled_model_predicts_toy_scenes() -> None:
     profile = get_profile("tiny")
     model, processor = load_model(profile.finetuned_model)
     scenes = load_scenes(profile, check=False)["test"].select(range(4))
-    assert evaluate_scenes(scenes, model, processor).compute()["overall_accuracy"] > 0.7
-
-
-def test_evaluation_equals_a_plain_loop(
-    model: SegformerForSemanticSegmentation, tmp_path: Path
-) -> None:
-    folder = write_ade_folder(tmp_path, train=1, test=5)
-    scenes = load_scenes(replace(get_profile("tiny"), dataset=str(folder)))["test"]
-    processor = small_processor()
-    matrix = evaluate_scenes(scenes, model, processor)
-    expected = ConfusionMatrix(150)
-    for index in range(5):
-        name = f"scene_{1000 + index}"
-        image = Image.open(folder / "images" / "validation" / f"{name}.jpg")
-        annotation = Image.open(folder / "annotations" / "validation" / f"{name}.png")
-        expected.update(segment(image, model, processor), reduce_labels(np.asarray(annotation)))
-    assert expected.counts.sum() > 0
-    assert (matrix.counts == expected.counts).all()
-
-
-def test_an_image_is_read_upright_and_in_color(tmp_path: Path) -> None:
-    image, _ = draw_blocks(1)
-    image.convert("L").save(tmp_path / "grey.png")
-    grey = load_image(tmp_path / "grey.png")
-    assert (grey.mode, grey.size) == ("RGB", image.size)
-    assert (np.asarray(grey)[..., 0] == np.asarray(image.convert("L"))).all()
-    # The file is closed: on Windows it could not be removed else.
-    (tmp_path / "grey.png").unlink()
-    assert grey.getpixel((0, 0)) == (grey.getpixel((0, 0))[0],) * 3
-
-
-def test_a_missing_image_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="there is no image") as error:
-        load_image(tmp_path / "nowhere.jpg")
-    assert "nowhere.jpg" in str(error.value)
-
-
-@pytest.mark.parametrize("kind", ["truncated", "text", "empty", "huge"])
-def test_a_damaged_image_is_named(
-    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "broken.jpg"
-    draw_blocks(1, (300, 200))[0].save(file)
-    if kind == "truncated":
-        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    elif kind == "huge":
-        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow refuses twice as many
-    else:
-        file.write_bytes({"text": b"no image at all", "empty": b""}[kind])
-    with pytest.raises(ValueError, match="cannot be read as an image") as error:
-        load_image(file)
-    assert str(file) in str(error.value)
-
-
-def test_a_long_image_is_shrunk_in_shape(tmp_path: Path) -> None:
-    for size, expected in [((800, 600), (200, 150)), ((90, 300), (60, 200)), ((40, 30), (40, 30))]:
-        file = tmp_path / "image.png"
-        Image.new("L", size, 90).save(file)
-        image = load_image(file, longest_side=200)
-        assert (image.size, image.mode) == (expected, "RGB")
-    assert load_image(file).size == (40, 30)
-
-
-def test_an_image_on_the_hub_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_network(*_: object, **__: object) -> str:
-        raise httpx.ConnectError("no route")
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", no_network)
-    with pytest.raises(ConnectionError, match='use profile "tiny"'):
-        load_image(get_profile("sample").street_image)
+    assert evaluate(scenes, model, processor).compute()["overall_accuracy"] > 0.7

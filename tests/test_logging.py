@@ -9,7 +9,8 @@ import pytest
 from samples import save_encoder, small_profile, write_ade_folder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from helpers import profiles, training
+from helpers import profiles
+from helpers.training import __main__ as training
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_nothing_is_written_unless_asked(command: list[str], tmp_path: Path) -> 
     [
         (["--report-to", "tensorboard"], "pip install tensorboard"),
         (["--report-to", "paper"], "invalid choice: 'paper'"),
-        (["--num-workers", "-1"], "--num-workers is -1"),
+        (["--num-workers", "-1"], "--num-workers: it is -1, expected a whole number >= 0"),
     ],
 )
 def test_what_cannot_be_is_refused_before_training(

@@ -118,7 +118,7 @@ def test_each_image_is_drawn_once_and_chance_differs(
     results: tuple[dict[str, Any], dict[str, Any]],
 ) -> None:
     one, two = (result["chance"] for result in results)
-    assert len(set(one["images"])) == 9
+    assert len(set(one["images"])) == len(one["images"]) == 8  # two batches of nine images
     assert sorted(two["images"]) == sorted(one["images"])
     assert len(set(two["numbers"])) == 2  # else both would crop alike
     assert two["numbers"][0] == one["numbers"][0]
@@ -221,7 +221,7 @@ def test_one_process_takes_one_gpu(
     assert arguments.n_gpu <= 1
     arguments._n_gpu = 2  # as on a machine with two GPUs
     trainer = SegmentationTrainer(
-        model=small_model(), args=arguments, train_dataset=[{}], eval_dataset=[{}]
+        model=small_model(), args=arguments, train_dataset=[{}] * 4, eval_dataset=[{}]
     )
     assert trainer.args.n_gpu == 1
     assert trainer.args.train_batch_size == profile.batch_size  # and not twice as much
@@ -255,8 +255,8 @@ def history_of(checkpoint: Path) -> list[dict[str, float]]:
 
 
 def test_a_process_is_killed_and_the_run_goes_on(tmp_path: Path) -> None:
-    """Batches of 8 from 11 images, with checkpoints in the middle of an epoch."""
-    scenes = make_scenes(tmp_path / "scenes", train=11, test=3)
+    """Batches of 8 from 19 images, with checkpoints in the middle of an epoch."""
+    scenes = make_scenes(tmp_path / "scenes", train=19, test=3)
     train = [*TRAIN, "--max-steps", "6", "--save-steps", "3"]
     output = tmp_path / "two"
     command = [*LAUNCH, *train, "--output-dir", output]
@@ -292,3 +292,28 @@ def test_a_mistake_is_told_once(tmp_path: Path) -> None:
     told, _ = process.communicate(timeout=200)
     assert process.returncode != 0
     assert told.count("a batch of 8 images cannot be shared equally among 6 parts") == 1
+
+
+def test_a_mistake_in_one_process_ends_all(tmp_path: Path) -> None:
+    """As when one machine of several lacks the data: the others do not wait for it."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import os
+from helpers.training.distributed import together
+
+def step():
+    if os.environ["RANK"] == "1":
+        raise FileNotFoundError("no data here")
+
+assert together(lambda: 7) == 7
+try:
+    together(step)
+except ValueError as error:
+    print(f"process {os.environ['RANK']}: {error}", flush=True)
+""",
+        encoding="utf-8",
+    )
+    told = end(start(*TORCHRUN, script))
+    assert "process 0: no data here" in told
+    assert "process 1: no data here" in told

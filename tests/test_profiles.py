@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.ade20k import ADE20K
+from helpers.labels import Labels
 from helpers.profiles import REPOSITORY, get_profile
 
 
@@ -102,6 +104,23 @@ def test_a_missing_data_folder_is_named(monkeypatch: pytest.MonkeyPatch, data: s
     message = str(error.value)
     assert repr(data) in message
     assert "annotations/{training,validation}" in message
+
+
+def test_data_bring_their_labels_or_have_ade20ks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("tiny", "sample", "full"):  # whose data no network has to be asked about
+        assert get_profile(name).labels is get_profile(name).own_labels is ADE20K
+    monkeypatch.setenv("SEG_DATA", str(tmp_path))
+    assert get_profile().own_labels is None
+    assert get_profile().labels is ADE20K
+    labels = Labels(["table", "fruit"], [(0, 0, 0), (9, 8, 7)], reduce=True)
+    labels.save(tmp_path)
+    assert get_profile().labels == get_profile().own_labels == labels
+    (tmp_path / "id2label.json").write_text('{"1": "table", "2": "fruit"}')
+    profile = get_profile()  # they are read when they are first asked for
+    with pytest.raises(ValueError, match="numbers its labels from 1 to 2, expected 0 to 1"):
+        _ = profile.labels
 
 
 def test_output_may_be_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

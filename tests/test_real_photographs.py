@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.data import load_scenes
-from helpers.inference.predict import evaluate_scenes
+from helpers.evaluation import evaluate
 from helpers.profiles import get_profile
 from helpers.training.recipe import build_trainer
 
@@ -42,6 +42,6 @@ def test_six_photographs_are_learnt_by_heart(ade20k_dir: Path, tmp_path: Path) -
         load_best_model_at_end=False,
     )
     trainer.train()
-    matrix = evaluate_scenes(scenes["train"], trainer.model, trainer.processing_class)
+    matrix = evaluate(scenes["train"], trainer.model, trainer.processing_class)
     assert matrix.counts.sum() > 1_000_000  # pixels: at the original size indeed
     assert matrix.compute()["overall_accuracy"] >= 0.93

@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from helpers.ade20k import IGNORE_INDEX, NUM_LABELS, reduce_labels
-from helpers.custom.masks import labels_from_colors
+from helpers.custom import labels_from_colors
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import get_profile
 from helpers.transforms import (

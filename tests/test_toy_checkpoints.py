@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
 from helpers.ade20k import ID2LABEL, NUM_LABELS
-from helpers.inference.predict import evaluate_scenes, load_model
+from helpers.evaluation import evaluate
+from helpers.inference import load_model
 from helpers.profiles import TOY, get_profile
 from tools.train_toy_semantic import held_out_scenes
 from tools.train_toy_semantic import main as pretrain
@@ -59,7 +60,7 @@ def test_segmenter_keeps_what_its_card_promises() -> None:
     model, image_processor = load_model(get_profile("tiny").finetuned_model)
     assert model.config.id2label == ID2LABEL
     assert promised >= 0.75
-    scores = evaluate_scenes(held_out_scenes(30), model, image_processor).compute()
+    scores = evaluate(held_out_scenes(30), model, image_processor).compute()
     # Thirty of the two hundred scenes: the rest is chance, and a damaged file scores near 0.
     assert scores["mean_iou"] > promised - 0.08
 

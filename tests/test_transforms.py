@@ -1,34 +1,59 @@
-"""Augmentation and preprocessing: image and labels stay together, classes stay classes."""
+"""Preprocessing and both augmentations: image and labels stay together, classes stay classes."""
 
 import json
-from collections.abc import Iterator
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from PIL import Image, ImageDraw
-from samples import draw_blocks, save_encoder, small_processor, small_profile
+from samples import (
+    FRUIT,
+    draw_blocks,
+    save_encoder,
+    small_processor,
+    small_profile,
+    write_ade_folder,
+)
+from torch.utils.data import DataLoader
 from torchvision import tv_tensors
+from torchvision.transforms import v2
 
+from helpers.ade20k import ADE20K
+from helpers.labels import Labels
+from helpers.profiles import get_profile
 from helpers.toy.scenes import draw_scene
+from helpers.training import build_trainer
 from helpers.transforms import (
     annotation_tensor,
     augmentation,
     load_image_processor,
     make_eval_transform,
     make_train_transform,
+    recipe_augmentation,
+    train_augmentation,
 )
 
 SIDE = 96
-RED, FIRST_RED = 0, 10
 
 
-@pytest.fixture(scope="module")
-def scene() -> tuple[Image.Image, Image.Image]:
-    """A toy scene, drawn once: 256 x 192 pixels."""
-    drawn = draw_scene(3)
-    return drawn.image, drawn.annotation
+def geometry(scale: tuple[float, float] = (0.5, 2.0), labels: Labels = ADE20K) -> v2.Compose:
+    """The recipe's scale, crop and flip alone, so that colors still tell the classes."""
+    return v2.Compose(recipe_augmentation(SIDE, scale, labels).transforms[:3])
+
+
+BOTH = {"guide": augmentation(SIDE), "recipe": recipe_augmentation(SIDE)}
+both = pytest.mark.parametrize("augment", BOTH.values(), ids=BOTH)
+
+
+def apply(augment: v2.Transform | None, image: Image.Image, annotation: Image.Image) -> dict:
+    """One pair as the model sees it: (3, side, side) pixel values, (side, side) labels."""
+    transform = make_train_transform(small_processor(SIDE), augment)
+    tensors = transform({"image": [image], "annotation": [annotation]})
+    return {name: tensor[0] for name, tensor in tensors.items()}
 
 
 def draw_markers(seed: int) -> tuple[Image.Image, Image.Image]:
@@ -65,33 +90,35 @@ def inner(labels: np.ndarray) -> np.ndarray:
     return same
 
 
-def augmented(count: int) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
-    """Augmented markers of many seeds: (3, side, side) pixel values and (side, side) labels."""
-    transform = make_train_transform(small_processor(SIDE), augmentation(SIDE))
-    for seed in range(count):
+# --- augmentation ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["guide", "recipe"])
+def markers(request: pytest.FixtureRequest) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What the image shows at each pixel, and what the labels say, under many seeds."""
+    augment, found = {"guide": BOTH["guide"], "recipe": geometry()}[request.param], []
+    for seed in range(80):
         torch.manual_seed(seed)
-        image, annotation = draw_markers(seed)
-        tensors = transform({"image": [image], "annotation": [annotation]})
-        yield tensors["pixel_values"][0], tensors["labels"][0].numpy()
+        tensors = apply(augment, *draw_markers(seed))
+        found.append((seen_labels(tensors["pixel_values"]), tensors["labels"].numpy()))
+    return found
 
 
-def test_markers_lie_on_the_same_pixels_in_image_and_labels() -> None:
-    """Away from borders, where colours blend, the image shows what the labels say."""
+def test_markers_lie_on_the_same_pixels_in_image_and_labels(markers: list) -> None:
+    """Away from borders, where colors blend, the image shows what the labels say."""
     compared = 0
-    for pixel_values, labels in augmented(60):
-        seen = seen_labels(pixel_values)
-        sure = inner(labels)
+    for seen, labels in markers:
+        sure = inner(labels) & (labels != 255)
         wrong = (seen != labels)[sure]
         assert wrong.sum() <= 3, f"{wrong.sum()} of {wrong.size} pixels disagree"
         compared += int((sure & (labels != 3)).sum())
-    assert compared > 50_000  # the markers were not cropped away
+    assert compared > 40_000  # the markers were not cropped away
 
 
-def test_markers_lie_on_the_same_pixels_to_a_fraction_of_one() -> None:
+def test_markers_lie_on_the_same_pixels_to_a_fraction_of_one(markers: list) -> None:
     """A marker's centre, as the labels and as the image have it, differ by far less than 1."""
     offsets = []
-    for pixel_values, labels in augmented(60):
-        seen = seen_labels(pixel_values)
+    for seen, labels in markers:
         for label in (20, 75, 149):
             here, there = np.argwhere(labels == label), np.argwhere(seen == label)
             if min(len(here), len(there)) > 30:
@@ -102,50 +129,136 @@ def test_markers_lie_on_the_same_pixels_to_a_fraction_of_one() -> None:
     assert np.abs(np.mean(offsets, axis=0)).max() < 0.1
 
 
-def test_augmentation_invents_no_classes(scene: tuple[Image.Image, Image.Image]) -> None:
-    """Values of a bilinearly resized annotation would lie between those of neighbours."""
-    image, annotation = scene
-    values = np.unique(np.asarray(annotation))
-    allowed = {255 if value == 0 else int(value) - 1 for value in values}
-    assert len(allowed) > 5
-    transform = make_train_transform(small_processor(SIDE), augmentation(SIDE))
-    for seed in range(20):
-        torch.manual_seed(seed)
-        labels = transform({"image": [image], "annotation": [annotation]})["labels"]
-        assert set(labels.unique().tolist()) <= allowed
-
-
-def test_augmentation_changes_images_and_is_repeated_by_its_seed(
-    scene: tuple[Image.Image, Image.Image],
+@both
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (400, 20), (95, 97), (96, 96), None])
+def test_the_result_has_one_size_and_no_new_classes(
+    augment: v2.Transform, size: tuple[int, int] | None
 ) -> None:
-    image, annotation = scene
-    transform = make_train_transform(small_processor(SIDE), augmentation(SIDE))
-    batch = {"image": [image] * 2, "annotation": [annotation] * 2}
+    """Values of a bilinearly resized annotation would lie between those of neighbours."""
+    scene = draw_scene(3)
+    image, annotation = scene.image, scene.annotation
+    if size:
+        image = image.resize(size)
+        annotation = annotation.resize(size, Image.Resampling.NEAREST)
+    allowed = {255, *(int(value) - 1 for value in np.unique(np.asarray(annotation)) if value)}
+    assert size or len(allowed) > 5
+    for seed in range(10):
+        torch.manual_seed(seed)
+        tensors = apply(augment, image, annotation)
+        assert tensors["pixel_values"].shape == (3, SIDE, SIDE)
+        assert tensors["labels"].shape == (SIDE, SIDE)
+        assert set(tensors["labels"].unique().tolist()) <= allowed
+
+
+@both
+def test_the_seed_repeats_it_and_each_image_gets_a_crop_of_its_own(augment: v2.Transform) -> None:
+    image, annotation = draw_blocks(1, (150, 120))
+    transform = make_train_transform(small_processor(SIDE), augment)
     results = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        results.append(transform(batch))
+        results.append(transform({"image": [image] * 2, "annotation": [annotation] * 2}))
     first, again, other = results
     for name in ("pixel_values", "labels"):
         assert torch.equal(first[name], again[name])
-        assert not torch.equal(first[name], other[name])
-        assert not torch.equal(first[name][0], first[name][1])  # each image its own crop
+        assert not torch.equal(first["pixel_values"], other["pixel_values"])
+        assert not torch.equal(first[name][0], first[name][1])
 
 
-def test_augmentation_flips_both_ways() -> None:
+@both
+def test_flips_go_both_ways_and_colors_leave_the_labels(augment: v2.Transform) -> None:
     """An image whose left half is another class than its right one, seen either way round."""
-    values = np.full((60, 80), 5, dtype=np.uint8)
-    values[:, 40:] = 9
-    annotation = Image.fromarray(values)
-    transform = make_train_transform(small_processor(SIDE), augmentation(SIDE))
-    left = set()
-    for seed in range(40):
+    values = np.full((96, 96), 5, dtype=np.uint8)
+    values[:, 48:] = 9
+    annotation, plain = Image.fromarray(values), Image.new("RGB", (96, 96), (200, 90, 40))
+    left, colors = set(), []
+    for seed in range(30):
         torch.manual_seed(seed)
-        image = annotation.convert("RGB")
-        labels = transform({"image": [image], "annotation": [annotation]})["labels"][0]
-        if labels[0, 0] != labels[0, -1]:
-            left.add(int(labels[0, 0]))
+        tensors = apply(augment, plain, annotation)
+        labels = tensors["labels"]
+        assert set(labels.unique().tolist()) <= {4, 8, 255}
+        found = labels[:, (labels != 255).any(dim=0)]
+        if len(found.unique()) > 1:
+            left.add(int(found[found != 255][0]))
+        colors.append(tensors["pixel_values"][:, labels != 255].mean(dim=1))
     assert left == {4, 8}
+    assert torch.stack(colors).std(dim=0).min() > 0.1
+
+
+@pytest.mark.parametrize("labels", [ADE20K, FRUIT], ids=str)
+def test_a_small_image_is_padded_with_what_nobody_learns_from(labels: Labels) -> None:
+    """At scale 0.5 a 120 x 90 image becomes 64 x 48: the rest is 255, of the mean color."""
+    image, annotation = Image.new("RGB", (120, 90), (250, 250, 250)), Image.new("L", (120, 90), 1)
+    processor = small_processor(SIDE)
+    processor.do_reduce_labels = labels.reduce
+    for scale, pixels in (((0.5, 0.5), 64 * 48), ((2.0, 2.0), SIDE * SIDE)):
+        transform = make_train_transform(processor, geometry(scale, labels))
+        batch = transform({"image": [image], "annotation": [annotation]})
+        label_map, values = batch["labels"][0], batch["pixel_values"][0]
+        labelled = label_map == (0 if labels.reduce else 1)
+        assert labelled.sum() == pixels
+        assert (label_map[~labelled] == 255).all()
+        assert (values[:, ~labelled].abs() < 0.02).all()
+        assert values[:, labelled].min() > 1.5
+
+
+def test_crops_are_varied_where_value_0_is_a_class() -> None:
+    """The rule counts every class, and nothing but what is no class is left out of it."""
+    annotation = Image.new("L", (400, 400), 0)
+    annotation.paste(1, (0, 280, 400, 400))
+    shares = []
+    for seed in range(60):
+        torch.manual_seed(seed)
+        _, mask = geometry((1.5, 2.0), FRUIT)(
+            annotation.convert("RGB"), annotation_tensor(annotation)
+        )
+        shares.append((mask == 0).float().mean().item())
+    assert np.mean(np.array(shares) < 0.75) > 0.8
+
+
+def test_scales_are_drawn_from_the_whole_range() -> None:
+    """A marker 40 pixels wide is seen at half to twice its size, relative to the short side."""
+    annotation = Image.new("L", (90, 90), 4)
+    annotation.paste(21, (25, 25, 65, 65))
+    widths = []
+    for seed in range(200):
+        torch.manual_seed(seed)
+        columns = (apply(geometry(), annotation.convert("RGB"), annotation)["labels"] == 20).any(0)
+        widths.append(int(columns.sum()) * 90 / (40 * SIDE))
+    assert 0.47 < min(widths) < 0.6
+    assert 1.0 < np.median(widths) < 1.5
+    assert max(widths) > 1.9
+
+
+def test_crops_of_one_class_are_drawn_again() -> None:
+    """An image whose upper 70 % are sky: plain crops often hold little else."""
+    annotation = Image.new("L", (400, 400), 3)
+    annotation.paste(5, (0, 280, 400, 400))
+    varied = {}
+    for name, augment in {
+        "recipe": geometry((1.5, 2.0)),
+        "plain": v2.Compose([geometry((1.5, 2.0)).transforms[0], v2.RandomCrop(SIDE)]),
+    }.items():
+        shares = []
+        for seed in range(60):
+            torch.manual_seed(seed)
+            labels = apply(augment, annotation.convert("RGB"), annotation)["labels"]
+            shares.append((labels == 2).float().mean().item())
+        varied[name] = np.mean(np.array(shares) < 0.75)
+    assert varied["recipe"] > varied["plain"] + 0.3, varied
+
+
+def test_each_profile_has_its_augmentation() -> None:
+    full, tiny = get_profile("full"), get_profile("tiny")
+    assert full.random_scale == (0.5, 2.0)
+    assert repr(train_augmentation(full)) == repr(recipe_augmentation(512, (0.5, 2.0)))
+    assert repr(train_augmentation(tiny)) == repr(augmentation(tiny.image_size))
+    crop = train_augmentation(full, FRUIT).transforms[1]
+    assert crop.ignored == 255
+    assert train_augmentation(full).transforms[1].ignored == 0
+
+
+# --- preprocessing --------------------------------------------------------------------------------
 
 
 def test_shapes_and_types() -> None:
@@ -176,17 +289,6 @@ def test_labels_are_reduced_exactly_once() -> None:
     assert (labels == np.where(resized == 0, 255, resized - 1)).all()
 
 
-def test_the_evaluation_transform_is_deterministic() -> None:
-    image, annotation = draw_blocks(0)
-    transform = make_eval_transform(small_processor())
-    batch = {"image": [image], "annotation": [annotation]}
-    torch.manual_seed(0)
-    first = transform(batch)
-    torch.manual_seed(1)
-    second = transform(batch)
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
 def test_the_evaluation_transform_shows_the_whole_image() -> None:
     """Halving the size halves the coordinates: labels and normalised colours at known places."""
     image, annotation = draw_blocks(5, (64, 64))
@@ -204,27 +306,129 @@ def test_the_evaluation_transform_shows_the_whole_image() -> None:
         np.testing.assert_allclose(seen, expected, atol=0.02)
 
 
-def test_an_annotation_becomes_a_mask_of_bytes() -> None:
+def test_an_annotation_becomes_a_mask_of_bytes_or_is_refused() -> None:
     _, annotation = draw_blocks(0)
     mask = annotation_tensor(annotation)
     assert isinstance(mask, tv_tensors.Mask)  # v2 resizes those by nearest neighbour
     assert mask.dtype == torch.uint8
     assert (mask.numpy() == np.asarray(annotation)).all()
+    for value in (256, -1, 0.5):  # cut to a byte they would be another class
+        with pytest.raises(ValueError, match=f"holds the value {value}, expected 0-255"):
+            annotation_tensor(np.array([[0, value]]))
 
 
-@pytest.mark.parametrize("as_old", ["true", "false", "absent"])
-def test_label_reduction_is_on_whatever_the_configuration_says(tmp_path: Path, as_old: str) -> None:
+def test_no_annotation_is_stretched_to_an_image_of_another_size() -> None:
+    image, annotation = draw_blocks(0, (48, 36))
+    for wrong in (annotation.resize((36, 48)), annotation.convert("RGB")):
+        with pytest.raises(ValueError, match=r"is 48 x 36 pixels, its annotation of shape"):
+            apply(None, image, wrong)
+
+
+@pytest.mark.parametrize("as_old", [True, False, None])
+@pytest.mark.parametrize("labels", [None, ADE20K, FRUIT], ids=["profile", "ADE20K", "fruit"])
+def test_label_reduction_is_as_the_labels_say_whatever_the_configuration_says(
+    tmp_path: Path, as_old: bool | None, labels: Labels | None
+) -> None:
     """nvidia/mit-b0's configuration says `reduce_labels`, which newer versions read as False."""
     encoder = save_encoder(tmp_path)
     file = encoder / "preprocessor_config.json"
     config = json.loads(file.read_text())
     del config["do_reduce_labels"]
-    if as_old != "absent":
-        config["reduce_labels"] = as_old == "true"
-    file.write_text(json.dumps(config))
-    processor = load_image_processor(small_profile(encoder, tmp_path, image_size=40))
-    assert processor.do_reduce_labels is True
+    file.write_text(json.dumps(config | ({} if as_old is None else {"reduce_labels": as_old})))
+    processor = load_image_processor(small_profile(encoder, tmp_path, image_size=40), labels)
+    assert processor.do_reduce_labels is (labels != FRUIT)
     assert (processor.size["height"], processor.size["width"]) == (40, 40)
-    annotation = Image.fromarray(np.full((40, 40), 7, dtype=np.uint8))
+    annotation = Image.fromarray(np.full((40, 40), 2, dtype=np.uint8))
     batch = {"image": [annotation.convert("RGB")], "annotation": [annotation]}
-    assert make_eval_transform(processor)(batch)["labels"].unique().tolist() == [6]
+    expected = 2 if labels == FRUIT else 1
+    assert make_eval_transform(processor)(batch)["labels"].unique().tolist() == [expected]
+
+
+# --- data-loader workers ------------------------------------------------------------------------
+
+
+def same_image(count: int) -> Dataset:
+    """A data set of one image over and over, cropped again for each row."""
+    image, annotation = draw_blocks(1, (150, 120))
+    batch = {"image": [image] * count, "annotation": [annotation] * count}
+    transform = make_train_transform(small_processor(SIDE), recipe_augmentation(SIDE))
+    data = Dataset.from_dict({"index": list(range(count))})
+    return data.with_transform(
+        lambda rows: transform({name: cells[: len(rows["index"])] for name, cells in batch.items()})
+    )
+
+
+def test_workers_draw_other_numbers_and_the_seed_repeats_them() -> None:
+    def load(seed: int, epochs: int = 1) -> list[torch.Tensor]:
+        torch.manual_seed(seed)
+        loader = DataLoader(same_image(8), batch_size=2, num_workers=2)
+        return [
+            image
+            for _ in range(epochs)
+            for batch in loader  # batches 0 and 2 from one worker, 1 and 3 from the other
+            for image in batch["pixel_values"]
+        ]
+
+    images = load(seed=0, epochs=2)
+    assert len(images) == 16
+    for index, one in enumerate(images):
+        assert not any(torch.equal(one, other) for other in images[:index])
+    again = load(seed=0, epochs=2)
+    assert all(torch.equal(one, other) for one, other in zip(images, again, strict=True))
+    assert not torch.equal(images[0], load(seed=1)[0])
+
+
+@pytest.mark.parametrize("name", ["tiny", "full"])
+def test_a_training_set_can_be_sent_to_workers_that_start_afresh(name: str) -> None:
+    """On Windows and macOS, a worker is a new process and receives the data set as a pickle."""
+    augment = train_augmentation(replace(get_profile(name), image_size=SIDE))
+    image, annotation = draw_blocks(1)
+    data = Dataset.from_dict({"image": [image] * 2, "annotation": [annotation] * 2})
+    data = data.with_transform(make_train_transform(small_processor(SIDE), augment))
+    received = pickle.loads(pickle.dumps(data))
+    torch.manual_seed(0)
+    expected = data[:2]
+    torch.manual_seed(0)
+    assert torch.equal(received[:2]["pixel_values"], expected["pixel_values"])
+
+
+# --- optimiser and schedule ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory: pytest.TempPathFactory):
+    """Profile `full` over a small encoder and a few images, ready for its first step."""
+    folder = tmp_path_factory.mktemp("recipe")
+    profile = replace(
+        get_profile("full"),
+        encoder=str(save_encoder(folder / "encoder")),
+        dataset=str(write_ade_folder(folder / "scenes", train=16)),  # a batch
+        image_size=32,
+    )
+    trainer = build_trainer(profile, output_dir=folder / "out", eval_on_start=False)
+    trainer.create_optimizer_and_scheduler(trainer.args.max_steps)
+    return trainer
+
+
+def test_full_is_the_published_schedule(trainer) -> None:
+    arguments = trainer.args
+    assert arguments.max_steps == 160_000
+    assert arguments.per_device_train_batch_size == 16
+    assert isinstance(trainer.optimizer, torch.optim.AdamW)
+    assert trainer.optimizer.defaults["betas"] == (0.9, 0.999)
+    factors = [trainer.lr_scheduler.lr_lambdas[0](step) for step in (0, 750, 1500, 80_750, 160_000)]
+    np.testing.assert_allclose(factors, [0, 0.5, 1, 0.5, 0], atol=2e-3)
+
+
+def test_the_head_learns_ten_times_as_fast_and_norms_do_not_decay(trainer) -> None:
+    names = {parameter: name for name, parameter in trainer.model.named_parameters()}
+    seen = set()
+    for group in trainer.optimizer.param_groups:
+        for parameter in group["params"]:
+            name = names[parameter]
+            head = name.startswith("decode_head.")
+            assert group["initial_lr"] == pytest.approx(6e-4 if head else 6e-5), name
+            one_dimensional = parameter.ndim == 1  # biases and the scales of normalisations
+            assert group["weight_decay"] == (0.0 if one_dimensional else 0.01), name
+            seen.add(name)
+    assert seen == set(names.values())

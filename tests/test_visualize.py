@@ -6,12 +6,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
-from samples import draw_blocks
+from samples import FRUIT, draw_blocks, save_turned
 
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, PALETTE
+from helpers.labels import Labels
 from helpers.visualize import (
     colorize,
-    label_colors,
     largest_labels,
     legend_handles,
     overlay,
@@ -42,13 +42,16 @@ def test_every_label_gets_its_own_color_and_255_black(dtype: type) -> None:
     assert colors[0, LABEL2ID["wall"]].tolist() == [120, 120, 120]  # not black, not building's
 
 
-def test_another_palette_may_be_given() -> None:
-    palette = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8)
-    assert colorize(np.array([[1, 0, 255]]), palette).tolist() == [
-        [[4, 5, 6], [1, 2, 3], [0, 0, 0]]
-    ]
-    white = np.full((256, 3), 255, dtype=np.uint8)  # 255 is ignored also where it has a colour
-    assert colorize(np.array([[254, 255]]), white).tolist() == [[[255] * 3, [0] * 3]]
+def test_labels_of_ones_own_have_their_own_colors_and_names(image: Image.Image) -> None:
+    labels = Labels(["table", "fruit, ripe"], [(1, 2, 3), (4, 5, 6)])
+    label_map = np.array([[1, 0, 255]])
+    assert colorize(label_map, labels).tolist() == [[[4, 5, 6], [1, 2, 3], [0, 0, 0]]]
+    shown = overlay(image.resize((3, 1)), label_map, 1, labels)
+    assert np.asarray(shown)[0, :2].tolist() == [[4, 5, 6], [1, 2, 3]]
+    figure = show_images({"one": image}, [1], labels=labels)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["fruit"]
+    most = Labels(map(str, range(255)), [(255, 255, 255)] * 255)  # 255 is ignored all the same
+    assert colorize(np.array([[254, 255]]), most).tolist() == [[[255] * 3, [0] * 3]]
 
 
 def test_colors_equal_the_loop_over_the_palette_and_may_be_written_to() -> None:
@@ -64,20 +67,14 @@ def test_colors_equal_the_loop_over_the_palette_and_may_be_written_to() -> None:
     assert (colorize(labels[::2, 1::3].T) == expected[::2, 1::3].transpose(1, 0, 2)).all()
 
 
-def test_labels_have_ade20ks_colors_or_vocs() -> None:
-    assert (label_colors(150) == PALETTE).all()
-    voc = [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128], [128, 0, 128]]
-    assert label_colors(6).tolist() == voc
-    assert label_colors(21)[[15, 20]].tolist() == [[192, 128, 128], [0, 64, 128]]  # person, tv
-    assert len(np.unique(label_colors(300), axis=0)) == 256
-
-
 @pytest.mark.parametrize("label", [150, 254, 256, 1000, -1])
 def test_a_label_without_color_is_named(label: int) -> None:
     with pytest.raises(
         ValueError, match=rf"label id {label} has no colour: expected 0-149, or 255"
     ):
         colorize(np.array([[3, label]]))
+    with pytest.raises(ValueError, match="label id 3 has no colour: expected 0-2, or 255"):
+        colorize(np.array([[3]]), FRUIT)
 
 
 def test_an_overlay_without_colors_is_the_image(image: Image.Image, label_map: np.ndarray) -> None:
@@ -115,10 +112,7 @@ def test_an_overlay_of_a_grey_image_has_colors(label_map: np.ndarray) -> None:
 def test_an_overlay_turns_an_image_upright_as_segment_does(
     image: Image.Image, label_map: np.ndarray, orientation: int, tmp_path: Path
 ) -> None:
-    turns = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    image.transpose(turns[orientation]).save(tmp_path / "turned.png", exif=exif)
+    save_turned(image, tmp_path / "turned.png", orientation)
     with Image.open(tmp_path / "turned.png") as stored:
         shown = overlay(stored, label_map)
     assert (np.asarray(shown) == np.asarray(overlay(image, label_map))).all()
@@ -155,7 +149,7 @@ def test_a_figure_shows_all_titles_images_and_entries(
     images = {f"image {index}": image for index in range(4)}
     images["labels"] = colorize(label_map)
     before = plt.get_fignums()
-    figure = show_images(images, labels=[0, 2, 149], columns=3)
+    figure = show_images(images, legend=[0, 2, 149], columns=3)
     assert plt.get_fignums() == before  # closed: a notebook shows it once
     shown = [axes for axes in figure.axes if axes.get_images()]
     assert [axes.get_title() for axes in shown] == list(images)
@@ -166,7 +160,7 @@ def test_a_figure_shows_all_titles_images_and_entries(
     figure.canvas.draw()  # it can be drawn
 
 
-def test_a_figure_without_labels_has_no_legend(image: Image.Image) -> None:
+def test_a_figure_without_a_legend_has_none(image: Image.Image) -> None:
     assert not show_images({"one": image}).legends
 
 

@@ -1,5 +1,6 @@
-"""The course's images with sliders: every control matters, and the numbers told are right."""
+"""Images with sliders: every control matters, what is told is right, and one output shows it."""
 
+import base64
 import io
 import re
 from datetime import UTC, datetime
@@ -8,16 +9,23 @@ import ipywidgets
 import numpy as np
 import pytest
 import torch
+from IPython.core.formatters import DisplayFormatter
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
-from samples import draw_blocks
+from samples import FRUIT, draw_blocks
 from torchvision.transforms import v2
 
 from helpers import widgets
-from helpers.ade20k import ID2LABEL, PALETTE, reduce_labels
-from helpers.inference.predict import load_image, load_model, segment
+from helpers.ade20k import ADE20K, PALETTE, reduce_labels
+from helpers.images import load_image
+from helpers.inference import load_model, segment
+from helpers.labels import Labels
 from helpers.profiles import get_profile
 from helpers.toy.scenes import draw_scene
-from helpers.widgets.explorer import Explorer
+from helpers.widgets.explorer import Explorer, picker, slider
+from helpers.widgets.models import uploaded
+from helpers.widgets.sheet import WIDTH, fit, lay_out, outline
+from tools.execute import WIDGET_VIEW, normalize, output_problems
 
 PROFILE = get_profile("tiny")
 
@@ -226,7 +234,7 @@ def test_a_damaged_upload_gets_one_sentence_and_changes_nothing(
     before = upload.image.value
     put(upload.controls["upload"], "<my>.png", content)
     assert upload.image.value == before
-    assert "&lt;my&gt;.png is no image, or a damaged one" in upload.told.value
+    assert "&lt;my&gt;.png cannot be read as an image" in upload.told.value
     put(upload.controls["upload"], "good.png", png(Image.new("RGB", (50, 50), "red")))
     assert "good.png, 50 x 50 pixels" in upload.told.value
     assert "damaged" not in upload.told.value
@@ -235,14 +243,136 @@ def test_a_damaged_upload_gets_one_sentence_and_changes_nothing(
 def test_uploads_are_read_as_both_releases_give_them() -> None:
     seven = {"a.png": {"metadata": {"name": "a.png"}, "content": b"12"}}
     eight = ({"name": "a.png", "content": memoryview(b"12")},)
-    assert widgets.uploaded(seven) == widgets.uploaded(eight) == ("a.png", b"12")
-    assert widgets.uploaded({}) == widgets.uploaded(()) == ("", None)
+    assert uploaded(seven) == uploaded(eight) == ("a.png", b"12")
+    assert uploaded({}) == uploaded(()) == ("", None)
 
 
-def test_names_are_those_of_the_classes() -> None:
-    explorer = widgets.explore_iou(*_flat(), labels=[12])
-    assert explorer.controls["label"].options[0][0] == ID2LABEL[12]
+@pytest.mark.parametrize(
+    ("labels", "name"), [(ADE20K, "person"), (Labels(["table", "fruit, ripe"]), "fruit, ripe")]
+)
+def test_names_and_colors_are_those_of_the_labels(labels: Labels, name: str) -> None:
+    label = labels.label2id[name]
+    image, label_map = Image.new("RGB", (20, 20)), np.full((20, 20), label, dtype=np.uint8)
+    logits = torch.zeros(labels.num_labels, 4, 4)
+    logits[label] = 9.0
+    for explorer in (
+        widgets.explore_overlay(image, {"annotation": label_map}, 1.0, labels=labels),
+        widgets.explore_iou(image, label_map, [label], labels=labels),
+        widgets.explore_probabilities(image, logits, labels=labels),
+    ):
+        assert name in [text for text, _ in explorer.controls["label"].options]
+    overlaid = widgets.explore_overlay(image, {"annotation": label_map}, 1.0, labels=labels)
+    sheet = np.asarray(shown(overlaid.image.value))
+    assert sheet[100, WIDTH * 3 // 4].tolist() == labels.palette[label].tolist()
 
 
-def _flat() -> tuple[Image.Image, np.ndarray]:
-    return Image.new("RGB", (20, 20)), np.full((20, 20), 12, dtype=np.uint8)
+def test_an_annotation_is_read_as_its_labels_say() -> None:
+    image, annotation = draw_blocks(1, (40, 28))
+    annotation = annotation.point(lambda value: min(value, 2))
+    explorer = widgets.explore_augmentation(image, annotation, recipe_of, labels=FRUIT)
+    assert f"of {len(np.unique(np.asarray(annotation)))} classes are left" in explorer.told.value
+
+
+# --- the frame, and laying out --------------------------------------------------------------------
+
+
+@pytest.fixture
+def explorer() -> Explorer:
+    def draw(level: int, name: str) -> tuple[Image.Image, str]:
+        return lay_out({name: Image.new("RGB", (4, 2), (level, 0, 0))}), f"<{name}> is {level}."
+
+    controls = {
+        "level": slider("Level", 0, 255, 100, 5),
+        "name": picker("Name", {"first": "a", "second": "b"}, "a"),
+    }
+    return Explorer(controls, draw, "A red image.")
+
+
+def shown(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+def test_the_image_and_its_words_follow_every_control(explorer: Explorer) -> None:
+    seen = [(bytes(explorer.image.value), explorer.told.value)]
+    for name, value in (("level", 200), ("name", "b")):
+        explorer.controls[name].value = value
+        seen.append((bytes(explorer.image.value), explorer.told.value))
+    assert len({image for image, _ in seen}) == len({words for _, words in seen}) == 3
+    assert shown(seen[-1][0]).getpixel((WIDTH // 2, 200)) == (200, 0, 0)
+    assert "&lt;b&gt; is 200." in seen[-1][1]  # escaped: names come from models and files
+
+
+def test_no_value_lies_outside_its_range(explorer: Explorer) -> None:
+    for far, nearest in ((1000, 255), (-3, 0)):
+        explorer.controls["level"].value = far
+        assert explorer.controls["level"].value == nearest
+    with pytest.raises(Exception, match=r"[Ii]nvalid selection"):
+        explorer.controls["name"].value = "c"
+    with pytest.raises(ValueError, match="Opacity is 2: expected 0 to 1"):
+        slider("Opacity", 0, 1, 2, 1)
+
+
+def test_each_control_has_a_description_and_each_slider_a_readout(explorer: Explorer) -> None:
+    assert [control.description for control in explorer.controls.values()] == ["Level", "Name"]
+    assert explorer.controls["level"].readout
+    assert isinstance(explorer.controls["level"], ipywidgets.IntSlider)
+    assert isinstance(slider("Share", 0.0, 1.0, 0.5, 0.1), ipywidgets.FloatSlider)
+
+
+def test_one_output_holds_view_image_and_sentence(explorer: Explorer) -> None:
+    data, _ = DisplayFormatter().format(explorer)  # as a cell's last value is shown
+    assert set(data) == {"text/plain", "image/png", WIDGET_VIEW}
+    assert data["text/plain"] == "A red image."
+    assert data[WIDGET_VIEW]["model_id"] == explorer.view.model_id
+    still = shown(base64.b64decode(data["image/png"]))
+    live = shown(explorer.image.value)
+    assert (np.asarray(still)[: live.height] == np.asarray(live)).all()
+    assert still.height > live.height  # below it, what it shows and what could be changed
+
+
+def test_the_still_image_is_the_one_that_is_shown_now(explorer: Explorer) -> None:
+    before = explorer._repr_mimebundle_()["image/png"]
+    explorer.controls["level"].value = 200
+    assert explorer._repr_mimebundle_()["image/png"] != before
+
+
+def test_stored_it_keeps_image_and_sentence_and_no_view(explorer: Explorer) -> None:
+    output = new_output("execute_result", explorer._repr_mimebundle_())
+    notebook = new_notebook(cells=[new_code_cell("explorer", outputs=[output])])
+    (problem,) = output_problems(notebook)
+    assert "needs a kernel" in problem
+    normalize(notebook)
+    assert output_problems(notebook) == []
+    assert set(notebook.cells[0].outputs[0].data) == {"text/plain", "image/png"}
+
+
+def test_images_stand_side_by_side_with_legend_and_marks() -> None:
+    images = {
+        "left": np.full((5, 10, 3), (10, 20, 30), dtype=np.uint8),
+        "right": Image.new("RGB", (2000, 500), (200, 0, 0)),
+    }
+    bare = lay_out(images)
+    assert bare.width == WIDTH
+    assert bare.getpixel((100, 100)) == (10, 20, 30)
+    assert bare.getpixel((900, 100)) == (200, 0, 0)
+    legend = {f"a class with a long name {number}": (0, 0, 250) for number in range(9)}
+    full = np.asarray(lay_out(images, legend, {"left": [(9, 2, "marked at the edge")]}))
+    assert len(full) > bare.height
+    swatches = (full[bare.height :] == (0, 0, 250)).all(axis=-1)
+    assert swatches.any(axis=0).sum() > 14  # more than one column of them
+    written = (full[: bare.height, 475:485] != np.asarray(bare)[:, 475:485]).any()
+    assert not written  # a mark stays on its own image
+
+
+def test_large_images_are_made_smaller_and_small_ones_are_left() -> None:
+    assert fit(Image.new("RGB", (1000, 500)), 400).size == (400, 200)
+    assert fit(Image.new("RGB", (100, 50)), 400).size == (100, 50)
+
+
+def test_an_outline_is_the_edge_inside_the_mask() -> None:
+    mask = np.zeros((6, 6), dtype=bool)
+    mask[1:5, 2:] = True
+    expected = mask.copy()
+    expected[2:4, 3:] = False
+    assert (outline(mask) == expected).all()
+    assert not outline(np.ones((3, 3), dtype=bool)).any()

@@ -7,5 +7,8 @@ __getattr__, __all__ = face(
     pairs="Pairs find_pairs",
     report="Report report_pairs",
     conversions="labels_from_colors labels_from_values resize_labels",
+    folders="read_labels read_voc",
+    objects="labels_from_objects merge_masks read_categories",
+    polygons="read_coco read_labelme",
     dataset="make_dataset write_parquet",
 )

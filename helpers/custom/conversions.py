@@ -9,7 +9,9 @@ from PIL import Image
 
 from helpers.custom.pairs import have_one_shape
 from helpers.images import Source, load_mask, name_of, size_of
-from helpers.labels import Color
+from helpers.labels import IGNORE_INDEX, Color, Labels
+
+_VOC_BORDER = (224, 224, 192)  # around each object of PASCAL VOC: a line without a class
 
 
 def labels_from_values(
@@ -51,7 +53,7 @@ def labels_from_values(
 
 def labels_from_colors(
     mask: Source,
-    colors: Mapping[Color, int],
+    colors: Mapping[Color, int] | Labels,
     unknown: int | None = None,
     image: Source | None = None,
 ) -> Image.Image:
@@ -59,7 +61,8 @@ def labels_from_colors(
 
     Args:
         mask: see `helpers.images.load_mask`; of a palette PNG the colors count, not the indices.
-        colors: (red, green, blue) to label.
+        colors: (red, green, blue) to label; of `Labels` their colors, and no class for the border
+            that VOC draws around objects, (224, 224, 192).
         unknown: the label of other colors, such as 255 for "no class"; None: refuse them.
         image: the mask's image, as which it is turned; see `helpers.images.load_mask`.
 
@@ -69,6 +72,11 @@ def labels_from_colors(
     Raises:
         ValueError: a pixel has a color that `colors` does not hold.
     """
+    if isinstance(colors, Labels):
+        colors = {_VOC_BORDER: 0 if colors.reduce else IGNORE_INDEX} | {
+            tuple(color): value
+            for value, color in enumerate(colors.palette.tolist(), start=int(colors.reduce))
+        }
     name = name_of(mask, "mask")
     rgb = load_mask(mask, image, in_colors=True).astype(np.uint32)
     codes = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]

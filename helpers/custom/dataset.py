@@ -2,43 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.data import scene_features
+from helpers.data import scene_features, with_masks_turned
+from helpers.images import is_turned
 from helpers.labels import Labels
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
+    from datasets import Dataset, DatasetDict
 
 
 def make_dataset(
-    pairs: Sequence[tuple[Path, Path]], test_fraction: float = 0.2, seed: int = 0
+    pairs: Sequence[tuple[Path, Path]] | Mapping[str, Sequence[tuple[Path, Path]]],
+    test_fraction: float = 0.2,
+    seed: int = 0,
 ) -> DatasetDict:
     """Pairs of files as a data set with the columns `image` and `annotation`.
 
     Args:
-        pairs: (image, mask) files; they are read when rows are.
+        pairs: (image, mask) files; they are read when rows are, but for masks that have to be
+            turned as their images are. Given by split, as in `{"train": [...], "validation":
+            [...]}`, they stay in theirs, and nothing is drawn.
         test_fraction: what share of the pairs the split "validation" gets.
         seed: the same seed draws the same split.
 
     Returns:
-        Splits "train" and "validation".
+        Splits "train" and "validation", or those that were given.
 
     Raises:
-        ValueError: there are too few pairs for two splits.
+        ValueError: there are too few pairs for two splits, a given split is empty, or an image is
+            in two of them.
     """
-    from datasets import Dataset, DatasetDict
+    from datasets import DatasetDict
 
+    if isinstance(pairs, Mapping):
+        of_image: dict[Path, str] = {}
+        for name, part in pairs.items():
+            if not part:
+                raise ValueError(f'the split "{name}" is empty, expected at least one pair')
+            for image, _ in part:
+                if (other := of_image.setdefault(image, name)) != name:
+                    raise ValueError(
+                        f'{image} is in the splits "{other}" and "{name}", expected one: what a '
+                        "model was trained on says nothing about how good it is"
+                    )
+        return DatasetDict({name: _rows(part) for name, part in pairs.items()})
     if len(pairs) < 2:
         raise ValueError(f"there are {len(pairs)} pairs, expected at least 2: one for each split")
-    rows = {
-        "image": [str(image) for image, _ in pairs],
-        "annotation": [str(mask) for _, mask in pairs],
-    }
-    split = Dataset.from_dict(rows, features=scene_features())
-    split = split.train_test_split(test_fraction, seed=seed)
+    split = _rows(pairs).train_test_split(test_fraction, seed=seed)
     return DatasetDict(train=split["train"], validation=split["test"])
 
 
@@ -63,3 +76,14 @@ def write_parquet(dataset: DatasetDict, folder: Path, labels: Labels) -> None:
             folder / "data" / f"{name}-00000-of-00001.parquet", batch_size=100
         )
     labels.save(folder)
+
+
+def _rows(pairs: Sequence[tuple[Path, Path]]) -> Dataset:
+    from datasets import Dataset
+
+    rows = {
+        "image": [str(image) for image, _ in pairs],
+        "annotation": [str(mask) for _, mask in pairs],
+    }
+    turned = [index for index, (image, mask) in enumerate(pairs) if is_turned(mask, image)]
+    return with_masks_turned(Dataset.from_dict(rows, features=scene_features()), turned)

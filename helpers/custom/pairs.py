@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from helpers.images import Source, load_image, load_mask
+from helpers.images import Source, header, load_image, load_mask
 from helpers.labels import Labels
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
-"""Of the files that count as images, in lower case; masks may have any but the lossy `.jpg`."""
+SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+"""Of the files that count as images, in lower case."""
 
-_LOSSY = {".jpg", ".jpeg"}
+_LOSSY = {".jpg", ".jpeg", ".jfif"}
+# What lies where a mask should is paired where there is nothing better: `check_pair` says what is
+# wrong with it, and "there is no mask" would be untrue.
+_NO_MASKS = {*_LOSSY, ".npy", ".json"}
 
 
 @dataclass(frozen=True)
@@ -27,44 +31,65 @@ class Pairs:
     masks_alone: list[Path]
 
 
-def find_pairs(images: Path, masks: Path, mask_suffix: str = "") -> Pairs:
+def find_pairs(
+    images: Path,
+    masks: Path,
+    mask_suffix: str = "",
+    image_name: str = "*",
+    mask_name: str = "*",
+) -> Pairs:
     """Pair each image with the mask of the same name.
 
     Case and file extension do not count, so that `IMG_1.JPG` and `img_1.png` belong together, as
-    they would on Windows and macOS; files whose names begin with a dot are passed over.
+    they would on Windows and macOS; files whose names begin with a dot are passed over. Where a
+    folder itself holds none, its sub-folders are searched, named alike on both sides.
 
     Args:
         images: folder of images.
-        masks: folder of masks; it may be the same one, where `mask_suffix` tells them apart.
-        mask_suffix: what masks have at the end of their names, as "_mask" in `cat_mask.png`.
+        masks: folder of masks; it may be the same one, where names tell them apart.
+        mask_suffix: what masks have at the end of their names, as "_mask" in `cat_mask.png`; the
+            same as `mask_name="*_mask"`.
+        image_name: how images are named: a star stands for what a pair shares, as in "*_sat" or
+            "image_*", or in "*.jpg", where the extension counts.
+        mask_name: how masks are named, as in "*_gtFine_labelIds". In a folder of both, a file that
+            fits both names is what the longer one says.
 
     Raises:
         FileNotFoundError: a folder is missing.
-        ValueError: two files of a folder would have the same partner.
+        ValueError: two files of a folder would have the same partner, or no file has such a name.
     """
+    mask_name += mask_suffix
     for folder in (images, masks):
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
-    found = _by_name(images, SUFFIXES)
-    annotations = _by_name(masks, SUFFIXES - _LOSSY, mask_suffix)
+    keys = _named(images, image_name, SUFFIXES)
+    mask_keys = _named(masks, mask_name, SUFFIXES | _NO_MASKS)
     if images.resolve() == masks.resolve():
-        if not mask_suffix:
+        if image_name == mask_name:
             raise ValueError(
-                f"images and masks are both in {images}: name the ending that tells masks from "
-                'images, as in mask_suffix="_mask"'
+                f"images and masks are both in {images}: say what tells masks from images, as in "
+                'mask_suffix="_mask", mask_name="mask_*" or mask_name="*.png"'
             )
-        found = {k: f for k, f in found.items() if not f.stem.endswith(mask_suffix)}
-    lossy = [file for file in sorted(masks.iterdir()) if file.suffix.lower() in _LOSSY]
-    if lossy and not annotations:
-        raise ValueError(
-            f"{lossy[0]} is a JPEG file, which changes the values it stores a little, and with "
-            "them the classes: export the masks again, as PNG"
-        )
+        taken_from = keys if len(image_name) < len(mask_name) else mask_keys
+        for file in keys.keys() & mask_keys.keys():
+            del taken_from[file]
+    found = _by_key(keys)
+    no_masks = {file: key for file, key in mask_keys.items() if file.suffix.lower() in _NO_MASKS}
+    annotations = _by_key({f: key for f, key in mask_keys.items() if f not in no_masks})
+    for file, key in no_masks.items():
+        if key in found:
+            annotations.setdefault(key, file)
     return Pairs(
         [(found[key], annotations[key]) for key in sorted(found.keys() & annotations.keys())],
         [found[key] for key in sorted(found.keys() - annotations.keys())],
         [annotations[key] for key in sorted(annotations.keys() - found.keys())],
     )
+
+
+def name_key(name: str) -> str:
+    """What makes two names equal, whatever their case and whoever wrote their accents."""
+    # macOS writes é as e and an accent, most others as one letter.
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def check_pair(image: Source, mask: Source, names: tuple[str, str], labels: Labels) -> np.ndarray:
@@ -82,26 +107,51 @@ def check_pair(image: Source, mask: Source, names: tuple[str, str], labels: Labe
     Raises:
         ValueError: what is wrong with which file, what was expected, and what to do.
     """
-    width, height = load_image(image, names[0]).size
+    size = load_image(image, names[0]).size
     values = load_mask(mask, image, names[1])
+    refuse_lossy(mask, names[1])
+    check_mask(values, size, names[1], labels)
+    return values
+
+
+def check_mask(values: np.ndarray, size: tuple[int, int], name: str, labels: Labels) -> None:
+    """Make sure that a mask fits its image and that its values have a meaning.
+
+    Args:
+        values: as `load_mask` gives them.
+        size: (width, height) of the upright image.
+        name: of the mask, for messages.
+        labels: what the values mean.
+
+    Raises:
+        ValueError: what is wrong with it, what was expected, and what to do.
+    """
     if values.ndim == 3:
         raise ValueError(
-            f"{names[1]} is in colors, expected one number for each pixel, {labels.expected_values}"
+            f"{name} is in colors, expected one number for each pixel, {labels.expected_values}"
             ": helpers.custom.labels_from_colors turns colors into labels"
         )
-    if values.shape != (height, width):
+    if values.shape != size[::-1]:
         way_out = "Their shapes differ, so this may be the mask of another image."
-        if have_one_shape(values.shape, (height, width)):
+        if have_one_shape(values.shape, size[::-1]):
             way_out = "Resize the mask by nearest neighbour."
         raise ValueError(
-            f"{names[1]} is {values.shape[1]} x {values.shape[0]} pixels, its image {width} x "
-            f"{height}: expected equal sizes. {way_out}"
+            f"{name} is {values.shape[1]} x {values.shape[0]} pixels, its image {size[0]} x "
+            f"{size[1]}: expected equal sizes. {way_out}"
         )
     try:
         labels.to_label_map(values)
     except ValueError as error:
-        raise ValueError(f"{names[1]}: {error}") from error
-    return values
+        raise ValueError(f"{name}: {error}") from error
+
+
+def refuse_lossy(mask: Source, name: str) -> None:
+    """Raise ValueError for a mask that is a JPEG file, whatever its name says."""
+    if header(mask).format == "JPEG":
+        raise ValueError(
+            f"{name} is a JPEG file, which changes the values it stores a little, and with them "
+            "the classes: export the mask again, as PNG"
+        )
 
 
 def have_one_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
@@ -111,20 +161,42 @@ def have_one_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
     return abs(larger[1] - factor * smaller[1]) <= factor
 
 
-def _by_name(folder: Path, suffixes: set[str], ending: str = "") -> dict[str, Path]:
-    """The files of a folder by what makes two names equal."""
+def _named(folder: Path, pattern: str, suffixes: set[str]) -> dict[Path, str]:
+    """The files of such a name, and of each what it shares with its partner."""
+    before, star, after = name_key(pattern).partition("*")
+    if not star or "*" in after:
+        raise ValueError(f'"{pattern}" is no name of files, expected one star, as in "*_mask"')
+    shared = re.compile(f"{re.escape(before)}(.*){re.escape(after)}")
+    found: dict[Path, str] = {}
+    for files in (folder.iterdir(), folder.rglob("*")):
+        candidates = [file for file in sorted(files) if file.suffix.lower() in suffixes]
+        candidates = [f for f in candidates if not _is_hidden(f.relative_to(folder))]
+        for file in candidates:
+            fits = shared.fullmatch(name_key(file.stem)) or shared.fullmatch(name_key(file.name))
+            if fits:
+                found[file] = name_key(f"{file.parent.relative_to(folder).as_posix()}/{fits[1]}")
+        if any(file.suffix.lower() in SUFFIXES for file in found):
+            break
+    if candidates and not found:
+        such_as = ", ".join(file.name for file in candidates[:3])
+        raise ValueError(
+            f'none of the {len(candidates)} files in {folder} is named "{pattern}": there are '
+            f"{such_as}{', ...' if candidates[3:] else ''}"
+        )
+    return found
+
+
+def _is_hidden(file: Path) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in file.parts)
+
+
+def _by_key(keys: dict[Path, str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        stem = file.stem
-        if file.suffix.lower() not in suffixes or stem.startswith("."):
-            continue
-        if not stem.endswith(ending):
-            continue
-        # macOS writes é as e and an accent, most others as one letter.
-        key = unicodedata.normalize("NFC", stem.removesuffix(ending)).casefold()
+    for file, key in keys.items():
         if (twin := found.setdefault(key, file)) != file:
             raise ValueError(
                 f"{twin} and {file.name} would share one partner: images and annotations are "
-                "paired by name, whatever its case and extension, so give one of them another"
+                "paired by name, whatever its case and extension. Give one of them another, or "
+                f'say which to take, as in "*{file.suffix}" (see image_name and mask_name)'
             )
     return found

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from helpers.cli import progress
-from helpers.custom.pairs import Pairs, check_pair
+from helpers.custom.pairs import Pairs, check_mask, refuse_lossy
 from helpers.images import header, load_image, load_mask, orientation
 from helpers.labels import IGNORE_INDEX, Labels
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_COLUMNS = ("image", "image_size", "image_mode", "mask", "mask_size", "mask_mode", "values")
 _LISTED = 12  # values or colors of a mask that are listed; a mask of soft edges has hundreds
 _DARK = 64  # of 255: below this, the brightest pixel of an image is far from white
 
@@ -27,7 +28,7 @@ class Report:
     """What `report_pairs` found."""
 
     files: pd.DataFrame
-    """A row for each pair: image, mask (names), image_size, image_mode, mask_size, mask_mode,
+    """A row for each pair: image (its name), image_size, image_mode, mask, mask_size, mask_mode,
     values (those of the mask, or its colors; "-" where it cannot be read) and problem ("" if
     none)."""
     classes: pd.DataFrame
@@ -56,7 +57,9 @@ def report_pairs(pairs: Pairs, labels: Labels) -> Report:
         raise ValueError(
             "not one image has a mask of the same name: there are "
             f"{len(pairs.images_alone)} images{_such_as(pairs.images_alone)} and "
-            f"{len(pairs.masks_alone)} masks{_such_as(pairs.masks_alone)}"
+            f"{len(pairs.masks_alone)} masks{_such_as(pairs.masks_alone)}. If more tells their "
+            'names apart than case and extension, say what: find_pairs(images, masks, image_name="'
+            '*_sat", mask_name="*_mask"); sub-folders have to be named alike on both sides'
         )
     with ThreadPoolExecutor() as pool:  # Pillow decodes without holding the interpreter's lock
         looks = pool.map(lambda pair: _Look(pair, labels), pairs.pairs)
@@ -88,64 +91,66 @@ class _Look:
         self.pair = pair
         self.areas = np.zeros(labels.num_labels, dtype=np.int64)
         self.turned = self.dark = self.several = False
-        self.palette, problems = None, []
-        self.row: dict[str, object] = {"image": pair[0].name, "mask": pair[1].name}
-        for kind, look in (("image", self._at_image), ("mask", self._at_mask)):
-            self.row |= {f"{kind}_size": "-", f"{kind}_mode": "-"}
-            try:
-                look()
-            except (ValueError, OSError) as error:
-                problems.append(str(error))
-        if not problems:
-            try:
-                self._at_both(labels)
-            except ValueError as error:
-                problems.append(str(error))
-        self.row.setdefault("values", "-")
-        self.row["problem"] = self.problem = " ".join(problems)
+        self.palette: dict[int, tuple[int, ...]] = {}
+        self.row = dict.fromkeys(_COLUMNS, "-") | {"image": pair[0].name, "mask": pair[1].name}
+        self._problems: list[str] = []
+        size = self._tried(self._at_image)
+        values = self._tried(self._at_mask, size is not None)
+        if not self._problems:
+            self._tried(self._at_both, size, values, labels)
+        self.row["problem"] = self.problem = " ".join(self._problems)
 
-    def _at_image(self) -> None:
-        opened = load_image(self.pair[0])
-        stored = header(self.pair[0])
+    def _tried(self, look: Callable[..., Any], *given: Any) -> Any:
+        try:
+            return look(*given)
+        except (ValueError, OSError) as error:
+            self._problems.append(str(error))
+
+    def _at_image(self) -> tuple[int, int]:
+        image, stored = load_image(self.pair[0]), header(self.pair[0])
         self.row |= {"image_size": _size(stored.size), "image_mode": stored.mode}
         self.turned = orientation(stored) != 1
         self.several = getattr(stored, "n_frames", 1) > 1
-        self.dark = max(high for _, high in opened.getextrema()) < _DARK
+        self.dark = max(high for _, high in image.getextrema()) < _DARK
+        return image.size
 
-    def _at_mask(self) -> None:
-        stored, values = header(self.pair[1]), load_mask(self.pair[1])
+    def _at_mask(self, image_is_sound: bool) -> np.ndarray:
+        stored = header(self.pair[1], f"mask {self.pair[1]}")
         self.row |= {"mask_size": _size(stored.size), "mask_mode": stored.mode}
+        values = load_mask(self.pair[1], self.pair[0] if image_is_sound else None)
         if values.ndim == 3:
             found = np.unique(values.reshape(-1, 3), axis=0)
             present = [str(tuple(color)) for color in found[:_LISTED].tolist()]
         else:
             found = np.unique(values)
             present = [str(value) for value in found[:_LISTED].astype(int).tolist()]
-        self.row["values"] = " ".join([*present, *(["..."] if len(found) > _LISTED else [])])
+        present += ["..."] if len(found) > _LISTED else []
+        self.row["values"] = " ".join(present)
         if stored.mode == "P":
             colors = stored.getpalette() or []
             self.palette = {int(k): tuple(colors[3 * k : 3 * k + 3]) for k in found}
+        refuse_lossy(self.pair[1], f"mask {self.pair[1]}")
+        return values
 
-    def _at_both(self, labels: Labels) -> None:
-        names = (f"image {self.pair[0]}", f"mask {self.pair[1]}")
-        values = check_pair(*self.pair, names, labels)
-        present = set(np.unique(values).tolist())
-        if present == {0, IGNORE_INDEX} and not labels.reduce:
+    def _at_both(self, size: tuple[int, int], values: np.ndarray, labels: Labels) -> None:
+        name = f"mask {self.pair[1]}"
+        check_mask(values, size, name, labels)
+        if not labels.reduce and set(np.unique(values).tolist()) == {0, IGNORE_INDEX}:
             raise ValueError(
-                f"{names[1]} holds 0 and 255 alone. To many tools 255 means yes, and here it "
+                f"{name} holds 0 and 255 alone. To many tools 255 means yes, and here it "
                 "stands for pixels to ignore: if it is a class, "
                 "helpers.custom.labels_from_values(mask, {0: 0, 255: 1}) makes it one"
             )
         self.areas = labels.count(values)
         if not self.areas.any():
-            raise ValueError(f"{names[1]} has no class in any pixel: nothing to learn from")
+            raise ValueError(f"{name} has no class in any pixel: nothing to learn from")
 
 
 def _palettes(looks: Sequence[_Look]) -> list[str]:
     """The first index that two palettes paint differently: then the colors may be what counts."""
     seen: dict[int, tuple[tuple[int, ...], Path]] = {}
     for look in looks:
-        for index, color in (look.palette or {}).items():
+        for index, color in look.palette.items():
             before, file = seen.setdefault(index, (color, look.pair[1]))
             if before != color:
                 return [

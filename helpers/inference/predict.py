@@ -13,6 +13,7 @@ import torch
 from helpers.ade20k import ADE20K
 from helpers.hub import SAFE_WEIGHTS, explained, optional_file
 from helpers.images import load_image
+from helpers.inference.windows import segment_windows
 from helpers.labels import RULES_FILE, Labels, label_set, read_rules
 from helpers.upsampling import label_maps
 
@@ -70,7 +71,10 @@ def labels_of(model: PreTrainedModel, image_processor: BaseImageProcessor) -> La
 
 
 def segment(
-    image: Image.Image, model: PreTrainedModel, image_processor: BaseImageProcessor
+    image: Image.Image,
+    model: PreTrainedModel,
+    image_processor: BaseImageProcessor,
+    window: int | None = None,
 ) -> np.ndarray:
     """Predict the class of every pixel.
 
@@ -78,11 +82,16 @@ def segment(
         image: PIL image of any size and mode.
         model: semantic segmentation model, on any device.
         image_processor: the one that the model was trained with.
+        window: look at the image at its own resolution, through overlapping windows of so many
+            pixels a side (see `helpers.inference.segment_windows`); None: at the image
+            processor's size, in one pass.
 
     Returns:
         (height, width) label ids, at the size of the (upright) image: uint8, or int64 where
         the model has more than 256 labels.
     """
+    if window is not None:
+        return segment_windows(image, model, image_processor, window)
     return segment_batch([image], model, image_processor)[0]
 
 

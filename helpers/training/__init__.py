@@ -9,7 +9,8 @@ from helpers import face
 __getattr__, __all__ = face(
     __name__,
     recipe="build_arguments build_model build_trainer predicted_labels",
-    trainer="ExactTrainer SegmentationTrainer",
+    exact_trainer="ExactTrainer",
+    trainer="SegmentationTrainer",
     loss="labelled_pixels pixel_cross_entropy",
     sharing="CARD model_card push",
 )

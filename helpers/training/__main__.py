@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
-from helpers.cli import processes_wanted, start_processes
-from helpers.profiles import Profile, get_profile
+from helpers.cli import at_least, is_first_process, processes_wanted, start_processes
+from helpers.profiles import get_profile
+from helpers.training.checkpoints import load_exactly
+from helpers.training.distributed import together
 from helpers.training.recipe import build_trainer
 from helpers.training.sharing import CARD, model_card, push, require_token
-from helpers.training.trainer import load_exactly
+from helpers.training.trainer import SegmentationTrainer
+
+_CHECKPOINTS = "checkpoints"  # the folder's name in the output directory
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,55 +29,76 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     if (processes := processes_wanted()) > 1:
         return start_processes(processes, "helpers.training", arguments or sys.argv[1:])
-    if not _is_first_process():
-        logging.set_verbosity_error()  # what one process has to say is enough
-    # Of no consequence here, and nothing that a reader could do about it.
-    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    overrides: dict[str, Any] = {"gradient_accumulation_steps": options.gradient_accumulation_steps}
-    if options.max_steps:
-        overrides["max_steps"] = options.max_steps
-    if options.save_steps:
-        overrides |= {"save_steps": options.save_steps, "eval_steps": options.save_steps}
-    if options.seed is not None:
-        overrides |= {"seed": options.seed}
-    if options.num_workers is not None:
-        overrides["dataloader_num_workers"] = options.num_workers
-    if options.report_to == "tensorboard":
-        # A resumed run writes to the same folder, which TensorBoard shows as one curve.
-        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(options.output_dir / "logs"))
-        overrides["report_to"] = "tensorboard"
+    _say_little()
     try:
-        profile = get_profile(options.profile)
-        if options.push_to_hub and _is_first_process():  # now, and not when the training is over
-            require_token(options.push_to_hub, ask_the_hub=True)
-        trainer = build_trainer(
-            profile,
-            output_dir=options.output_dir / "checkpoints",
-            augment=not options.no_augmentation,
-            dropout=not options.no_dropout,
-            **overrides,
-        )
-        checkpoint = trainer.last_checkpoint() if options.resume else None
-        if checkpoint:
-            load_exactly(trainer.model, checkpoint)  # another run's is refused before it matters
-    except (ValueError, OSError) as error:
+        trainer = together(lambda: _build(options))
+        checkpoint = together(lambda: _checkpoint_to_resume(trainer)) if options.resume else None
+    except ValueError as error:
         return _refuse(str(error), status=1)
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
     except KeyboardInterrupt:
         return _refuse("interrupted: the same command with --resume continues", status=130)
-    metrics = trainer.evaluate()
-    trainer.save_model(str(options.output_dir))
-    if trainer.is_world_process_zero():
-        print(f"test mIoU {metrics['eval_mean_iou']:.4f}; the model lies in {options.output_dir}")
-    trainer.accelerator.end_training()
-    if options.push_to_hub and trainer.is_world_process_zero():
-        return _share(options.output_dir, options.push_to_hub, metrics, profile)
+    metrics = _evaluate_and_save(trainer, options.output_dir)
+    if options.push_to_hub and is_first_process():
+        return _share(options, metrics)
     return 0
 
 
-def _share(folder: Path, repo_id: str, metrics: dict[str, float], profile: Profile) -> int:
+def _say_little() -> None:
+    if not is_first_process():
+        logging.set_verbosity_error()  # what one process has to say is enough
+    # Of no consequence here, and nothing that a reader could do about it.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+
+
+def _build(options: argparse.Namespace) -> SegmentationTrainer:
+    """The trainer that the options describe; all that can be wrong is found before it trains."""
+    _check_folder(options.output_dir, options.resume)
+    profile = get_profile(options.profile)
+    if options.push_to_hub and is_first_process():  # now, and not when the training is over
+        require_token(options.push_to_hub, ask_the_hub=True)
+    if options.report_to == "tensorboard":
+        # A resumed run writes to the same folder, which TensorBoard shows as one curve.
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(options.output_dir / "logs"))
+    overrides = {
+        "max_steps": options.max_steps,
+        "save_steps": options.save_steps,
+        "eval_steps": options.save_steps,
+        "seed": options.seed,
+        "dataloader_num_workers": options.num_workers,
+        "gradient_accumulation_steps": options.gradient_accumulation_steps,
+        "report_to": options.report_to,
+    }
+    return build_trainer(
+        profile,
+        output_dir=options.output_dir / _CHECKPOINTS,
+        augment=not options.no_augmentation,
+        dropout=not options.no_dropout,
+        **{name: value for name, value in overrides.items() if value is not None},
+    )
+
+
+def _checkpoint_to_resume(trainer: SegmentationTrainer) -> str | None:
+    """The run's last checkpoint, if any; one of another model is refused here."""
+    if checkpoint := trainer.last_checkpoint():
+        load_exactly(trainer.model, checkpoint)
+    return checkpoint
+
+
+def _evaluate_and_save(trainer: SegmentationTrainer, folder: Path) -> dict[str, float]:
+    """The scores of the best model, which lies in the folder then."""
+    metrics = trainer.evaluate()
+    trainer.save_model(str(folder))
+    if is_first_process():
+        print(f"test mIoU {metrics['eval_mean_iou']:.4f}; the model lies in {folder}")
+    trainer.accelerator.end_training()
+    return metrics
+
+
+def _share(options: argparse.Namespace, metrics: dict[str, float]) -> int:
     """Write the model card and upload; the exit status. The model stays where it is."""
+    folder, repo_id, profile = options.output_dir, options.push_to_hub, get_profile(options.profile)
     try:
         card = model_card(
             folder,
@@ -106,16 +130,25 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--profile", help="tiny, sample or full (default: SEG_PROFILE, else tiny)")
     parser.add_argument("--output-dir", type=Path, required=True)
-    parser.add_argument("--max-steps", type=int, help="optimiser steps, instead of the profile's")
-    parser.add_argument("--save-steps", type=int, help="evaluate and save every so many steps")
+    parser.add_argument(
+        "--max-steps",
+        type=at_least(1),
+        metavar="N",
+        help="optimiser steps, instead of the profile's",
+    )
+    parser.add_argument(
+        "--save-steps", type=at_least(1), metavar="N", help="evaluate and save every N steps"
+    )
     parser.add_argument(
         "--gradient-accumulation-steps",
-        type=int,
+        type=at_least(1),
         default=1,
         metavar="N",
         help="work through the profile's batch in N parts, to save memory",
     )
-    parser.add_argument("--seed", type=int, help="instead of the profile's")
+    parser.add_argument(
+        "--seed", type=at_least(0, 2**32 - 1), metavar="N", help="instead of the profile's"
+    )
     parser.add_argument(
         "--no-augmentation", action="store_true", help="train on the images as they are"
     )
@@ -126,7 +159,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="resume from the output directory's last complete checkpoint, if any",
     )
     parser.add_argument(
-        "--num-workers", type=int, metavar="N", help="processes that prepare batches ahead"
+        "--num-workers",
+        type=at_least(0),
+        metavar="N",
+        help="processes that prepare batches ahead",
     )
     parser.add_argument(
         "--report-to",
@@ -142,37 +178,38 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "uploaded otherwise",
     )
     options = parser.parse_args(arguments)
-    for name in ("max_steps", "save_steps", "gradient_accumulation_steps"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            parser.error(f"--{name.replace('_', '-')} is {value}: expected at least 1")
-    if options.num_workers is not None and options.num_workers < 0:
-        parser.error(f"--num-workers is {options.num_workers}: expected 0 or more")
     if options.report_to == "tensorboard" and find_spec("tensorboard") is None:
         parser.error("--report-to tensorboard needs a package: pip install tensorboard")
-    if options.seed is not None and not 0 <= options.seed < 2**32:
-        parser.error(f"--seed is {options.seed}: expected 0 to {2**32 - 1}")
-    checkpoints = options.output_dir / "checkpoints"
-    there = next(path for path in (checkpoints, *checkpoints.parents) if path.exists())
-    if not there.is_dir():
-        parser.error(f"--output-dir: {there} is a file, expected a folder or a new name")
-    if not os.access(there, os.W_OK | os.X_OK):
-        parser.error(f"--output-dir: cannot write in {there}, choose another folder")
-    last = get_last_checkpoint(str(checkpoints)) if there == checkpoints else None
-    if last and not options.resume:
-        parser.error(
-            f"{last} is there already: continue with --resume, or choose another --output-dir"
-        )
     return options
 
 
-def _is_first_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
+def _check_folder(folder: Path, resume: bool) -> None:
+    """Whether a run can begin, or be resumed, in this output folder.
+
+    Raises:
+        ValueError: it is a file, cannot be written, or holds a run that is not to be resumed.
+    """
+    checkpoints = folder / _CHECKPOINTS
+    there = next(path for path in (checkpoints, *checkpoints.parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"--output-dir: {there} is a file, expected a folder or a new name")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"--output-dir: cannot write in {there}, choose another folder")
+    last = get_last_checkpoint(str(checkpoints)) if there == checkpoints else None
+    if last and not resume:
+        raise ValueError(
+            f"{last} is there already: continue with --resume, or choose another --output-dir"
+        )
 
 
 def _refuse(message: str, status: int) -> int:
-    """Say why in a sentence; of several processes with the same mistake, the first one says it."""
-    if not _is_first_process():
-        time.sleep(10)  # the launcher ends us as soon as the first process ends
+    """Say why in a sentence, and return the exit status.
+
+    Of several processes with the same mistake the first one says it. The others end well: a
+    launcher ends all of them as soon as one has failed, which must not be before it is said.
+    """
+    if not is_first_process():
+        return 0
     print("error:", " ".join(message.split()), file=sys.stderr)
     return status
 

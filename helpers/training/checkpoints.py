@@ -1,13 +1,16 @@
-"""Which checkpoint of an interrupted run is whole, so that the run can resume from it."""
+"""Checkpoints of a run: which one is whole, and its weights, read exactly."""
 
 from __future__ import annotations
 
 import json
-import zipfile
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
+from transformers import TrainerCallback
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 CHECKSUMS = "checksums.json"
 
@@ -45,7 +48,7 @@ def write_checksums(checkpoint: Path) -> None:
 
 def defect_of(checkpoint: Path) -> str | None:
     """What is missing or damaged in a checkpoint of `Trainer`, or None if it is whole."""
-    state = checkpoint / "trainer_state.json"  # written last
+    state = checkpoint / "trainer_state.json"  # written last, when all else has been written
     if not state.is_file():
         return f"it was not written to its end ({state.name} is missing)"
     try:
@@ -54,42 +57,65 @@ def defect_of(checkpoint: Path) -> str | None:
         return f"{state.name} is damaged"
     if checkpoint.name != f"checkpoint-{step}":
         return f"{state.name} is that of step {step}"
-    weights = checkpoint / "model.safetensors"
-    others = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt"]
-    others += sorted(checkpoint.glob("rng_state*.pth")) or [checkpoint / "rng_state.pth"]
-    for file in (weights, *others):
-        if not file.is_file():
-            return f"{file.name} is missing"
-    try:
-        with safe_open(weights, framework="pt") as tensors:  # compares lengths with its header
-            tensors.keys()
-    except (SafetensorError, OSError):
-        return f"{weights.name} is damaged"
-    for file in others:  # zip archives, with a checksum for each member
-        try:
-            with zipfile.ZipFile(file) as archive:
-                damaged = archive.testzip()
-        except (zipfile.BadZipFile, OSError, EOFError):
-            damaged = file.name
-        if damaged:
-            return f"{file.name} is damaged"
-    return _differing_file(checkpoint)
-
-
-def _differing_file(checkpoint: Path) -> str | None:
-    """What has changed since the checksums were written; None too where there are none."""
     try:
         sums = json.loads((checkpoint / CHECKSUMS).read_text(encoding="utf-8"))
-        for name, checksum in sums.items():
-            if not (checkpoint / name).is_file():
-                return f"{name} is missing"
-            if _checksum(checkpoint / name) != checksum:
-                return f"{name} is damaged"
-    except FileNotFoundError:  # a checkpoint that `Trainer` itself has written
-        return None
-    except (ValueError, AttributeError):
+    except FileNotFoundError:  # plain `Trainer` has written it: only that all is there can be seen
+        chance = [file.name for file in checkpoint.glob("rng_state*.pth")] or ["rng_state.pth"]
+        sums = dict.fromkeys(["model.safetensors", "optimizer.pt", "scheduler.pt", *chance])
+    except ValueError:
         return f"{CHECKSUMS} is damaged"
+    for name, checksum in sums.items():
+        if not (checkpoint / name).is_file():
+            return f"{name} is missing"
+        if checksum is not None and _checksum(checkpoint / name) != checksum:
+            return f"{name} is damaged"
     return None
+
+
+def load_exactly(model: PreTrainedModel, checkpoint: str | Path) -> None:
+    """Copy a checkpoint's weights into the model, or raise: nothing is skipped silently.
+
+    Raises:
+        ValueError: the checkpoint is that of another model; nothing has been copied then.
+    """
+    of_another = "start from a checkpoint of the same run, or in another folder"
+    saved, report = type(model).from_pretrained(
+        checkpoint, output_loading_info=True, use_safetensors=True
+    )
+    if saved.config.num_labels != model.config.num_labels:
+        raise ValueError(
+            f"the checkpoint {checkpoint} predicts {saved.config.num_labels} labels, the model "
+            f"{model.config.num_labels}: {of_another}"
+        )
+    ours, theirs = model.state_dict(), saved.state_dict()
+    for name, weights in ours.items():
+        if name not in theirs or name in report["missing_keys"]:
+            raise ValueError(f"the checkpoint {checkpoint} has no {name}: {of_another}")
+        if theirs[name].shape != weights.shape:
+            raise ValueError(
+                f"the checkpoint {checkpoint} has a {name} of {tuple(theirs[name].shape)}, the "
+                f"model one of {tuple(weights.shape)}: {of_another}"
+            )
+    model.load_state_dict(theirs, strict=True)
+
+
+class FindBestCheckpoint(TrainerCallback):
+    """Looks, when a run is resumed, whether its best checkpoint is still there, and whole.
+
+    `Trainer` looks under the path that the run had then; where the folder has been moved, it
+    forgets the best model but keeps its score, and the last one is taken for it.
+    """
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not state.best_global_step:
+            return
+        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+        if (defect := defect_of(best)) is None:
+            state.best_model_checkpoint = str(best)
+            return
+        state.best_model_checkpoint = state.best_metric = state.best_global_step = None
+        if state.is_world_process_zero:
+            print(f"The best checkpoint, {best}, is lost: {defect}. The best from now on is kept.")
 
 
 def _checksum(file: Path) -> int:

@@ -1,14 +1,23 @@
 """What several processes need, so that they train the model that one process would.
 
-`Trainer` and `accelerate` share a batch among processes and average the gradients. Two things
-would still differ from one process with the whole batch: batch normalisation, and the images
-with which a last, incomplete batch is filled up.
+`Trainer` and `accelerate` share a batch among processes and average the gradients. Batch
+normalisation would still differ from one process with the whole batch; and where one process
+finds a mistake, the others would wait for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from torch import distributed
+
+from helpers.cli import has_accelerator
+
+Result = TypeVar("Result")
 
 
 class SharedBatchNorm2d(torch.nn.BatchNorm2d):
@@ -18,27 +27,24 @@ class SharedBatchNorm2d(torch.nn.BatchNorm2d):
     the names of `BatchNorm2d`, so checkpoints are the same.
     """
 
-    counts = True
-    """False: this process's images only stand in for missing ones, and count for nothing."""
-
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) float to the same; batches may differ in size."""
+        """(batch, channels, height, width) float to the same."""
         if not self.training:
             return super().forward(features)
         wide = features.float()  # statistics need more digits than bfloat16 has
         number = wide.new_tensor([float(features.numel() // features.shape[1])])
-        total = _sum_over_processes(self.counts * torch.cat([wide.sum((0, 2, 3)), number]))
+        total = _sum_over_processes(torch.cat([wide.sum((0, 2, 3)), number]))
         number = total[-1]
         mean = total[:-1] / number
-        centerd = wide - mean[:, None, None]
+        centered = wide - mean[:, None, None]
         # From the deviations, not from sums of squares, which cancel.
-        variance = _sum_over_processes(self.counts * centerd.square().sum((0, 2, 3))) / number
+        variance = _sum_over_processes(centered.square().sum((0, 2, 3))) / number
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * number / (number - 1), self.momentum)
         scale = self.weight * (variance + self.eps).rsqrt()
-        return (centerd * scale[:, None, None] + self.bias[:, None, None]).to(features.dtype)
+        return (centered * scale[:, None, None] + self.bias[:, None, None]).to(features.dtype)
 
 
 def share_batch_norm(model: torch.nn.Module) -> None:
@@ -48,19 +54,39 @@ def share_batch_norm(model: torch.nn.Module) -> None:
             module.__class__ = SharedBatchNorm2d  # the tensors and their names stay
 
 
+def together(step: Callable[[], Result]) -> Result:
+    """Take a step in every process; where it fails in one, all raise, or they would wait for it.
+
+    Raises:
+        ValueError: with the message of the first process whose step raised it, or an OSError;
+            the processes have left one another then.
+    """
+    state = PartialState(cpu=not has_accelerator())  # without GPUs, others are found only so
+    result = fault = None
+    try:
+        result = step()
+    except (ValueError, OSError) as error:
+        fault = str(error) or type(error).__name__
+    for message in gather_object([fault]):
+        if message is not None:
+            state.destroy_process_group()  # or a process may abort while it ends
+            raise ValueError(message)
+    return result
+
+
 class _Sum(torch.autograd.Function):
+    """As `torch.distributed.nn.functional.all_reduce`, which newer releases of torch deprecate."""
+
     @staticmethod
     def forward(context: object, tensor: torch.Tensor) -> torch.Tensor:
-        tensor = tensor.clone()
-        distributed.all_reduce(tensor)
-        return tensor
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
 
     @staticmethod
     def backward(context: object, gradient: torch.Tensor) -> torch.Tensor:
         # Every process's loss depends on the sum, and so on this process's tensor.
-        gradient = gradient.contiguous().clone()
-        distributed.all_reduce(gradient)
-        return gradient
+        return _Sum.apply(gradient)
 
 
 def _sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from helpers.ade20k import ID2LABEL, LABEL2ID, PALETTE
-from helpers.data import load_scenes, to_rgb
+from helpers.data import load_scenes
 from helpers.inference.predict import load_model, segment_batch
 from helpers.profiles import get_profile
 from helpers.visualize import colorize, overlay
@@ -115,7 +115,7 @@ def rows(quick: bool) -> Iterator[Row]:
     profile = get_profile("tiny")
     toy = load_model(profile.finetuned_model)
     scenes = load_scenes(profile, check=False)["test"].select(range(2 * count))
-    images = [to_rgb(scene["image"]) for scene in scenes]
+    images = [scene["image"] for scene in scenes]
     yield pipeline_row("segformer-toy, scenes of 256 x 192", *toy, images, batch_size, rounds)
     torch.manual_seed(0)
     # The default configuration is SegFormer-B0's.

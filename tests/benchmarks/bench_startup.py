@@ -14,7 +14,8 @@ from transformers import AutoConfig, AutoModelForSemanticSegmentation, Trainer, 
 """
 _FIRST_IMAGE = """
 import json
-from helpers.inference.predict import load_model, load_image, segment
+from helpers.images import load_image
+from helpers.inference.predict import load_model, segment
 from helpers.profiles import get_profile
 from tests.benchmarks.measuring import peak_memory
 

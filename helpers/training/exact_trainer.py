@@ -1,0 +1,132 @@
+"""`transformers.Trainer` with exact checkpoints: the best one, and that of an interrupted run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from accelerate.utils import broadcast_object_list
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import set_seed
+from transformers.utils.notebook import NotebookProgressCallback
+
+from helpers.cli import bars_disabled
+from helpers.metrics import StreamingMeanIoU
+from helpers.training.checkpoints import (
+    FindBestCheckpoint,
+    last_complete_checkpoint,
+    load_exactly,
+    write_checksums,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class ExactTrainer(Trainer):
+    """`Trainer` that reads checkpoints with `from_pretrained`, and shows one progress bar.
+
+    `Trainer` reads them with a plain, non-strict `load_state_dict`. SegFormer's encoder is
+    *saved* under older key names, so none of it would be loaded, neither for the best model nor
+    on resume (transformers #43701). `train(resume_from_checkpoint=True)` resumes from the last
+    checkpoint that is whole, or starts from step 0 where there is none, and says so. A finished
+    run is resumed without a further step: its best model is loaded, and that is all.
+
+    One process uses one GPU: `Trainer` would put the model into `DataParallel` on all it sees,
+    which scales a loss that is divided by the whole batch wrongly, and is slow.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, args: TrainingArguments, *others: Any, **kwargs: Any
+    ) -> None:
+        if (visible := args.n_gpu) > 1:
+            args._n_gpu = 1
+            print(
+                f"{visible} GPUs are visible and this process uses one: to train on all of them, "
+                f"start `accelerate launch --num_processes {visible} -m helpers.training`"
+            )
+        if args.world_size > 1 and args.data_seed is None:
+            args.data_seed = args.seed  # one order of the images for all processes
+        super().__init__(model, args, *others, **kwargs)
+        if self.args.world_size > 1:  # but crops and dropout of its own for each
+            set_seed(self.args.seed + self.args.process_index)
+        self.add_callback(FindBestCheckpoint)
+        # One bar that carries the last loss and score, instead of a growing table or JSON lines.
+        for callback in (NotebookProgressCallback, ProgressCallback, PrinterCallback):
+            self.remove_callback(callback)
+        if not bars_disabled():
+            self.add_callback(_ProgressBar)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = self.last_checkpoint()
+        if resume_from_checkpoint:
+            self.args.eval_on_start = False  # a second evaluation of the same step
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def last_checkpoint(self) -> str | None:
+        """The last complete checkpoint of the output folder; None, and a sentence, if none is."""
+        found = [None]
+        if self.is_world_process_zero():  # one looks and tells the others
+            found = [last_complete_checkpoint(self.args.output_dir)]
+            if found == [None]:
+                print(f"no checkpoint in {self.args.output_dir}: the run starts at step 0")
+        (last,) = broadcast_object_list(found)
+        return str(last) if last else None
+
+    def _init_training_state(
+        self, max_steps: int, steps_per_epoch: int, epochs: int, checkpoint: str | None, trial: Any
+    ) -> tuple[int, int]:
+        start = super()._init_training_state(max_steps, steps_per_epoch, epochs, checkpoint, trial)
+        if (step := self.state.global_step) < max_steps:
+            return start
+        if self.is_world_process_zero():
+            print(f"{checkpoint} is at step {step} of {max_steps}: nothing is left to train")
+        return epochs, 0  # `Trainer` would ask whether it has finished after one more step
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        # The sum behind a logged loss is not in a checkpoint: log first, so that nothing is lost.
+        self.control.should_log |= self.control.should_save
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if "train_loss" in logs:  # of this process alone; the history goes back to step 0
+            logged = [entry for entry in self.state.log_history if "loss" in entry]
+            steps = np.diff([0, *(entry["step"] for entry in logged)])
+            if steps.sum() > 0:
+                logs["train_loss"] = float(
+                    np.average([entry["loss"] for entry in logged], weights=steps)
+                )
+        super().log(logs, *args, **kwargs)
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(self.compute_metrics, StreamingMeanIoU):
+            self.compute_metrics.reset()  # an evaluation that was interrupted leaves its counts
+        return super().evaluation_loop(*args, **kwargs)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        # The state that follows marks the checkpoint as complete: it waits for all processes.
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            write_checksums(Path(output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_exactly(self.model if model is None else model, resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        load_exactly(self.model, self.state.best_model_checkpoint)
+
+
+class _ProgressBar(ProgressCallback):
+    """A progress bar that shows the newest loss and score beside it."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if self.training_bar is not None and logs:
+            known = {"loss": "loss", "eval_loss": "test loss", "eval_mean_iou": "test mIoU"}
+            self._shown = getattr(self, "_shown", {}) | {
+                name: f"{logs[key]:.3f}" for key, name in known.items() if key in logs
+            }
+            self.training_bar.set_postfix(self._shown)

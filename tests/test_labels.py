@@ -1,0 +1,385 @@
+"""What masks mean: names, colors, reduction, the files that hold them; ADE20K's; colors for all."""
+
+import ast
+import json
+import re
+from collections import defaultdict
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from samples import FRUIT
+
+from helpers.ade20k import (
+    ADE20K,
+    ID2LABEL,
+    IGNORE_INDEX,
+    LABEL2ID,
+    NUM_LABELS,
+    PALETTE,
+    SHARED_COLORS,
+    reduce_labels,
+)
+from helpers.labels import Labels, default_palette, label_set
+
+REDUCED = Labels(["apple", "pear"], reduce=True)
+
+# --- labels ---------------------------------------------------------------------------------------
+
+
+def test_names_ids_and_their_inverse() -> None:
+    labels = Labels([" bed", "pêche "])
+    assert labels.num_labels == 2
+    assert labels.id2label == {0: "bed", 1: "pêche"}  # spaces around names are dropped
+    assert labels.label2id == {"bed": 0, "pêche": 1}
+    assert str(labels) == "2 labels (bed, pêche), value 0 is bed"
+    assert str(ADE20K) == "150 labels (wall, building, sky, ...), value 0 is no class"
+    assert labels == Labels(["bed", "pêche"]) != Labels(["bed", "pêche"], reduce=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"names": ["tumour"]}, r"there are 1 labels \(tumour\), expected 2 to 255.*background"),
+        ({"names": []}, r"there are 0 labels \(\), expected 2 to 255"),
+        ({"names": map(str, range(256))}, "there are 256 labels"),
+        ({"names": ["a", "b", "a "]}, "two labels are named 'a'"),
+        ({"colors": [(0, 0, 0)]}, "for each of 2 labels"),
+        ({"colors": [(0, 0, 0), (0, 0)]}, "for each of 2 labels"),
+        ({"colors": [(0, 0, 0), (0, 0, 256)]}, "whole numbers 0-255"),
+        ({"colors": [(0, 0, 0), (0, -1, 0)]}, "whole numbers 0-255"),
+        ({"colors": [(0, 0, 0), (0, 0.5, 1)]}, "whole numbers 0-255"),
+        ({"colors": ["red", "blue"]}, "red, green and blue"),
+    ],
+)
+def test_what_are_no_labels_is_refused(arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Labels(**{"names": ["a", "b"]} | arguments)
+
+
+def test_255_labels_are_not_too_many() -> None:
+    labels = Labels(map(str, range(255)))
+    assert labels.to_label_map(np.arange(256)).tolist() == [*range(255), 255]
+    assert labels.palette.shape == (255, 3)
+
+
+@given(values=st.lists(st.integers(-(2**31), 2**31 - 1) | st.integers(-2, 257), max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_each_value_gets_its_label_or_is_named(values: list[int]) -> None:
+    for labels, meaning in (
+        (FRUIT, {0: 0, 1: 1, 2: 2, 255: 255}),
+        (REDUCED, {0: 255, 1: 0, 2: 1}),
+    ):
+        annotation = np.array(values, dtype=np.int64)
+        unknown = [value for value in values if value not in meaning]
+        if unknown:
+            told = re.escape(f"the value {unknown[0]}, expected {labels.expected_values}")
+            with pytest.raises(ValueError, match=told):
+                labels.to_label_map(annotation)
+        else:
+            assert labels.to_label_map(annotation).tolist() == [meaning[v] for v in values]
+            areas = np.array([values.count(v) for v, k in meaning.items() if k != 255])
+            assert (labels.count(annotation) == areas).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64])
+def test_a_label_map_is_bytes_of_the_same_shape_and_its_source_is_kept(dtype: type) -> None:
+    annotation = np.array([[0, 1, 2], [2, 0, 1]], dtype=dtype)
+    before = annotation.copy()
+    label_map = REDUCED.to_label_map(annotation)
+    assert label_map.dtype == np.uint8
+    assert label_map.tolist() == [[255, 0, 1], [1, 255, 0]]
+    assert (annotation == before).all()
+    assert FRUIT.to_label_map(annotation) is not annotation
+    assert FRUIT.to_label_map(annotation > 0).tolist() == [[0, 1, 1], [1, 0, 1]]
+    assert REDUCED.to_label_map(np.zeros((0, 4), dtype=dtype)).shape == (0, 4)
+
+
+def test_what_holds_no_whole_numbers_is_refused() -> None:
+    for values in ([0.0, 1.0], [0.5], ["0"]):
+        with pytest.raises(ValueError, match="a mask holds whole numbers, got"):
+            FRUIT.to_label_map(np.array(values))
+
+
+def test_the_error_tells_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"give each value a class in id2label\.json, or make it"):
+        FRUIT.to_label_map([[3]])
+    with pytest.raises(ValueError, match=r"255, expected 0-2 \(0 = other\).*reduced already"):
+        REDUCED.to_label_map([[255]])
+    with pytest.raises(ValueError, match="the value -1, expected 0-2, or 255 for no class"):
+        FRUIT.to_label_map([[0, -1]])
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reduce", [False, True])
+@pytest.mark.parametrize("colors", [None, [(1, 2, 3), (250, 0, 9)]])
+def test_saved_labels_come_back(tmp_path: Path, reduce: bool, colors: list | None) -> None:
+    labels = Labels(["background", "pêche"], colors, reduce)
+    labels.save(tmp_path / "new" / "folder")
+    back = Labels.load(tmp_path / "new" / "folder")
+    assert (back.names, back.reduce) == (labels.names, reduce)
+    assert (back.palette == labels.palette).all()
+    # As `transformers` and its scripts read them.
+    stored = (tmp_path / "new" / "folder" / "id2label.json").read_text(encoding="utf-8")
+    assert json.loads(stored) == {"0": "background", "1": "pêche"}
+
+
+def write(folder: Path, names: str, rules: str | None = None) -> Path:
+    (folder / "id2label.json").write_text(names, encoding="utf-8")
+    if rules is not None:
+        (folder / "labels.json").write_text(rules, encoding="utf-8")
+    return folder
+
+
+def test_without_labels_json_ade20ks_names_are_reduced_and_others_are_not(tmp_path: Path) -> None:
+    assert Labels.load(write(tmp_path, '{"1": "bed ", "0": "wall"}')) == Labels(["wall", "bed"])
+    hub = ID2LABEL | {7: "bed "}  # as the Hub's label file has it
+    assert Labels.load(write(tmp_path, json.dumps(hub))) == ADE20K
+    assert label_set(hub.values(), reduce=False) == Labels(hub.values(), PALETTE.tolist())
+    for reduce in (True, False):
+        assert Labels.load(
+            write(tmp_path, '{"0": "a", "1": "b"}', f'{{"reduce": {reduce}}}'.lower())
+        )
+    assert Labels.load(write(tmp_path, json.dumps(hub), '{"reduce": false}')).reduce is False
+
+
+TWO = '{"0": "a", "1": "b"}'
+
+
+@pytest.mark.parametrize(
+    ("names", "rules", "told"),
+    [
+        ('{"1": "a", "2": "b"}', None, r'from 1 to 2, expected 0 to 1.*"0": "background".*reduce'),
+        ('{"0": "a", "2": "b"}', None, r"its labels \[0, 2\], expected 0 to 1 without gaps"),
+        ('{"0": "a", "1": "a"}', None, "two labels are named 'a'"),
+        ('{"0": "tumour"}', None, "there are 1 labels"),
+        ('{"cat": 0}', None, "holds no label names"),
+        ('["cat", "dog"]', None, "holds no label names"),
+        ("not json", None, "holds no label names"),
+        (TWO, "not json", 'expected {"reduce": true or false, "colors"'),
+        (TWO, "[]", 'expected {"reduce": true or false'),
+        (TWO, '{"reduce": 1}', "says 1, expected"),
+        (TWO, '{"reduce": true, "colors": [[0, 0, 0]]}', "for each of 2 labels"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_named(
+    tmp_path: Path, names: str, rules: str | None, told: str
+) -> None:
+    with pytest.raises(ValueError, match=told) as error:
+        Labels.load(write(tmp_path, names, rules))
+    assert str(tmp_path) in str(error.value)
+
+
+def test_a_folder_without_labels_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"id2label\.json"):
+        Labels.load(tmp_path)
+
+
+# --- ADE20K ---------------------------------------------------------------------------------------
+
+
+def test_the_palette_is_the_official_one_in_rgb_and_wall_is_first() -> None:
+    assert PALETTE.shape == (150, 3)
+    assert PALETTE.dtype == np.uint8
+    # Some rows by name, read off the official color sheet: RGB, not BGR, and not one row off.
+    for name, color in {
+        "wall": (120, 120, 120),
+        "building": (180, 120, 120),
+        "sky": (6, 230, 230),
+        "bed": (204, 5, 255),
+        "sea": (9, 7, 230),
+        "flag": (92, 0, 255),
+    }.items():
+        assert tuple(PALETTE[LABEL2ID[name]]) == color, name
+    assert (LABEL2ID["wall"], LABEL2ID["bed"], LABEL2ID["flag"]) == (0, 7, 149)  # "bed " there
+    with pytest.raises(ValueError, match="read-only"):
+        PALETTE[0] = 0
+
+
+def test_exactly_the_declared_classes_share_a_color() -> None:
+    alike = defaultdict(list)
+    for label_id, color in enumerate(PALETTE):
+        alike[tuple(color)].append(label_id)
+    assert sorted(tuple(ids) for ids in alike.values() if len(ids) > 1) == list(SHARED_COLORS)
+    assert [(ID2LABEL[a], ID2LABEL[b]) for a, b in SHARED_COLORS] == [("road", "skyscraper")]
+
+
+def test_names_and_colors_equal_the_official_list(ade20k_dir: Path) -> None:
+    classes = json.loads((ade20k_dir / "classes.json").read_text(encoding="utf-8"))
+    assert len(classes) == NUM_LABELS == len(ID2LABEL) == len(LABEL2ID)
+    for label_id, entry in enumerate(classes):
+        assert (entry["label_id"], entry["annotation_value"]) == (label_id, label_id + 1)
+        assert ID2LABEL[label_id] == entry["hub_name"].strip()
+        assert LABEL2ID[ID2LABEL[label_id]] == label_id
+        assert PALETTE[label_id].tolist() == entry["rgb"]
+
+
+def test_label_reduction_of_every_value_and_only_once() -> None:
+    reduced = reduce_labels(np.arange(151))
+    assert reduced.tolist() == [IGNORE_INDEX, *range(150)]
+    assert reduce_labels(Image.fromarray(np.array([[0, 150]], dtype=np.uint8))).tolist() == [
+        [255, 149]
+    ]
+    for value in (151, 254, -1, 300):
+        with pytest.raises(ValueError, match=rf"value {value}, expected 0-150 \(0 = other\)"):
+            reduce_labels([[3, value]])
+    with pytest.raises(ValueError, match="reduced already, and once is enough"):
+        reduce_labels(reduced)
+
+
+# --- colors for every eye -------------------------------------------------------------------------
+
+# ADE20K's palette is official and not ours to choose: overlays carry a legend, and may carry
+# outlines and names. Colors that the course chooses can be told apart by all readers.
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+LEAST_DIFFERENCE = 20.0  # in CIELAB (CIE 1976); a just noticeable one is about 2.3
+# Severity 1.0, for linear RGB: Machado, Oliveira and Fernandes, "A Physiologically-based Model for
+# Simulation of Color Vision Deficiency", IEEE TVCG 15 (2009), table 1.
+VISIONS = {
+    "all colors": np.eye(3),
+    "no long waves (protanopia)": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "no middle waves (deuteranopia)": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+    "no short waves (tritanopia)": np.array(
+        [
+            [1.255528, -0.076749, -0.178779],
+            [-0.078411, 0.930809, 0.147602],
+            [0.004733, 0.691367, 0.303900],
+        ]
+    ),
+}
+_SRGB_TO_XYZ = np.array(
+    [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ]
+)
+
+
+def lab(colors: list | np.ndarray, vision: str) -> np.ndarray:
+    """sRGB colors 0-255, (n, 3), as somebody with that vision sees them, in CIELAB."""
+    values = np.asarray(colors, dtype=float) / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ VISIONS[vision].T, 0, 1)
+    xyz = seen @ _SRGB_TO_XYZ.T / _SRGB_TO_XYZ.sum(axis=1)
+    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    x, y, z = f.T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def least_difference(colors: list, vision: str) -> float:
+    """The distance of the two colors of a list that are most alike."""
+    return min(float(np.linalg.norm(a - b)) for a, b in combinations(lab(colors, vision), 2))
+
+
+def chosen_colors() -> list:
+    """Each table of colors that a notebook assigns to a name with "color" in it."""
+    found = []
+    for path in NOTEBOOKS:
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type != "code" or "color" not in cell.source:
+                continue
+            for node in ast.walk(ast.parse(cell.source)):
+                if not (isinstance(node, ast.Assign) and "color" in ast.unparse(node.targets[0])):
+                    continue
+                for part in ast.walk(node.value):
+                    try:
+                        table = ast.literal_eval(part)
+                    except ValueError:
+                        continue
+                    if isinstance(table, (list, tuple)) and np.shape(table)[1:] == (3,):
+                        found.append(pytest.param(list(table), id=f"{path.stem}-{table[0]}"))
+    return found
+
+
+CHOSEN = chosen_colors()
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+@pytest.mark.parametrize("colors", CHOSEN)
+def test_chosen_colors_differ_for_every_reader(colors: list, vision: str) -> None:
+    assert least_difference(colors, vision) >= LEAST_DIFFERENCE
+
+
+def test_the_tables_of_colors_are_found() -> None:
+    assert {param.id[:2] for param in CHOSEN} >= {"01", "04"}
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_red_for_wrong_pixels_differs_from_every_grey(vision: str) -> None:
+    source = (NOTEBOOKS[0]).read_text(encoding="utf-8")
+    assert "wrong[..., None], (230, 60, 40)," in source, "notebook 01 marks errors in another color"
+    greys = [(level,) * 3 for level in range(256)]
+    red, *others = lab([(230, 60, 40), *greys], vision)
+    assert min(np.linalg.norm(red - other) for other in others) >= LEAST_DIFFERENCE
+
+
+def test_the_simulation_confuses_what_it_should() -> None:
+    red_and_green = [(180, 90, 60), (115, 115, 45)]
+    assert least_difference(red_and_green, "all colors") > 40
+    assert least_difference(red_and_green, "no middle waves (deuteranopia)") < 10
+    # The distance itself: red and green of sRGB, from any table of CIELAB values.
+    assert lab([(255, 0, 0)], "all colors")[0] == pytest.approx([53.24, 80.09, 67.20], abs=0.05)
+    assert lab([(0, 255, 0)], "all colors")[0] == pytest.approx([87.73, -86.18, 83.18], abs=0.05)
+
+
+def plotted(cell_source: str) -> dict[str, list[str]]:
+    """Axes to the style of each line plotted there: its format and style arguments."""
+    lines: dict[str, list[str]] = {}
+    for node in ast.walk(ast.parse(cell_source)):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in {"plot", "axhline"}:
+            formats = [a.value for a in node.args if isinstance(a, ast.Constant)]
+            keywords = [
+                ast.unparse(k.value) for k in node.keywords if k.arg in {"linestyle", "marker"}
+            ]
+            style = " ".join(str(one) for one in [*formats, *keywords])
+            lines.setdefault(ast.unparse(node.func.value), []).append(style)
+    return lines
+
+
+def lines_told_by_color_alone(cell_source: str) -> list[str]:
+    """Axes that hold two lines whose dashes and markers are the same."""
+    return [axes for axes, styles in plotted(cell_source).items() if len({*styles}) < len(styles)]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_lines_of_a_chart_differ_in_dashes_or_markers(path: Path) -> None:
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", []):
+            assert lines_told_by_color_alone(cell.source) == [], cell.source
+
+
+def test_two_plain_lines_are_found() -> None:
+    assert lines_told_by_color_alone("a.plot(x, y)\na.plot(x, z, color='red')") == ["a"]
+    assert lines_told_by_color_alone("a.plot(x, y)\na.plot(x, z, 'o--')\nb.plot(x, y)") == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 40])
+def test_each_class_has_a_color_of_its_own(count: int) -> None:
+    palette = default_palette(count)
+    assert palette.shape == (count, 3)
+    assert palette.dtype == np.uint8
+    assert len({tuple(color) for color in palette.tolist()}) == count
+    if 1 < count <= 9:
+        assert min(least_difference(palette.tolist(), vision) for vision in VISIONS) > 15
