@@ -176,7 +176,7 @@ def _load(source: str) -> tuple[PreTrainedModel, BaseImageProcessor, Labels]:
         raise ValueError(f"there is no model folder {source}")
     try:
         with explained(source):
-            config = AutoConfig.from_pretrained(source)
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         kinds = config.architectures or []
         if kinds and not any("SemanticSegmentation" in kind for kind in kinds):
             raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import PurePath
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 
 from helpers.cli import sentence
-from helpers.images import load_image
+from helpers.images import load_image, size_of
 from helpers.inference.predict import segment, segment_batch
 from helpers.inference.results import Results
 from helpers.inference.sources import Source
@@ -81,10 +82,8 @@ class Segmenter:
 
     def shares(self, areas: np.ndarray) -> dict[str, float]:
         """Areas of all labels as shares of their sum by class name, the largest first."""
-        found: dict[str, float] = {}
-        for label in np.flatnonzero(areas):
-            found[self.labels.names[label]] = int(areas[label])
         total = int(areas.sum())
+        found = {self.labels.names[label]: int(areas[label]) for label in np.flatnonzero(areas)}
         ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
         return {name: round(area / total, 6) for name, area in ordered}
 
@@ -147,11 +146,8 @@ def _batches(
 def _pixels(file: Path) -> int:
     """Of an image, read from the beginning of its file; 0 where that is impossible."""
     try:
-        if not file.is_file():  # reading a pipe would wait for ever
-            return 0
-        with Image.open(file) as image:
-            return image.width * image.height
-    except Exception:
+        return math.prod(size_of(file))
+    except Exception:  # said when it is decoded
         return 0
 
 
