@@ -103,6 +103,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="images that go through the model together (default: 8)",
     )
     parser.add_argument(
+        "--window",
+        type=int,
+        metavar="PIXELS",
+        help="for images too large for one pass: look at them at their own resolution, through "
+        "overlapping windows of this size (default: one pass at the model's input size)",
+    )
+    parser.add_argument(
         "--alpha",
         type=_alpha,
         default=0.5,
@@ -135,7 +142,9 @@ def _segmenter(options: argparse.Namespace) -> Segmenter:
     device = _choose_device(options.device)
     model, image_processor, labels = _load(options.model)
     alpha = None if options.no_overlays else options.alpha
-    return Segmenter(model.to(device), image_processor, labels, alpha, options.batch_size)
+    return Segmenter(
+        model.to(device), image_processor, labels, alpha, options.batch_size, options.window
+    )
 
 
 def _choose_device(name: str | None) -> torch.device:
