@@ -145,14 +145,9 @@ def test_masks_may_carry_an_ending_and_lie_beside_the_images(folder: Path) -> No
         find_pairs(folder / "images", folder / "images")
 
 
-def test_a_missing_folder_and_jpeg_masks_are_named(folder: Path) -> None:
+def test_a_missing_folder_is_named(folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match=re.escape(str(folder / "labels"))):
         find_pairs(folder / "images", folder / "labels")
-    for mask in list((folder / "masks").iterdir()):
-        Image.open(mask).save(mask.with_suffix(".jpg"))
-        mask.unlink()
-    with pytest.raises(ValueError, match=r"cat_0\.jpg is a JPEG file.*as PNG"):
-        find_pairs(folder / "images", folder / "masks")
 
 
 @pytest.mark.parametrize("part", ["images", "masks"])

@@ -228,6 +228,19 @@ def test_labelme_knows_circles_background_and_ignore(tmp_path: Path) -> None:
     assert np.array_equal(mask, expected)
 
 
+def test_a_labelme_mask_may_reach_beyond_the_image(tmp_path: Path) -> None:
+    five = base64.b64encode(as_png(np.full((5, 5), True))).decode()
+    shapes = [
+        shape("apple", "mask", [[-2, -1], [2, 3]], mask=five),
+        shape("pear", "mask", [[27, 18], [31, 22]], mask=five),
+    ]
+    mask = as_array(custom.read_labelme(write_json(tmp_path, labelme(shapes)), LABELS))
+    expected = np.zeros((20, 30), dtype=np.uint8)
+    expected[:4, :3] = 1
+    expected[18:, 27:] = 2
+    assert np.array_equal(mask, expected)
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [

@@ -161,7 +161,7 @@ from datasets import DatasetDict
 DatasetDict(train=few["train"], validation=few["test"]).push_to_hub("learner/scenes", private=True)
 loaded = load_dataset("learner/scenes")
 told["splits"] = {name: len(split) for name, split in loaded.items()}
-told["features"] = loaded["train"].features == few["train"].features
+told["features"] = loaded["train"].features.to_dict() == few["train"].features.to_dict()
 told["pixels"] = all(
     np.array_equal(np.asarray(a[column]), np.asarray(b[column]))
     for a, b in zip(few["train"], loaded["train"], strict=True)
@@ -274,6 +274,8 @@ def test_training_uploads_when_asked_and_keeps_the_secret(
         "preprocessor_config.json",
         "model.safetensors",
         "README.md",
+        "id2label.json",
+        "labels.json",
     }
     assert files["model.safetensors"] == (tmp_path / "out" / "model.safetensors").read_bytes()
     card = metadata(files["README.md"])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from samples import draw_blocks, small_model, small_processor
 
-import helpers.inference.images
+import helpers.inference.__main__
 from helpers.ade20k import ID2LABEL
 from helpers.inference.__main__ import main
 from helpers.inference.predict import load_model, segment
@@ -29,9 +29,9 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_video(file: Path, frames: int, size: tuple[int, int] = (62, 48)) -> Path:
+def write_video(file: Path, frames: int, size: tuple[int, int] = (62, 48), **options: str) -> Path:
     """A video without loss, so that its frames are known, of scenes that change twice a second."""
-    with av.open(str(file), "w") as container:
+    with av.open(str(file), "w", options=options) as container:
         stream = container.add_stream("libx264rgb", rate=RATE, options={"crf": "0"})
         stream.width, stream.height, stream.pix_fmt = *size, "rgb24"
         for index in range(frames):
@@ -136,6 +136,28 @@ def test_a_turned_video_comes_upright(model_dir: Path, tmp_path: Path) -> None:
     assert np.abs(shown - expected).mean() < 15
 
 
+def test_a_video_trimmed_without_encoding_it_again_works(
+    model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Packets before the cut stay in the file, since others depend on them, and are not shown."""
+    whole, trimmed = write_video(tmp_path / "whole.mp4", 2 * RATE), tmp_path / "trimmed.mp4"
+    options = {"avoid_negative_ts": "disabled", "use_editlist": "1"}
+    with av.open(str(whole)) as given, av.open(str(trimmed), "w", options=options) as container:
+        stream = given.streams.video[0]
+        copy = container.add_stream_from_template(stream)
+        cut = round(10 / RATE / stream.time_base)
+        for packet in given.demux(stream):
+            if packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = packet.pts - cut, packet.dts - cut, copy
+                container.mux(packet)
+    frames = read_video(trimmed)
+    with av.open(str(trimmed)) as container:
+        assert 0 < len(frames) < container.streams.video[0].frames
+    out = tmp_path / "out"
+    assert run(trimmed, "--model", model_dir, "--output", out) == 0, capsys.readouterr().err
+    assert len(read_video(out / "overlays" / "trimmed.mp4")) == len(frames)
+
+
 def test_damaged_videos_are_named_and_the_rest_goes_on(
     model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -143,6 +165,9 @@ def test_damaged_videos_are_named_and_the_rest_goes_on(
     folder.mkdir()
     whole = write_video(folder / "whole.mp4", 10).read_bytes()
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    # With its index at the beginning, as for streaming, it can be opened however short it is.
+    fast = write_video(folder / "short.mp4", 10, movflags="faststart").read_bytes()
+    (folder / "short.mp4").write_bytes(fast[: len(fast) * 2 // 3])
     (folder / "empty.avi").write_bytes(b"")
     (folder / "text.mov").write_text("no video")
     # Its index is whole, its images are not.
@@ -153,7 +178,7 @@ def test_damaged_videos_are_named_and_the_rest_goes_on(
     (folder / "holes.mp4").write_bytes(data)
     assert run(folder, "--model", model_dir, "--output", out) == 1
     shown = capsys.readouterr()
-    for name in ("cut.mp4", "empty.avi", "holes.mp4", "text.mov"):
+    for name in ("cut.mp4", "empty.avi", "holes.mp4", "short.mp4", "text.mov"):
         assert len([line for line in shown.err.splitlines() if str(folder / name) in line]) == 1
         assert not (out / "shares" / name).with_suffix(".json").exists()
         assert not (out / "overlays" / name).with_suffix(".mp4").exists()
@@ -170,7 +195,7 @@ def test_without_av_one_sentence_names_the_package(
     for name in ("a.mp4", "b.mov"):
         (tmp_path / "media" / name).write_bytes(b"not looked at")
     draw_blocks(1)[0].save(tmp_path / "media" / "image.png")
-    monkeypatch.setattr(helpers.inference.images, "find_spec", lambda name: None)
+    monkeypatch.setattr(helpers.inference.__main__, "find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "av", None)  # an import would fail
     assert run(tmp_path / "media", "--model", model_dir, "--output", tmp_path / "out") == 1
     shown = capsys.readouterr()

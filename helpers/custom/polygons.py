@@ -160,7 +160,9 @@ def _area(drawn: Mapping[str, Any], shape: Shape, file: Path) -> np.ndarray:
         found = np.zeros(shape, dtype=bool)
         inside = load_mask(base64.b64decode(drawn["mask"]), name=f"a mask of {file}") > 0
         left, top = points[0].astype(int)
-        found[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+        inside = inside[max(0, -top) :, max(0, -left) :]  # it may reach beyond the image
+        place = found[max(0, top) :, max(0, left) :][: inside.shape[0], : inside.shape[1]]
+        place[:] = inside[: place.shape[0], : place.shape[1]]
         return found
     elif kind != "polygon":
         raise ValueError(

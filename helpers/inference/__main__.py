@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from helpers.cli import progress, sentence
+from helpers.cli import at_least, progress, sentence
 from helpers.hub import explained
 from helpers.inference.images import DONE, FAILED, Segmenter, segment_images
 from helpers.inference.predict import load_labels, load_model
-from helpers.inference.results import Results
+from helpers.inference.results import Results, check_folder
 from helpers.inference.sources import Source, find_sources
 from helpers.labels import Labels
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
 
 SKIPPED = "skipped"
-_MOST_LABELS = 255  # a palette PNG has room for 256, and 255 stands for ignored pixels
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,52 +33,35 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         sources = find_sources(options.images)
-        results = Results(options.output)
-        device = _choose_device(options.device)
-        model, image_processor, labels = _load(options.model)
-        segmenter = Segmenter(
-            model.to(device),
-            image_processor,
-            labels,
-            None if options.no_overlays else options.alpha,
-            options.batch_size,
-        )
-        results.open({"model": options.model} | segmenter.settings(), options.overwrite)
+        check_folder(options.output)  # before a model is loaded
+        segmenter = _segmenter(options)
+        settings = {"model": options.model} | segmenter.settings()
+        results = Results(options.output, settings, options.overwrite)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    counts = dict.fromkeys((DONE, SKIPPED, FAILED), 0)
-    steps = _segment(sources, results, segmenter)
     try:
-        with warnings.catch_warnings():
-            # Between 90 and 180 megapixels Pillow only warns; beyond, it refuses.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            for _, outcome, why in progress(steps, "Segmenting", len(sources)):
-                counts[outcome] += 1
-                if why:
-                    tqdm.write(f"failed: {why}", file=sys.stderr)
-        results.close()
+        with results:
+            counts = _segment_all(sources, results, segmenter)
     except KeyboardInterrupt:
-        print("interrupted: the same command resumes from here", file=sys.stderr)
-        return 130
+        return _stopped("interrupted", 130)
     except torch.OutOfMemoryError:
-        print(
-            f"error: a batch of {options.batch_size} does not fit into the memory of {device}: "
-            "choose a smaller --batch-size; the same command resumes from here",
-            file=sys.stderr,
+        return _stopped(
+            f"error: a batch of {options.batch_size} does not fit into the memory of "
+            f"{segmenter.model.device}, choose a smaller --batch-size"
         )
-        return 1
     except OSError as error:
-        print(
-            f"error: results cannot be written ({error}): the same command resumes from here",
-            file=sys.stderr,
-        )
-        return 1
+        return _stopped(f"error: results cannot be written ({error})")
     print(
         f"{len(sources)} found: {counts[DONE]} segmented, {counts[SKIPPED]} finished before, "
         f"{counts[FAILED]} failed; results in {options.output}"
     )
     return 1 if counts[FAILED] else 0
+
+
+def _stopped(why: str, status: int = 1) -> int:
+    print(f"{why}: the same command resumes from here", file=sys.stderr)
+    return status
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -115,14 +97,21 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--batch-size",
-        type=int,
+        type=at_least(1),
         default=8,
         metavar="N",
         help="images that go through the model together (default: 8)",
     )
     parser.add_argument(
+        "--window",
+        type=int,
+        metavar="PIXELS",
+        help="for images too large for one pass: look at them at their own resolution, through "
+        "overlapping windows of this size (default: one pass at the model's input size)",
+    )
+    parser.add_argument(
         "--alpha",
-        type=float,
+        type=_alpha,
         default=0.5,
         metavar="A",
         help="overlays: 0 shows the image alone, 1 the colours (default: 0.5)",
@@ -135,12 +124,27 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(  # its old name
         "--anew", action="store_true", dest="overwrite", help=argparse.SUPPRESS
     )
-    options = parser.parse_args(arguments)
-    if options.batch_size < 1:
-        parser.error(f"--batch-size is {options.batch_size}: expected at least 1")
-    if not 0 <= options.alpha <= 1:
-        parser.error(f"--alpha is {options.alpha}: expected 0 (image) to 1 (colours)")
-    return options
+    return parser.parse_args(arguments)
+
+
+def _alpha(text: str) -> float:
+    """A `type` for argparse."""
+    try:
+        alpha = float(text)
+    except ValueError:
+        alpha = None
+    if alpha is None or not 0 <= alpha <= 1:
+        raise argparse.ArgumentTypeError(f"it is {text}, expected 0 (image) to 1 (colours)")
+    return alpha
+
+
+def _segmenter(options: argparse.Namespace) -> Segmenter:
+    device = _choose_device(options.device)
+    model, image_processor, labels = _load(options.model)
+    alpha = None if options.no_overlays else options.alpha
+    return Segmenter(
+        model.to(device), image_processor, labels, alpha, options.batch_size, options.window
+    )
 
 
 def _choose_device(name: str | None) -> torch.device:
@@ -172,21 +176,33 @@ def _load(source: str) -> tuple[PreTrainedModel, BaseImageProcessor, Labels]:
         raise ValueError(f"there is no model folder {source}")
     try:
         with explained(source):
-            config = AutoConfig.from_pretrained(source)
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         kinds = config.architectures or []
         if kinds and not any("SemanticSegmentation" in kind for kind in kinds):
             raise ValueError(
                 f"it is a {kinds[0]}, and this command needs a model for semantic segmentation, "
                 "such as SegformerForSemanticSegmentation"
             )
-        if config.num_labels > _MOST_LABELS:
-            raise ValueError(
-                f"it predicts {config.num_labels} labels, and a label map in colour has room for "
-                f"{_MOST_LABELS}"
-            )
-        return *load_model(source), load_labels(source)
+        labels = load_labels(source)
+        return *load_model(source), labels
     except Exception as error:
         raise ValueError(f"--model {source} cannot be used: {sentence(error)}") from error
+
+
+def _segment_all(
+    sources: Sequence[Source], results: Results, segmenter: Segmenter
+) -> dict[str, int]:
+    """Segment what is not finished, and name what fails; how many were done, skipped, failed."""
+    counts = dict.fromkeys((DONE, SKIPPED, FAILED), 0)
+    with warnings.catch_warnings():
+        # Between 90 and 180 megapixels Pillow only warns; beyond, it refuses.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        steps = _segment(sources, results, segmenter)
+        for _, outcome, why in progress(steps, "Segmenting", len(sources)):
+            counts[outcome] += 1
+            if why:
+                tqdm.write(f"failed: {why}", file=sys.stderr)
+    return counts
 
 
 def _segment(
@@ -199,6 +215,7 @@ def _segment(
         if results.is_finished(source, name, _endings(source, segmenter)):
             yield source, SKIPPED, ""
         else:
+            results.forget(name)
             (videos if source.is_video else images).append((source, name))
     yield from segment_images(images, results, segmenter)
     yield from _segment_videos(videos, results, segmenter)

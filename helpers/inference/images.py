@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import PurePath
@@ -14,10 +15,11 @@ import torch
 from PIL import Image
 
 from helpers.cli import sentence
-from helpers.images import load_image
-from helpers.inference.predict import segment_batch
+from helpers.images import load_image, size_of
+from helpers.inference.predict import segment, segment_batch
 from helpers.inference.results import Results
 from helpers.inference.sources import Source
+from helpers.inference.windows import stride_of
 from helpers.labels import Labels
 from helpers.visualize import overlay
 
@@ -39,6 +41,11 @@ class Segmenter:
         labels: names and colours of its classes.
         alpha: share of colour in overlays; None: no overlays.
         batch_size: images or frames that go through the model together.
+        window: look at each at its own resolution, through windows of so many pixels a side; None:
+            at the image processor's size.
+
+    Raises:
+        ValueError: there can be no such window.
     """
 
     def __init__(
@@ -48,10 +55,12 @@ class Segmenter:
         labels: Labels,
         alpha: float | None = 0.5,
         batch_size: int = 8,
+        window: int | None = None,
     ) -> None:
-        self.model, self.image_processor = model, image_processor
-        self.alpha, self.batch_size = alpha, batch_size
-        self.labels = labels
+        if window is not None:
+            stride_of(window)
+        self.model, self.image_processor, self.labels = model, image_processor, labels
+        self.alpha, self.batch_size, self.window = alpha, batch_size, window
 
     def settings(self) -> dict[str, Any]:
         """All that the results depend on, as JSON."""
@@ -62,18 +71,19 @@ class Segmenter:
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return {"alpha": self.alpha, "weights": digest.hexdigest()[:16]}
+        return {"alpha": self.alpha, "window": self.window, "weights": digest.hexdigest()[:16]}
 
     def segment(self, images: Sequence[Image.Image]) -> list[np.ndarray]:
-        """As `helpers.inference.segment_batch`."""
+        """The label map of each image, at its own size."""
+        if self.window is not None:
+            model, image_processor = self.model, self.image_processor
+            return [segment(image, model, image_processor, self.window) for image in images]
         return segment_batch(images, self.model, self.image_processor)
 
     def shares(self, areas: np.ndarray) -> dict[str, float]:
         """Areas of all labels as shares of their sum by class name, the largest first."""
-        found: dict[str, float] = {}
-        for label in np.flatnonzero(areas):
-            found[self.labels.names[label]] = int(areas[label])
         total = int(areas.sum())
+        found = {self.labels.names[label]: int(areas[label]) for label in np.flatnonzero(areas)}
         ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
         return {name: round(area / total, 6) for name, area in ordered}
 
@@ -136,11 +146,8 @@ def _batches(
 def _pixels(file: Path) -> int:
     """Of an image, read from the beginning of its file; 0 where that is impossible."""
     try:
-        if not file.is_file():  # reading a pipe would wait for ever
-            return 0
-        with Image.open(file) as image:
-            return image.width * image.height
-    except Exception:
+        return math.prod(size_of(file))
+    except Exception:  # said when it is decoded
         return 0
 
 

@@ -21,43 +21,24 @@ class Results:
     """The output folder: labels/NAME.png, overlays/NAME.jpg, and shares/NAME.json when all is done.
 
     A file is written elsewhere and moved into place, so that what has its name is whole; the
-    record in `shares` comes last and says of which file it is and how it was made.
+    record in `shares` comes last and says of which file it is and how it was made. Used in a
+    `with` block, which puts all records into one file, shares.json, when nothing went wrong.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Make the folder, or refuse one that cannot take results.
-
-        Raises:
-            ValueError: it is a file, cannot be written to, or holds something else.
-        """
-        self.folder = Path(os.path.abspath(folder))
-        self._claimed: dict[str, Path] = {}
-        if self.folder.exists() and not self.folder.is_dir():
-            raise ValueError(f"--output {folder} is a file: expected a folder")
-        if self.folder.is_dir():
-            holds = {file.name for file in self.folder.iterdir() if not file.name.startswith(".")}
-            if holds and "weights" not in read_json(self.folder / SETTINGS):
-                raise ValueError(
-                    f"--output {folder} holds files that are not this command's: choose a new or "
-                    "empty folder, such as one inside it"
-                )
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass
-        except OSError as error:
-            raise ValueError(f"--output {folder} cannot be written to ({error.strerror})") from None
-
-    def open(self, settings: Mapping[str, Any], overwrite: bool = False) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], overwrite: bool = False) -> None:
         """Resume what was begun, if it was made with the same settings.
 
         Args:
+            folder: is made where there is none.
             settings: all that the results depend on, as JSON; "model" is for people to read.
             overwrite: remove earlier results, whatever made them.
 
         Raises:
-            ValueError: the results in the folder were made otherwise.
+            ValueError: the folder cannot take results, or those in it were made otherwise.
         """
+        check_folder(folder)
+        self.folder = Path(os.path.abspath(folder))
+        self._claimed: dict[str, Path] = {}
         file = self.folder / SETTINGS
         before = read_json(file)
         changed = any(before.get(k) != value for k, value in settings.items() if k != "model")
@@ -78,12 +59,18 @@ class Results:
         if changed:
             self.write(PurePath(SETTINGS), "", "", _json_writer(settings))
 
-    def close(self) -> None:
-        """Put all records into one file, shares.json, and tidy up."""
-        records = map(read_json, sorted((self.folder / "shares").rglob("*.json")))
-        table = {record["file"]: record["shares"] for record in records if "shares" in record}
-        self.write(PurePath("shares"), "", ".json", _json_writer(table))
-        shutil.rmtree(self._parts, ignore_errors=True)
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        try:
+            if failed is None:
+                files = sorted((self.folder / "shares").rglob("*.json"))
+                records = [record for record in map(read_json, files) if "shares" in record]
+                table = {record["file"]: record["shares"] for record in records}
+                self.write(PurePath("shares"), "", ".json", _json_writer(table))
+        finally:
+            shutil.rmtree(self._parts, ignore_errors=True)
 
     def claim(self, source: Source) -> PurePath:
         """The name of a source's results: its own, or one with a suffix where that is taken.
@@ -101,20 +88,17 @@ class Results:
     def is_finished(self, source: Source, name: PurePath, endings: Mapping[str, str]) -> bool:
         """Whether all results of a source are there and made from it as it is now.
 
-        The record of results that are not is removed.
-
         Args:
             endings: folder to file ending of what there has to be, as {"labels": ".png"}.
         """
-        file = self._file(name, "shares", ".json")
-        if not (record := read_json(file)):
-            return False
+        record = read_json(self._file(name, "shares", ".json"))
         files = [self._file(name, kind, ending) for kind, ending in endings.items()]
         same = all(record.get(key) == value for key, value in _identity(source).items())
-        if same and all(map(_has_bytes, files)):
-            return True
-        file.unlink()
-        return False
+        return same and all(file.is_file() and file.stat().st_size > 0 for file in files)
+
+    def forget(self, name: PurePath) -> None:
+        """Remove the record of results that no longer count."""
+        self._file(name, "shares", ".json").unlink(missing_ok=True)
 
     def write(self, name: PurePath, kind: str, ending: str, save: Callable[[Path], None]) -> None:
         """Let `save` write a file, and give it its name when it is whole."""
@@ -132,6 +116,29 @@ class Results:
         return self.folder / kind / name.with_name(name.name + ending)
 
 
+def check_folder(folder: Path) -> None:
+    """Make the output folder, or refuse one that cannot take results.
+
+    Raises:
+        ValueError: it is a file, cannot be written to, or holds something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--output {folder} is a file: expected a folder")
+    if folder.is_dir():
+        holds = {file.name for file in folder.iterdir() if not file.name.startswith(".")}
+        if holds and "weights" not in read_json(folder / SETTINGS):
+            raise ValueError(
+                f"--output {folder} holds files that are not this command's: choose a new or "
+                "empty folder, such as one inside it"
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"--output {folder} cannot be written to ({error.strerror})") from None
+
+
 def _identity(source: Source) -> dict[str, Any]:
     if not source.path.exists():  # removed meanwhile, or a link to nothing
         return {"file": str(source.path), "bytes": None, "modified": None}
@@ -146,7 +153,3 @@ def _identity(source: Source) -> dict[str, Any]:
 def _json_writer(content: Mapping[str, Any]) -> Callable[[Path], None]:
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     return lambda file: file.write_text(text, encoding="utf-8") and None
-
-
-def _has_bytes(file: Path) -> bool:
-    return file.is_file() and file.stat().st_size > 0

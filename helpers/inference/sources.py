@@ -1,4 +1,4 @@
-"""Which images are meant, and what lies finished in the output folder."""
+"""Which images and videos are meant."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -46,18 +45,18 @@ def find_sources(given: Sequence[str]) -> list[Source]:
         FileNotFoundError: a path does not exist, or no image is found in a folder or pattern.
         PermissionError: a folder may not be read.
     """
-    _holds_results.cache_clear()
     found: dict[str, Source] = {}
     for one in given:
         path = Path(one).expanduser()
         if path.is_dir():
             root, files = path, [*_walk(path)]
         elif path.exists():
-            root, files = path.parent, [path] if not _holds_results(path.parent) else []
+            root, files = path.parent, [] if _holds_results(path.parent) else [path]
         elif glob.has_magic(one):
             root = Path(*_plain_parts(path))
-            matches = (Path(match) for match in glob.iglob(str(path), recursive=True))
-            files = sorted(match for match in matches if _counts(match) and match.is_file())
+            matches = map(Path, glob.iglob(str(path), recursive=True))
+            known = (match for match in matches if _is_known(match.name) and match.is_file())
+            files = sorted(match for match in known if not _holds_results(match.parent))
         else:
             raise FileNotFoundError(f"there is no image or folder {one}")
         if not files:
@@ -81,17 +80,17 @@ def _walk(folder: Path) -> Iterator[Path]:
 
     for root, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (file for name in sorted(files) if _counts(file := Path(root, name)))
+        if not _holds_results(Path(root)):
+            yield from (Path(root, name) for name in sorted(files) if _is_known(name))
 
 
-def _counts(file: Path) -> bool:
-    """Whether a file found in a folder is an image or video, and no result of this command."""
-    known = file.suffix.lower() in IMAGES or file.suffix.lower() in VIDEOS
-    return known and not file.name.startswith(".") and not _holds_results(file.parent)
+def _is_known(name: str) -> bool:
+    """Whether a file found in a folder or by a pattern is an image or video."""
+    return not name.startswith(".") and PurePath(name).suffix.lower() in IMAGES | VIDEOS
 
 
-@lru_cache(maxsize=4096)
 def _holds_results(folder: Path) -> bool:
+    """Whether what lies in a folder was written by this command."""
     folder = Path(os.path.abspath(folder))
     return any(
         inner.name in RESULTS and (inner.parent / SETTINGS).is_file()

@@ -47,11 +47,8 @@ def segment_video(source: Source, name: PurePath, results: Results, segmenter: S
                     areas[-1] += np.bincount(label_map.ravel(), minlength=num_labels)
                     index += 1
                     yield image, label_map
-            if index == 0 or (total and index < total):
-                raise ValueError(
-                    f"{source.path}: {index} of {total or 'its'} frames can be read, the file is "
-                    "damaged or incomplete"
-                )
+            if index == 0:
+                raise ValueError(f"{source.path}: none of its frames can be read, it is damaged")
 
         if segmenter.alpha is None:
             for _ in segmented():
@@ -71,7 +68,11 @@ def segment_video(source: Source, name: PurePath, results: Results, segmenter: S
 
 @contextmanager
 def _frames(path: Path) -> Iterator[tuple[Iterator[Image.Image], Fraction, int | None]]:
-    """Upright RGB frames of a video, their rate a second, and their number where it is known."""
+    """Upright RGB frames of a video, their rate a second, and a guess of their number.
+
+    The file's own number counts frames that are not shown where it was cut without encoding it
+    again; a file that ends too early is found by the half frame at its end.
+    """
     problem = f"{path} cannot be read as a video ({{}}): the file is damaged or incomplete"
     try:
         container = av.open(str(path))
@@ -85,9 +86,11 @@ def _frames(path: Path) -> Iterator[tuple[Iterator[Image.Image], Fraction, int |
 
         def frames() -> Iterator[Image.Image]:
             try:
-                for frame in container.decode(stream):
-                    image = frame.to_image()
-                    yield image.rotate(frame.rotation, expand=True) if frame.rotation else image
+                for packet in container.demux(stream):
+                    if packet.is_corrupt:
+                        raise ValueError(problem.format("it ends within a frame"))
+                    for frame in packet.decode():
+                        yield frame.to_image().rotate(frame.rotation, expand=True)
             except av.FFmpegError as error:
                 raise ValueError(problem.format(error.strerror)) from error
 

@@ -35,6 +35,17 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     return [max(0, min(index * stride, length - window)) for index in range(count)]
 
 
+def stride_of(window: int, stride: int | None = None) -> int:
+    """The stride of `segment_windows`, which raises ValueError as described there."""
+    stride = 3 * window // (4 * _CELL) * _CELL if stride is None else stride
+    if window < 32 or window % _CELL or stride % _CELL or not 0 < stride <= window:
+        raise ValueError(
+            f"window is {window} and stride {stride}: expected multiples of {_CELL}, a window of "
+            "at least 32 pixels and a stride no larger than it"
+        )
+    return stride
+
+
 @torch.inference_mode()
 def segment_windows(
     image: Image.Image,
@@ -62,12 +73,7 @@ def segment_windows(
     Raises:
         ValueError: `window` or `stride` is not as described.
     """
-    stride = stride or 3 * window // (4 * _CELL) * _CELL
-    if window < 32 or window % _CELL or stride % _CELL or not 0 < stride <= window:
-        raise ValueError(
-            f"window is {window} and stride {stride}: expected multiples of {_CELL}, a window of "
-            "at least 32 pixels and a stride no larger than it"
-        )
+    stride = stride_of(window, stride)
     image, training = load_image(image), model.training
     model.eval()
     windows = _Windows(image, model, image_processor)

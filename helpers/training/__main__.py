@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import warnings
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
@@ -14,7 +15,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
 from helpers.cli import at_least, is_first_process, processes_wanted, start_processes
-from helpers.profiles import get_profile
+from helpers.profiles import Profile, get_profile
 from helpers.training.checkpoints import load_exactly
 from helpers.training.distributed import together
 from helpers.training.recipe import build_trainer
@@ -55,7 +56,7 @@ def _say_little() -> None:
 def _build(options: argparse.Namespace) -> SegmentationTrainer:
     """The trainer that the options describe; all that can be wrong is found before it trains."""
     _check_folder(options.output_dir, options.resume)
-    profile = get_profile(options.profile)
+    profile = _profile(options)
     if options.push_to_hub and is_first_process():  # now, and not when the training is over
         require_token(options.push_to_hub, ask_the_hub=True)
     if options.report_to == "tensorboard":
@@ -79,6 +80,13 @@ def _build(options: argparse.Namespace) -> SegmentationTrainer:
     )
 
 
+def _profile(options: argparse.Namespace) -> Profile:
+    profile = get_profile(options.profile)
+    if options.start_from is None:
+        return profile
+    return replace(profile, encoder=options.start_from, encoder_revision=None)
+
+
 def _checkpoint_to_resume(trainer: SegmentationTrainer) -> str | None:
     """The run's last checkpoint, if any; one of another model is refused here."""
     if checkpoint := trainer.last_checkpoint():
@@ -98,7 +106,7 @@ def _evaluate_and_save(trainer: SegmentationTrainer, folder: Path) -> dict[str, 
 
 def _share(options: argparse.Namespace, metrics: dict[str, float]) -> int:
     """Write the model card and upload; the exit status. The model stays where it is."""
-    folder, repo_id, profile = options.output_dir, options.push_to_hub, get_profile(options.profile)
+    folder, repo_id, profile = options.output_dir, options.push_to_hub, _profile(options)
     try:
         card = model_card(
             folder,
@@ -129,6 +137,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "accelerate launch --num_processes 2 -m helpers.training ...",
     )
     parser.add_argument("--profile", help="tiny, sample or full (default: SEG_PROFILE, else tiny)")
+    parser.add_argument(
+        "--start-from",
+        metavar="DIR",
+        help="an encoder or a trained model, folder or Hub id, instead of the profile's encoder; "
+        "where its classes are not the data's, its last layer is new",
+    )
     parser.add_argument("--output-dir", type=Path, required=True)
     parser.add_argument(
         "--max-steps",

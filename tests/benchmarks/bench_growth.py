@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from helpers.labels import Labels
 from helpers.metrics import ConfusionMatrix
 from helpers.training.loss import pixel_cross_entropy
 from helpers.upsampling import upsampled_argmax
@@ -30,17 +31,17 @@ def rows(quick: bool) -> Iterator[Row]:
     sides = [32, 64, 128] if quick else [128, 256, 512, 1024, 2048]
     side, few = (64, 4) if quick else (256, 20)
     makers = {
-        "ConfusionMatrix": lambda n, c, s: counting(n, c, s),
-        "loss and gradient": lambda n, c, s: loss(n, c, s),
-        "upsampled_argmax": lambda n, c, s: upsampling(n, c, s),
-        "colorize": lambda n, c, s: painting(n, c, s),
-        "overlay": lambda n, c, s: blending(n, c, s),
+        "ConfusionMatrix": counting,
+        "loss and gradient": loss,
+        "upsampled_argmax": upsampling,
+        "colorize": painting,
+        "overlay": blending,
     }
     for name, make in makers.items():
         yield growth(name, "number of images", images, lambda n, m=make: m(n, few, side))
-        # A palette holds 256 colours at most.
-        high = 256 if name in ("colorize", "overlay") else max(classes)
-        some = [c for c in classes if c <= high]
+        # A palette has room for 255 labels.
+        most = 255 if name in ("colorize", "overlay") else max(classes)
+        some = [c for c in classes if c <= most]
         yield growth(name, "number of classes", some, lambda c, m=make: m(1, c, side))
         yield growth(
             name,
@@ -100,17 +101,16 @@ def upsampling(images: int, classes: int, side: int) -> Work:
 
 
 def painting(images: int, classes: int, side: int) -> Work:
-    label_maps, palette = maps_and_palette(images, classes, side)
-    return lambda: [colorize(one, palette) for one in label_maps]
+    label_maps, labels = maps_and_labels(images, classes, side)
+    return lambda: [colorize(one, labels) for one in label_maps]
 
 
 def blending(images: int, classes: int, side: int) -> Work:
-    label_maps, palette = maps_and_palette(images, classes, side)
+    label_maps, labels = maps_and_labels(images, classes, side)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8))
-    return lambda: [overlay(image, one, palette=palette) for one in label_maps]
+    return lambda: [overlay(image, one, labels=labels) for one in label_maps]
 
 
-def maps_and_palette(images: int, classes: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+def maps_and_labels(images: int, classes: int, side: int) -> tuple[np.ndarray, Labels]:
     _, label_maps = draw_maps(images, side, min(classes, 250), seed=0)
-    palette = np.random.default_rng(0).integers(0, 256, (classes, 3), dtype=np.uint8)
-    return label_maps, palette
+    return label_maps, Labels([f"class {label}" for label in range(classes)])

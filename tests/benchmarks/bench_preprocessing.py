@@ -1,24 +1,27 @@
-"""Training images ready for the model, a second: our transform beside the guide's.
+"""Images ready for training: our transform beside the guide's, and how long a step waits for them.
 
-The guide's jitters the colours of the whole image and squashes it. Our code is timed with these
-steps, which give equal tensors, and with the course's own, which also crop and flip at random,
-and then jitter. Files are decoded and batches put together on both sides. Toy scenes come in
-batches of profile "tiny", photographs in those of profile "sample".
+Ours crops and flips at random, and then jitters the colours of what is left; the guide's jitters
+the whole image and squashes it. Files are decoded and batches put together on both sides. Toy
+scenes come in batches of profile "tiny", photographs in those of profile "sample".
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
+from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers import default_data_collator
 
 from helpers.data import load_scenes
 from helpers.profiles import Profile, get_profile
+from helpers.training.loss import pixel_cross_entropy
+from helpers.training.recipe import build_model
 from helpers.transforms import (
     augmentation,
     load_image_processor,
@@ -26,12 +29,14 @@ from helpers.transforms import (
     make_train_transform,
 )
 from tests.benchmarks import guide
-from tests.benchmarks.measuring import Row, medians_by_turns, photographs, skipped
+from tests.benchmarks.measuring import Row, alone, medians_by_turns, photographs, skipped
 
 
 def rows(quick: bool) -> Iterator[Row]:
     toy = get_profile("tiny")
-    yield from on(toy, "toy scenes 256 × 192 to 128 × 128", 16 if quick else 320, quick)
+    yield rate(toy, "toy scenes 256 × 192 to 128 × 128", 16 if quick else 320, quick)
+    for workers in (0, 2):
+        yield waiting(toy, workers, 3 if quick else 30)
     folder = photographs()
     if folder is None:
         yield skipped(
@@ -47,73 +52,91 @@ def rows(quick: bool) -> Iterator[Row]:
         image_size=64 if quick else sample.image_size,
     )
     side = real.image_size
-    yield from on(real, f"real photographs to {side} × {side}", 16 if quick else 96, quick)
+    yield rate(real, f"real photographs to {side} × {side}", 16 if quick else 96, quick)
 
 
-def on(profile: Profile, images: str, count: int, quick: bool) -> Iterator[Row]:
-    plain = load_scenes(profile, check=False)["train"]
-    plain = plain.select([index % len(plain) for index in range(count)])
+def rate(profile: Profile, images: str, count: int, quick: bool) -> Row:
+    """Images a second of both transforms, on one thread of one process."""
+    plain = repeated(profile, count)
     processor = load_image_processor(profile)
     train, evaluate = guide.transforms(profile.encoder, profile.image_size)
     augment = augmentation(profile.image_size)
-    jitter = augment.transforms[-1]
-    same_steps = make_train_transform(processor, jitter)
+    same_steps = make_train_transform(processor, augment.transforms[-1])
     for one, theirs in ((make_eval_transform(processor), evaluate), (same_steps, train)):
         same_batches(first_batch(plain, one), first_batch(plain, theirs))
-    ours = make_train_transform(processor, augment)
-
-    def loader(transform: Any, workers: int = 0) -> DataLoader:
-        return DataLoader(
-            plain.with_transform(transform),
-            batch_size=profile.batch_size,
-            shuffle=True,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            collate_fn=default_data_collator,  # the one that `Trainer` takes
-        )
-
+    ways = [
+        partial(whole_pass, loader(plain.with_transform(way), profile))
+        for way in (make_train_transform(processor, augment), train)
+    ]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        rounds = 2 if quick else 5
-        name = f"training-set preprocessing, {images}"
-        other = "the guide's transform"
-        ways = (same_steps, ours, train)
-        *seconds, theirs = passes([loader(way) for way in ways], rounds)
-        yield rate(f"{name}, the guide's steps, one process", other, count, seconds[0], theirs)
-        yield rate(f"{name}, with crop and flip, one process", other, count, seconds[1], theirs)
-        seconds = passes([loader(ours, 2), loader(ours, 1)], rounds)
-        yield rate(f"{name}, two workers", "one worker", count, *seconds, goal="1.7 ×")
+        for way in ways:
+            way()
+        ours, theirs = medians_by_turns(ways, 2 if quick else 5)
     finally:
         torch.set_num_threads(threads)
-
-
-def rate(row: str, other: str, count: int, ours: float, theirs: float, goal: str = "1.5 ×") -> Row:
     return Row(
-        row=row,
-        other=other,
+        row=f"training-set preprocessing with crop and flip, {images}",
+        other="the guide's transform",
         ours=count / ours,
         theirs=count / theirs,
         ratio=theirs / ours,
         unit="images/s",
-        goal=goal,
+        goal="",
     )
 
 
-def passes(loaders: list[DataLoader], rounds: int) -> list[float]:
-    """Median seconds of a pass over each, after one that starts the workers."""
+def waiting(profile: Profile, workers: int, steps: int) -> Row:
+    """The share of a training step's time that passes before its batch is there."""
+    model = build_model(profile)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=profile.learning_rate)
+    transform = make_train_transform(
+        load_image_processor(profile), augmentation(profile.image_size)
+    )
+    warm_up = 3  # workers start, memory is taken
+    plain = repeated(profile, (warm_up + steps) * profile.batch_size)
+    batches = iter(loader(plain.with_transform(transform), profile, workers))
+    waited = total = 0.0
+    for step in range(warm_up + steps):
+        begin = time.perf_counter()
+        batch = next(batches)
+        ready = time.perf_counter()
+        pixel_cross_entropy(model(batch["pixel_values"]), batch["labels"]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if step >= warm_up:
+            waited += ready - begin
+            total += time.perf_counter() - begin
+    return alone(
+        f"training step, profile {profile.name}, {workers} workers: share spent waiting for data",
+        100 * waited / total,
+        "%",
+    )
 
-    def whole(one: DataLoader) -> None:
-        for _ in one:
-            pass
 
-    ways = [partial(whole, one) for one in loaders]
-    for way in ways:
-        way()
-    return medians_by_turns(ways, rounds)
+def repeated(profile: Profile, count: int) -> Dataset:
+    """So many training images, in order, from the first again after the last."""
+    plain = load_scenes(profile, check=False)["train"]
+    return plain.select([index % len(plain) for index in range(count)])
 
 
-def first_batch(plain: Any, transform: Any) -> dict[str, torch.Tensor]:
+def loader(scenes: Dataset, profile: Profile, workers: int = 0) -> DataLoader:
+    return DataLoader(
+        scenes,
+        batch_size=profile.batch_size,
+        shuffle=True,
+        num_workers=workers,
+        collate_fn=default_data_collator,  # the one that `Trainer` takes
+    )
+
+
+def whole_pass(batches: DataLoader) -> None:
+    for _ in batches:
+        pass
+
+
+def first_batch(plain: Dataset, transform: Any) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     rows = plain.with_transform(transform)[:4]
     return {name: torch.stack([torch.as_tensor(one) for one in rows[name]]) for name in rows}

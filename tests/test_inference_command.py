@@ -17,10 +17,11 @@ from samples import draw_blocks, save_encoder, small_model, small_processor
 from transformers import ViTConfig, ViTForImageClassification
 
 import helpers.inference.images
-import helpers.inference.sources
+import helpers.inference.results
 from helpers.ade20k import ID2LABEL, PALETTE
+from helpers.images import load_image
 from helpers.inference.__main__ import main
-from helpers.inference.predict import load_image, load_model, segment
+from helpers.inference.predict import load_labels, load_model, segment
 from helpers.inference.sources import find_sources
 from helpers.profiles import REPOSITORY
 from helpers.visualize import overlay
@@ -122,16 +123,17 @@ def test_without_overlays_and_with_another_share_of_color(
     assert np.abs(difference).mean() < 6
 
 
-def test_a_model_of_other_labels_has_voc_colors(folder: Path, tmp_path: Path) -> None:
+def test_a_model_of_other_labels_has_colors_of_its_own(folder: Path, tmp_path: Path) -> None:
     model_dir = save_model(tmp_path / "model", num_labels=3)
     out = tmp_path / "out"
     assert run(folder, "--model", model_dir, "--output", out) == 0
-    model, image_processor = load_model(model_dir, num_labels=3)
+    model, image_processor = load_model(model_dir)
     expected = segment(load_image(folder / "one.png"), model, image_processor)
+    palette = load_labels(model_dir).palette
+    assert len(np.unique(palette, axis=0)) == 3
     with Image.open(out / "labels" / "one.png") as stored:
         assert (np.asarray(stored) == expected).all()
-        voc = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]])
-        assert (np.asarray(stored.convert("RGB")) == voc[expected]).all()
+        assert (np.asarray(stored.convert("RGB")) == palette[expected]).all()
     shares = json.loads((out / "shares" / "one.json").read_text())["shares"]
     assert set(shares) <= {"LABEL_0", "LABEL_1", "LABEL_2"}
 
@@ -291,8 +293,8 @@ def test_wrong_inputs_are_refused(
         line = refused(capsys, folder, given, *common)
         assert expected in line
         assert str(given) in line
-    assert "expected at least 1" in refused(capsys, folder, *common, "--batch-size", 0)
-    for alpha in ("1.5", "-0.1", "nan"):
+    assert "expected a whole number >= 1" in refused(capsys, folder, *common, "--batch-size", 0)
+    for alpha in ("1.5", "-0.1", "nan", "half"):
         assert "expected 0 (image) to 1" in refused(capsys, folder, *common, f"--alpha={alpha}")
     assert "--device nonsense" in refused(capsys, folder, *common, "--device", "nonsense")
     if not torch.cuda.is_available():
@@ -345,7 +347,7 @@ def test_wrong_models_are_refused(
         tmp_path / "classifier": "it is a ViTForImageClassification",
         damaged: "cannot be used",
         unprepared: "cannot be used",
-        large: "it predicts 300 labels",
+        large: "the number of labels is 300",
         "nobody/nothing": "nobody/nothing",
     }
     out = tmp_path / "out"
@@ -394,7 +396,7 @@ def test_a_second_call_does_only_what_is_missing(
         assert stored.size == (50, 30)
 
 
-def test_other_settings_are_refused_unless_all_is_to_be_done_anew(
+def test_other_settings_are_refused_unless_all_is_overwritten(
     folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -422,7 +424,7 @@ KILLED_RUN = """
 import os, signal, sys
 from pathlib import Path
 import helpers.inference.results as files
-from helpers.inference.predict import main
+from helpers.inference.__main__ import main
 
 replace, left = os.replace, [int(sys.argv[1])]
 def dying(part, target):
@@ -437,7 +439,7 @@ main(sys.argv[2:])
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
-def test_a_killed_run_goes_on_and_ends_with_the_same_files(
+def test_a_killed_run_resumes_and_ends_with_the_same_files(
     folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, out = tmp_path / "whole", tmp_path / "killed"
@@ -490,7 +492,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence(
         (torch.OutOfMemoryError("21 GiB"), 1, "choose a smaller --batch-size"),
     ],
 )
-def test_a_stopped_run_says_how_to_go_on(
+def test_a_stopped_run_says_how_to_resume(
     folder: Path,
     model_dir: Path,
     tmp_path: Path,
