@@ -13,7 +13,7 @@ trained on it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +51,11 @@ class Labels:
     annotation values are label ids, and 255 is no class."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.names, (Mapping, str)):  # of which a tuple would hold the wrong things
+            raise ValueError(
+                f"the names of labels are {self.names!r}, expected a list of them in the order of "
+                "their label ids, as list(id2label.values()) is"
+            )
         object.__setattr__(self, "names", tuple(str(name).strip() for name in self.names))
         if not 2 <= len(self.names) <= IGNORE_INDEX:
             raise ValueError(

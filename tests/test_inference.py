@@ -188,7 +188,7 @@ def test_a_model_s_labels_have_the_colors_and_names_that_lie_beside_it(tmp_path:
 
 
 def test_a_model_of_one_label_has_no_labels(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there are 1 labels"):
+    with pytest.raises(ValueError, match="number of labels is 1"):
         load_labels(save(tmp_path, 1))
 
 

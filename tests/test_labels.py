@@ -46,10 +46,12 @@ def test_names_ids_and_their_inverse() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"names": ["tumour"]}, r"there are 1 labels \(tumour\), expected 2 to 255.*background"),
-        ({"names": []}, r"there are 0 labels \(\), expected 2 to 255"),
-        ({"names": map(str, range(256))}, "there are 256 labels"),
+        ({"names": ["tumour"]}, r"number of labels is 1, expected 2 to 255.*background"),
+        ({"names": []}, "number of labels is 0, expected 2 to 255"),
+        ({"names": map(str, range(256))}, "number of labels is 256"),
         ({"names": ["a", "b", "a "]}, "two labels are named 'a'"),
+        ({"names": {0: "a", 1: "b"}}, "expected a list of them in the order of their label ids"),
+        ({"names": "ab"}, "the names of labels are 'ab', expected a list"),
         ({"colors": [(0, 0, 0)]}, "for each of 2 labels"),
         ({"colors": [(0, 0, 0), (0, 0)]}, "for each of 2 labels"),
         ({"colors": [(0, 0, 0), (0, 0, 256)]}, "whole numbers 0-255"),
@@ -79,7 +81,7 @@ def test_each_value_gets_its_label_or_is_named(values: list[int]) -> None:
         annotation = np.array(values, dtype=np.int64)
         unknown = [value for value in values if value not in meaning]
         if unknown:
-            told = re.escape(f"the value {unknown[0]}, expected {labels.expected_values}")
+            told = re.escape(f"the value {min(unknown)}, expected {labels.expected_values}")
             with pytest.raises(ValueError, match=told):
                 labels.to_label_map(annotation)
         else:
@@ -107,13 +109,24 @@ def test_what_holds_no_whole_numbers_is_refused() -> None:
             FRUIT.to_label_map(np.array(values))
 
 
-def test_the_error_tells_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"give each value a class in id2label\.json, or make it"):
-        FRUIT.to_label_map([[3]])
-    with pytest.raises(ValueError, match=r"255, expected 0-2 \(0 = other\).*reduced already"):
-        REDUCED.to_label_map([[255]])
-    with pytest.raises(ValueError, match="the value -1, expected 0-2, or 255 for no class"):
-        FRUIT.to_label_map([[0, -1]])
+@pytest.mark.parametrize(
+    ("labels", "values", "told"),
+    [
+        (FRUIT, [3], r"3, expected 0-2, or 255 for no class: give it a class in id2label\.json"),
+        (FRUIT, [0, -1], "-1, expected .* if it stands for pixels to ignore, make it 255"),
+        (FRUIT, range(3, 100), "3, expected .* 97 such values mean JPEG compression or soft edges"),
+        (
+            REDUCED,
+            [255],
+            r"255, expected 0-2 \(0 = other\): .* reduced already, and once is enough",
+        ),
+    ],
+)
+def test_the_error_tells_the_likely_cause_and_what_to_do(
+    labels: Labels, values: list[int], told: str
+) -> None:
+    with pytest.raises(ValueError, match=f"holds the value {told}"):
+        labels.to_label_map(values)
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -160,7 +173,7 @@ TWO = '{"0": "a", "1": "b"}'
         ('{"1": "a", "2": "b"}', None, r'from 1 to 2, expected 0 to 1.*"0": "background".*reduce'),
         ('{"0": "a", "2": "b"}', None, r"its labels \[0, 2\], expected 0 to 1 without gaps"),
         ('{"0": "a", "1": "a"}', None, "two labels are named 'a'"),
-        ('{"0": "tumour"}', None, "there are 1 labels"),
+        ('{"0": "tumour"}', None, "number of labels is 1"),
         ('{"cat": 0}', None, "holds no label names"),
         ('["cat", "dog"]', None, "holds no label names"),
         ("not json", None, "holds no label names"),
