@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from PIL import Image
+from torchvision import tv_tensors
 
 from helpers.ade20k import ADE20K
 from helpers.images import load_image
 from helpers.labels import IGNORE_INDEX, Labels
-from helpers.metrics import ConfusionMatrix
-from helpers.transforms import annotation_tensor
 from helpers.visualize import largest_labels, overlay
 from helpers.widgets.explorer import Explorer, picker, slider
 from helpers.widgets.sheet import colors_by_name, fit, lay_out, outline, short_name
@@ -45,7 +44,6 @@ def explore_overlay(
     maps = {name: np.asarray(label_map) for name, label_map in label_maps.items()}
     smaller = {name: _resized(label_map, small.size) for name, label_map in maps.items()}
     found = largest_labels(*(one.ravel() for one in maps.values()), most=labels.num_labels)
-    scores = _scores(*maps.values(), labels.num_labels) if len(maps) == 2 else None
 
     def draw(opacity: float, label: int | None) -> tuple[Image.Image, str]:
         images = {"image": small}
@@ -62,7 +60,7 @@ def explore_overlay(
         if label is None:
             return f"{len(found)} classes, each in its colour."
         shares = [f"{np.mean(one == label):.1%} of the {name}" for name, one in maps.items()]
-        iou = f"; IoU {scores[label]:.2f}" if scores is not None else ""
+        iou = f"; IoU {_iou(*maps.values(), label):.2f}" if len(maps) == 2 else ""
         return f"{short_name(labels.names[label])}: {', '.join(shares)}{iou}."
 
     names = {"all classes": None, **{labels.names[label]: label for label in found}}
@@ -92,7 +90,7 @@ def explore_augmentation(
         smallest: to begin with, 0.1-1.
         labels: what the annotation's values mean.
     """
-    image, mask = load_image(image), annotation_tensor(annotation)
+    image, mask = load_image(image), tv_tensors.Mask(torch.from_numpy(np.array(annotation)))
     before = largest_labels(labels.to_label_map(annotation), most=labels.num_labels)
 
     def draw(color: float, smallest: float, version: int) -> tuple[Image.Image, str]:
@@ -172,10 +170,11 @@ def explore_iou(
     return Explorer(controls, draw, "A mask, a shifted copy of it, and their overlap.")
 
 
-def _scores(truth: np.ndarray, prediction: np.ndarray, num_labels: int) -> np.ndarray:
-    matrix = ConfusionMatrix(num_labels, IGNORE_INDEX)
-    matrix.update(prediction, truth)
-    return np.asarray(matrix.compute()["per_category_iou"])
+def _iou(truth: np.ndarray, prediction: np.ndarray, label: int) -> float:
+    """Of one class; pixels that the truth ignores do not count. NaN where neither has it."""
+    ours, theirs = truth == label, (prediction == label) & (truth != IGNORE_INDEX)
+    union = (ours | theirs).sum()
+    return (ours & theirs).sum() / union if union else float("nan")
 
 
 def _only(label_map: np.ndarray, label: int) -> np.ndarray:
