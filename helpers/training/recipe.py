@@ -46,8 +46,9 @@ def build_model(
 ) -> PreTrainedModel:
     """The profile's pretrained encoder under a new decode head.
 
-    A finished segmentation model can take the encoder's place (`replace(profile, encoder=...)`). If
-    its classes are others than the data's, its last layer is new, and a printed sentence says so.
+    A finished segmentation model can take the encoder's place (the profile's `encoder`, with
+    `encoder_revision` None). If its classes are others than the data's, its last layer is new, and
+    a printed sentence says so.
 
     Args:
         profile: see `helpers.profiles`.
