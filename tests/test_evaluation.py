@@ -393,7 +393,10 @@ def test_an_image_that_lies_on_its_side_is_scored_as_if_it_stood(
 def test_an_annotation_of_another_size_is_refused(scenes: Dataset, saved: Path) -> None:
     image, annotation = draw_blocks(1, (48, 36))
     wrong = scenes.select([0]).with_transform(
-        lambda rows: {"image": [image], "annotation": [annotation.resize((36, 48))]}
+        lambda rows: {
+            "image": [image],
+            "annotation": [annotation.transpose(Image.Transpose.ROTATE_90)],
+        }
     )
     with pytest.raises(ValueError, match="48 x 36 pixels, its annotation 36 x 48"):
         evaluate(wrong, *load_model(saved))

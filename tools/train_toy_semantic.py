@@ -20,9 +20,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import datasets
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy, interpolate
 from torch.utils.data import Dataset
@@ -36,6 +36,7 @@ from transformers import (
 )
 
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, NUM_LABELS
+from helpers.data import scene_features
 from helpers.evaluation import evaluate
 from helpers.profiles import TOY
 from helpers.toy.scenes import CLASS_VALUES, HELD_OUT_SEEDS, PRETRAINING_SEEDS_START, draw_scene
@@ -215,10 +216,11 @@ WHAT = {
 }
 
 
-def held_out_scenes(count: int) -> list[dict[str, Image.Image]]:
-    """The first `count` held-out scenes, as rows with `image` and `annotation`."""
+def held_out_scenes(count: int) -> datasets.Dataset:
+    """The first `count` held-out scenes, with the columns `image` and `annotation`."""
     scenes = (draw_scene(seed) for seed in HELD_OUT_SEEDS[:count])
-    return [{"image": scene.image, "annotation": scene.annotation} for scene in scenes]
+    rows = [{"image": scene.image, "annotation": scene.annotation} for scene in scenes]
+    return datasets.Dataset.from_list(rows, features=scene_features())
 
 
 def main(arguments: list[str] | None = None) -> None:
