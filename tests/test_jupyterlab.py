@@ -256,7 +256,7 @@ def upload(page, output, folder: Path) -> None:
     image, button = output.locator("img.widget-image"), output.locator("button.widget-upload")
     Image.linear_gradient("L").convert("RGB").resize((300, 200)).save(folder / "mine.png")
     (folder / "broken.png").write_bytes((folder / "mine.png").read_bytes()[:200])
-    for name, told in (("mine.png", "300 x 200 pixels"), ("broken.png", "or a damaged one")):
+    for name, told in (("mine.png", "300 x 200 pixels"), ("broken.png", "the file is damaged")):
         before = settled(page, image)
         with page.expect_file_chooser() as choosing:
             button.click()
