@@ -134,8 +134,8 @@ def test_the_whole_course_runs_on_the_lowest_versions(version: str, tmp_path: Pa
     for notebook in NOTEBOOKS:
         assert (tmp_path / f"{notebook.stem}.html").is_file()
     # Sliders are where the lowest ipywidgets, which is Colab's, differs most from the newest.
-    sliders = [REPOSITORY / "tests" / f"test_{name}.py" for name in ("explorer", "widgets")]
-    print(run("pytest", "-q", *sliders).splitlines()[-1])
+    sliders = REPOSITORY / "tests" / "test_widgets.py"
+    print(run("pytest", "-q", sliders).splitlines()[-1])
 
 
 # --- Colab ----------------------------------------------------------------------------------------
