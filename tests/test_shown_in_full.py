@@ -2,6 +2,7 @@
 
 import ast
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import cross_entropy, interpolate
 from torchvision import tv_tensors
 
 from helpers.ade20k import IGNORE_INDEX, NUM_LABELS, reduce_labels
@@ -95,3 +97,21 @@ def test_notebook_07_reads_color_coded_masks_as_the_helper_does() -> None:
     expected = np.asarray(labels_from_colors(coded, colors, unknown=IGNORE_INDEX))
     assert (by_hand(coded) == expected).all()
     assert set(np.unique(expected)) == {0, 1, 4, IGNORE_INDEX}
+
+
+def test_notebook_07s_weighted_loss_is_a_mean_over_what_is_labelled_and_0_over_nothing() -> None:
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    loss = shown(
+        "07_custom_dataset.ipynb",
+        "weighted_loss",
+        cross_entropy=cross_entropy,
+        interpolate=interpolate,
+        weights=weights,
+    )
+    outputs = SimpleNamespace(logits=torch.randn(2, 3, 4, 4, generator=torch.manual_seed(0)))
+    labels = torch.randint(0, 3, (2, 16, 16), generator=torch.manual_seed(1))
+    labels[:, :3] = 255
+    large = interpolate(outputs.logits, size=(16, 16), mode="bilinear")
+    expected = cross_entropy(large, labels, weights, ignore_index=255)
+    torch.testing.assert_close(loss(outputs, labels), expected)
+    assert loss(outputs, torch.full_like(labels, 255)) == 0
