@@ -8,10 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 from tqdm.auto import tqdm
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 Item = TypeVar("Item")
 _OPTION = "__num_processes"
@@ -59,6 +62,13 @@ def start_processes(count: int, module: str, arguments: list[str]) -> int:
     sys.stdout.flush()
     command = [*torchrun, f"--nproc_per_node={count}", "-m", module, *arguments]
     return subprocess.call(command)
+
+
+def processes() -> PartialState:
+    """This process's place among all; without GPUs, accelerate looks for others only if told."""
+    from accelerate import PartialState
+
+    return PartialState(cpu=not has_accelerator())
 
 
 def has_accelerator() -> bool:

@@ -17,9 +17,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from helpers.cli import at_least, processes_wanted, start_processes
+from helpers.cli import at_least, processes, processes_wanted, start_processes
 from helpers.data import check_scenes, load_scenes
-from helpers.evaluation.protocol import Protocol, evaluate, processes
+from helpers.evaluation.protocol import Protocol, evaluate
 from helpers.inference.predict import load_model
 from helpers.profiles import get_profile
 

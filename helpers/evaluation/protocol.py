@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import reduce
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from helpers.cli import progress
+from helpers.cli import processes, progress
 from helpers.images import load_image, load_mask
 from helpers.inference.predict import labels_of
 from helpers.inference.windows import window_starts
@@ -233,8 +232,3 @@ def _logits(pixel_values: torch.Tensor, model: PreTrainedModel, protocol: Protoc
             )[0]
             seen[rows, columns] += 1
     return total / seen
-
-
-def processes() -> PartialState:
-    """This process's place among all; without GPUs, accelerate looks for others only if told."""
-    return PartialState(cpu=not torch.accelerator.is_available())

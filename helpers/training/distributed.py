@@ -11,11 +11,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import gather_object
 from torch import distributed
 
-from helpers.cli import has_accelerator
+from helpers.cli import processes
 
 Result = TypeVar("Result")
 
@@ -61,7 +60,7 @@ def together(step: Callable[[], Result]) -> Result:
         ValueError: with the message of the first process whose step raised it, or an OSError;
             the processes have left one another then.
     """
-    state = PartialState(cpu=not has_accelerator())  # without GPUs, others are found only so
+    state = processes()
     result = fault = None
     try:
         result = step()
