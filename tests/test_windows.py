@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from helpers.inference.windows import _ramp, _Windows, window_starts
 from helpers.profiles import TOY
 from helpers.toy.scenes import draw_scene
 
+ROOT = Path(__file__).parents[1]
 MODEL = TOY / "checkpoints" / "segformer-toy"
 
 
@@ -84,23 +86,22 @@ def test_segment_and_what_is_no_window(model_and_processor, street) -> None:
 
 
 MEASURED = f"""
-import resource
 from PIL import Image
 from helpers.inference import load_model, segment_windows
+from tests.benchmarks.measuring import peak_memory
 model, image_processor = load_model({str(MODEL)!r})
 image = Image.new("RGB", (4_000, HEIGHT), (90, 120, 60))
 assert segment_windows(image, model, image_processor, 512).shape == (HEIGHT, 4_000)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+print(peak_memory() / 1e3)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in kB on Linux")
 def test_memory_grows_with_the_image_itself_and_not_with_its_logits() -> None:
     def peak(height: int) -> float:
         """GB."""
         script = MEASURED.replace("HEIGHT", str(height))
-        return float(subprocess.check_output([sys.executable, "-c", script], text=True))
+        return float(subprocess.check_output([sys.executable, "-c", script], text=True, cwd=ROOT))
 
     low, high = peak(516), peak(900)
     assert high < 1.8

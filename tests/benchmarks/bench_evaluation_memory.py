@@ -85,6 +85,7 @@ def evaluate(way: str, images: int, side: int, folder: str) -> dict[str, float]:
     from helpers.metrics import ConfusionMatrix, StreamingMeanIoU
     from helpers.training.trainer import SegmentationTrainer
     from helpers.upsampling import predicted_labels
+    from tests.benchmarks.measuring import peak_memory
 
     class Images(torch.utils.data.Dataset):
         """Random blocks, the same for the same index; nothing is kept."""
@@ -143,24 +144,8 @@ def evaluate(way: str, images: int, side: int, folder: str) -> dict[str, float]:
             compute_metrics=mean_iou_of_all,
         )
     metrics = trainer.evaluate()
-    return {name: metrics[f"eval_{name}"] for name in ("mean_iou", "loss")} | {"peak": peak()}
-
-
-def peak() -> float:
-    """The most memory that this process has held so far, MB."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # `getrusage` would count what the parent held when it forked
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
-    if sys.platform == "win32":
-        import psutil
-
-        return psutil.Process().memory_info().peak_wset / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-        1e6 if sys.platform == "darwin" else 1e3
-    )
+    scores = {name: metrics[f"eval_{name}"] for name in ("mean_iou", "loss")}
+    return scores | {"peak": peak_memory()}
 
 
 def main() -> int:
