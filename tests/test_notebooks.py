@@ -16,7 +16,6 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tools.address import read_address
 from tools.execute import MACHINE_PATH, output_problems
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -94,13 +93,12 @@ def opening(notebook: NotebookNode) -> Iterator[str]:
 
 
 def short_set_up(notebook: NotebookNode) -> Iterator[str]:
-    """The switch first; at most 12 lines of 80 columns, but for the address; nothing printed."""
+    """The switch first; at most 12 lines (of 80 columns, as ruff.toml says); nothing printed."""
     lines = notebook.cells[3].source.splitlines()
     if not lines[0].startswith("PROFILE = None  #"):
         yield "set-up: it does not start with 'PROFILE = None  # ...'"
-    long = [line for line in lines if len(line) > 80 and read_address().repository not in line]
-    if len(lines) > 12 or long:
-        yield f"set-up: {len(lines)} lines, expected at most 12 of 80 columns; too long: {long}"
+    if len(lines) > 12:
+        yield f"set-up: {len(lines)} lines, expected at most 12"
     if notebook.cells[3].outputs:
         yield "set-up: it prints something"
 

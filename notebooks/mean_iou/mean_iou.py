@@ -1,10 +1,11 @@
 """Mean IoU as an `evaluate` metric, for use without a network.
 
-`evaluate.load("mean_iou")` looks for `mean_iou/mean_iou.py` in the working directory before it
-asks the Hub, so next to this folder it finds this file. Arguments, result keys and edge cases
-are those of the published module (`evaluate-metric/mean_iou`); the counting is done by
-`helpers.metrics`. With a network, `evaluate.load("evaluate-metric/mean_iou")` loads the
-published one, to compare: it fetches a program from the Hub and runs it, as every metric of
+`evaluate.load("mean_iou")` looks for `mean_iou/mean_iou.py` in the working
+directory before it asks the Hub, so next to this folder it finds this file.
+Arguments, result keys and edge cases are those of the published module
+(`evaluate-metric/mean_iou`); the counting is done by `helpers.metrics`. With a
+network, `evaluate.load("evaluate-metric/mean_iou")` loads the published one, to
+compare: it fetches a program from the Hub and runs it, as every metric of
 `evaluate` is one. The course never does that by itself.
 """
 
@@ -15,9 +16,10 @@ import numpy as np
 from helpers.metrics import ConfusionMatrix, scores_from_areas
 
 _DESCRIPTION = """
-IoU is the area of overlap between the predicted and the labelled region of a class, divided by
-the area of their union. For the mean, areas are summed over all pictures before dividing, and
-classes that neither predictions nor references hold are left out.
+IoU is the area of overlap between the predicted and the labelled region of a
+class, divided by the area of their union. For the mean, areas are summed over
+all images before dividing, and classes that neither predictions nor references
+hold are left out.
 """
 
 _KWARGS_DESCRIPTION = """
@@ -40,7 +42,8 @@ Examples:
     >>> actual_1 = np.array([[0, 1], [1, 2]])
     >>> predicted_1 = np.array([[0, 1], [2, 2]])
     >>> scores = mean_iou.compute(
-    ...     predictions=[predicted_1], references=[actual_1], num_labels=3, ignore_index=255)
+    ...     predictions=[predicted_1], references=[actual_1],
+    ...     num_labels=3, ignore_index=255)
     >>> round(scores["mean_iou"], 3)
     0.667
 """
@@ -55,14 +58,18 @@ year = {2020}
 """
 
 
-@evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
+@evaluate.utils.file_utils.add_start_docstrings(
+    _DESCRIPTION, _KWARGS_DESCRIPTION
+)
 class MeanIoU(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
             description=_DESCRIPTION,
             citation=_CITATION,
             inputs_description=_KWARGS_DESCRIPTION,
-            features=datasets.Features(predictions=datasets.Image(), references=datasets.Image()),
+            features=datasets.Features(
+                predictions=datasets.Image(), references=datasets.Image()
+            ),
         )
 
     def _compute(
@@ -75,8 +82,8 @@ class MeanIoU(evaluate.Metric):
         label_map=None,
         reduce_labels=False,
     ):
-        # Values that are no label are dropped, as the published module does: they are counted
-        # in one class more, whose areas are left out at the end.
+        # Values that are no label are dropped, as the published module does:
+        # they count in one class more, whose areas are left out at the end.
         matrix = ConfusionMatrix(num_labels + 1, ignore_index=None)
         for prediction, reference in zip(predictions, references, strict=True):
             prediction, reference = np.asarray(prediction), np.array(reference)
@@ -94,7 +101,11 @@ class MeanIoU(evaluate.Metric):
             kept = reference != ignore_index
             matrix.update(
                 *(
-                    np.where((values >= 0) & (values < num_labels), values, num_labels)
+                    np.where(
+                        (values >= 0) & (values < num_labels),
+                        values,
+                        num_labels,
+                    )
                     for values in (prediction[kept], reference[kept])
                 )
             )
@@ -104,5 +115,8 @@ class MeanIoU(evaluate.Metric):
             matrix.counts.sum(axis=1)[:num_labels],
         )
         if nan_to_num is not None:
-            scores = {key: np.nan_to_num(value, nan=nan_to_num) for key, value in scores.items()}
+            scores = {
+                key: np.nan_to_num(value, nan=nan_to_num)
+                for key, value in scores.items()
+            }
         return scores
