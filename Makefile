@@ -26,7 +26,7 @@ course: $(VENV)/.course  ## run every notebook headless: pages, an index, model 
 	@$(PY) -m tools.course run $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
 
 lab: $(VENV)/.course  ## open JupyterLab on the first notebook
-	@$(PY) -m jupyterlab $(LAB_FLAGS) notebooks/01_segmentation_types.ipynb
+	@$(PY) -m jupyterlab $(LAB_FLAGS) notebooks/00_quickstart.ipynb
 
 test: $(VENV)/.dev  ## lint, unit tests, then every notebook against its stored outputs
 	@failed=0; summary=; \

@@ -50,7 +50,9 @@ class Profile:
     panoptic_model: str
     """Universal: it does instance and semantic segmentation as well."""
     street_image: str
-    """For notebook 01: a file, or hf://datasets/OWNER/NAME/PATH on the Hub."""
+    """For notebooks 00 and 01: a file, or hf://datasets/OWNER/NAME/PATH on the Hub."""
+    label_file: str
+    """For notebook 00: the names of ADE20K's 150 labels, in the same form."""
     image_size: int
     """Images are resized to image_size x image_size pixels for the model."""
     max_steps: int
@@ -90,6 +92,15 @@ class Profile:
         """What the numbers in the data's masks mean: its own labels, else ADE20K's."""
         return self.own_labels or ADE20K
 
+    def capped(self, steps: int) -> Profile:
+        """The same profile, which trains for so many steps at most."""
+        return replace(
+            self,
+            max_steps=min(self.max_steps, steps),
+            eval_steps=min(self.eval_steps, steps),
+            logging_steps=min(self.logging_steps, steps),
+        )
+
     @property
     def output_dir(self) -> Path:
         """Where this run's checkpoints, scores and images go."""
@@ -106,6 +117,8 @@ _STREET_PHOTOGRAPH = (
     "hf://datasets/huggingface/documentation-images/transformers/tasks/segmentation_input.jpg"
 )
 
+_LABEL_FILE = "hf://datasets/huggingface/label-files/ade20k-id2label.json"
+
 _TINY = Profile(
     name="tiny",
     description="200 toy scenes and a small encoder, bundled: offline, two CPU cores",
@@ -118,6 +131,7 @@ _TINY = Profile(
     instance_model=str(TOY / "checkpoints" / "mask2former-toy-instance"),
     panoptic_model=str(TOY / "checkpoints" / "mask2former-toy"),
     street_image=str(TOY / "street.png"),
+    label_file=str(REPOSITORY / "helpers" / "ade20k" / NAMES_FILE),
     image_size=128,
     max_steps=120,
     warmup_steps=10,
@@ -142,6 +156,7 @@ _SAMPLE = Profile(
     instance_model="facebook/mask2former-swin-large-cityscapes-instance",
     panoptic_model="facebook/mask2former-swin-large-cityscapes-panoptic",
     street_image=_STREET_PHOTOGRAPH,
+    label_file=_LABEL_FILE,
     image_size=512,
     max_steps=1000,
     warmup_steps=50,
@@ -200,13 +215,7 @@ def get_profile(name: str | None = None) -> Profile:
     if steps := os.environ.get("SEG_MAX_STEPS"):
         if not steps.isdecimal() or int(steps) == 0:
             raise ValueError(f"SEG_MAX_STEPS is {steps!r}: expected a positive whole number")
-        cap = min(int(steps), profile.max_steps)
-        profile = replace(
-            profile,
-            max_steps=cap,
-            eval_steps=min(profile.eval_steps, cap),
-            logging_steps=min(profile.logging_steps, cap),
-        )
+        profile = profile.capped(int(steps))
     return profile
 
 

@@ -20,6 +20,8 @@ from tools.execute import MACHINE_PATH, output_problems
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+QUICKSTART = "# 00 · "
+"""How the title of the one notebook begins that is a page to copy from, without exercises."""
 CLOSING_SECTIONS = ["## Exercises", "## Recap", "## Self-quiz"]
 UNCOMPARED = {"nbval-ignore-output", "nbval-skip"}
 CHECK_CALL = re.compile(r"^exercises\.(check_\w+)\(.+\)$", flags=re.MULTILINE)
@@ -47,6 +49,10 @@ def headings(notebook: NotebookNode) -> list[str]:
     text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
     text = re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.MULTILINE | re.DOTALL)
     return re.findall(r"^#{1,6} .*$", text, flags=re.MULTILINE)
+
+
+def is_quickstart(notebook: NotebookNode) -> bool:
+    return notebook.cells[0].source.startswith(QUICKSTART)
 
 
 def syntax_tree(cell: NotebookNode) -> ast.Module:
@@ -106,7 +112,7 @@ def short_set_up(notebook: NotebookNode) -> Iterator[str]:
 def closing(notebook: NotebookNode) -> Iterator[str]:
     """Exercises, recap, self-quiz; navigation last."""
     sections = [heading for heading in headings(notebook) if heading.startswith("## ")]
-    if sections[-3:] != CLOSING_SECTIONS:
+    if not is_quickstart(notebook) and sections[-3:] != CLOSING_SECTIONS:
         yield f"closing: the last sections are {sections[-3:]}, not {CLOSING_SECTIONS}"
     last = notebook.cells[-1]
     if last.cell_type != "markdown" or not re.search(r"\[(← Previous|Next): ", last.source):
@@ -239,6 +245,8 @@ def imports_in_one_cell(notebook: NotebookNode) -> Iterator[str]:
 
 def exercises_answer(notebook: NotebookNode) -> Iterator[str]:
     """At least three exercises, each a cell that asks its check and a solution that folds out."""
+    if is_quickstart(notebook):
+        return
     titles = [c.source.splitlines()[:1] for c in notebook.cells if c.cell_type == "markdown"]
     if ["## Exercises"] not in titles or ["## Recap"] not in titles:
         yield "exercises: no cell begins with '## Exercises', or none with '## Recap'"
@@ -264,11 +272,23 @@ def exercises_answer(notebook: NotebookNode) -> Iterator[str]:
 
 def quiz(notebook: NotebookNode) -> Iterator[str]:
     """Four to six questions whose answers fold out."""
+    if is_quickstart(notebook):
+        return
     text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
     questions = text.partition("## Self-quiz")[2]
     opened, closed = questions.count("<details>"), questions.count("</details>")
     if not 4 <= opened <= 6 or opened != closed:
         yield f"self-quiz: {opened} <details> and {closed} </details>, expected 4 to 6 pairs"
+
+
+def one_page(notebook: NotebookNode) -> Iterator[str]:
+    """The quickstart has at most 25 code cells and 150 lines of code, the common set-up apart."""
+    if not is_quickstart(notebook):
+        return
+    cells = [cell for cell in code_cells(notebook) if "setup" not in tags(cell)]
+    lines = sum(bool(line.strip()) for cell in cells for line in cell.source.splitlines())
+    if len(cells) > 24 or lines > 150:
+        yield f"quickstart: {len(cells)} code cells and {lines} lines, expected 24 and 150"
 
 
 RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
@@ -287,6 +307,7 @@ RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
     imports_in_one_cell,
     exercises_answer,
     quiz,
+    one_page,
 ]
 
 
@@ -294,8 +315,8 @@ def course_problems(folder: Path, readme: str) -> Iterator[str]:
     """Rules on the notebooks together: numbers, set-up cell, links and the README's list."""
     names = sorted(path.name for path in folder.glob("*.ipynb"))
     numbers = [name[:2] for name in names]
-    if numbers != [f"{number:02}" for number in range(1, len(names) + 1)]:
-        yield f"numbers: {numbers} are not consecutive from 01"
+    if numbers != [f"{number:02}" for number in range(len(names))]:
+        yield f"numbers: {numbers} are not consecutive from 00"
     first = nbformat.read(folder / names[0], as_version=4)
     for index, name in enumerate(names):
         notebook = nbformat.read(folder / name, as_version=4)
@@ -372,31 +393,32 @@ BROKEN = {
     imports_in_one_cell: ("import torch", example(source="%time 1\nimport torch")),
     exercises_answer: ("0 ask a check", everywhere("exercises.check_", "print")),
     quiz: ("expected 4 to 6 pairs", everywhere("<details>", "<p>")),
+    one_page: ("lines, expected 24 and 150", everywhere("# 01 · ", QUICKSTART)),
 }
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_rule_refuses_the_broken_notebook(rule):
     complaint, change = BROKEN[rule]
-    notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
+    notebook = nbformat.read(NOTEBOOKS[1], as_version=4)
     change(notebook)
     assert complaint in " | ".join(rule(notebook))
 
 
 def test_course_rules_refuse_a_course_that_does_not_fit(tmp_path: Path):
-    for number, setup in (("01", "PROFILE = None"), ("03", "PROFILE = 3")):
-        opening = [new_markdown_cell(text) for text in ("# 01 · One", "", "")]
+    for number, setup in (("00", "PROFILE = None"), ("03", "PROFILE = 3")):
+        opening = [new_markdown_cell(text) for text in ("# 00 · One", "", "")]
         navigation = new_markdown_cell("[Next: Two →](02_two.ipynb)")
         cells = [*opening, new_code_cell(setup), navigation]
         nbformat.write(new_notebook(cells=cells), tmp_path / f"{number}_one.ipynb")
-    assert list(course_problems(tmp_path, "[1](notebooks/01_one.ipynb)")) == [
-        "numbers: ['01', '03'] are not consecutive from 01",
-        "01_one.ipynb: 'Next' links to 02_two.ipynb, expected 03_one.ipynb",
-        "01_one.ipynb: a link leads to 02_two.ipynb, which does not exist",
+    assert list(course_problems(tmp_path, "[1](notebooks/00_one.ipynb)")) == [
+        "numbers: ['00', '03'] are not consecutive from 00",
+        "00_one.ipynb: 'Next' links to 02_two.ipynb, expected 03_one.ipynb",
+        "00_one.ipynb: a link leads to 02_two.ipynb, which does not exist",
         "03_one.ipynb: the title has another number",
-        "03_one.ipynb: another set-up cell than that of 01_one.ipynb",
-        "03_one.ipynb: '← Previous' links to None, expected 01_one.ipynb",
+        "03_one.ipynb: another set-up cell than that of 00_one.ipynb",
+        "03_one.ipynb: '← Previous' links to None, expected 00_one.ipynb",
         "03_one.ipynb: 'Next' links to 02_two.ipynb, expected None",
         "03_one.ipynb: a link leads to 02_two.ipynb, which does not exist",
-        "README lists ['01_one.ipynb'], the folder holds ['01_one.ipynb', '03_one.ipynb']",
+        "README lists ['00_one.ipynb'], the folder holds ['00_one.ipynb', '03_one.ipynb']",
     ]

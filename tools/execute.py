@@ -26,6 +26,9 @@ MACHINE_PATH = re.compile(
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 """The part of an output that is a widget as long as the kernel that made it runs."""
 
+TRAINED_FOR = re.compile(r"(\[\d+/\d+) [\d:]+, ")
+"""In the table of `Trainer`, "[120/120 00:17, Epoch 6/6]": how long it took here."""
+
 
 class NotebookError(RuntimeError):
     """A notebook did not run, or left outputs that must not be stored."""
@@ -136,6 +139,8 @@ def normalize(notebook: NotebookNode) -> None:
             # the image that lies beside it in the output; the id is a new one in each run.
             if "image/png" in output.get("data", {}):
                 output.data.pop(WIDGET_VIEW, None)
+            if "text/html" in output.get("data", {}):  # how long `Trainer` trained
+                output.data["text/html"] = TRAINED_FOR.sub(r"\1, ", output.data["text/html"])
             if output.output_type == "error":  # a deliberate one; frames name this machine's files
                 output.traceback = [f"{output.ename}: {output.evalue}"]
 
