@@ -291,6 +291,39 @@ def one_page(notebook: NotebookNode) -> Iterator[str]:
         yield f"quickstart: {len(cells)} code cells and {lines} lines, expected 24 and 150"
 
 
+def minutes_to_read(notebook: NotebookNode) -> int:
+    """Minutes: 200 words a minute, one a figure and one an exercise."""
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    prose = re.sub(r"```.*?```|<[^>]+>|\]\([^)]*\)", " ", "\n".join(texts), flags=re.DOTALL)
+    figures = sum(text.startswith("*Figure: ") for text in texts)
+    tasks = sum(bool(CHECK_CALL.search(cell.source)) for cell in code_cells(notebook))
+    return round(len(prose.split()) / 200 + figures + tasks)
+
+
+def honest_minutes(notebook: NotebookNode) -> Iterator[str]:
+    """The objectives say how long it takes to read; without exercises at most 45 minutes."""
+    told = re.search(r"about (\d+) minutes to read", notebook.cells[1].source)
+    minutes = minutes_to_read(notebook)
+    if not told or abs(int(told[1]) - minutes) > 2:
+        yield f"minutes: it says {told and told[0]!r}, and has text and figures for {minutes}"
+    sections = [cell.source.splitlines()[:1] for cell in notebook.cells]
+    end = sections.index(["## Exercises"]) if ["## Exercises"] in sections else None
+    lesson = minutes_to_read(NotebookNode(cells=notebook.cells[:end]))
+    if lesson > 45:
+        yield f"minutes: {lesson} to read without exercises, expected at most 45"
+
+
+def numbers_for_truths(notebook: NotebookNode) -> Iterator[str]:
+    """A lesson shows the number: no output is a bare True, and at most two lines end in one."""
+    lines = []
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            text = output.get("text") or output.get("data", {}).get("text/plain", "")
+            lines += re.findall(r"^.*\b(?:True|False)$", text, flags=re.MULTILINE)
+    if len(lines) > 2 or {"True", "False"} & {line.strip() for line in lines}:
+        yield f"truths: {lines}, expected numbers and at most two equalities"
+
+
 RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
     valid_format,
     opening,
@@ -308,6 +341,8 @@ RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
     exercises_answer,
     quiz,
     one_page,
+    honest_minutes,
+    numbers_for_truths,
 ]
 
 
@@ -393,6 +428,14 @@ BROKEN = {
     imports_in_one_cell: ("import torch", example(source="%time 1\nimport torch")),
     exercises_answer: ("0 ask a check", everywhere("exercises.check_", "print")),
     quiz: ("expected 4 to 6 pairs", everywhere("<details>", "<p>")),
+    honest_minutes: (
+        "and has text and figures for",
+        everywhere(" minutes to read", "0 minutes to read"),
+    ),
+    numbers_for_truths: (
+        "expected numbers",
+        example(outputs=[new_output("stream", text="True\n")]),
+    ),
     one_page: ("lines, expected 24 and 150", everywhere("# 01 · ", QUICKSTART)),
 }
 
