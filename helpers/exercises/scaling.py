@@ -64,7 +64,7 @@ def check_effective_batch_size(effective_batch_size: Any) -> None:
 )
 def check_accumulation_steps(accumulation_steps: Any) -> None:
     """Find the fewest accumulation steps with which a batch fits into memory."""
-    for numbers in ((16, 1, 16), (16, 1, 6), (16, 2, 3), (24, 2, 5), (7, 1, 3), (36, 2, 7)):
+    for numbers in ((12, 1, 6), (16, 1, 6), (16, 2, 3), (24, 2, 5), (7, 1, 3), (16, 1, 16)):
         batch, processes, fits = numbers
         given = f"a batch of {batch}, {processes} processes and room for {fits} images"
         share = batch // processes
@@ -84,11 +84,11 @@ def check_accumulation_steps(accumulation_steps: Any) -> None:
                 "the processes share the batch before it is cut into steps": _fewest_steps(
                     batch, fits
                 ),
-                "those are the images of one part; the steps are the share divided by it": (
-                    share // _fewest_steps(share, fits)
-                ),
                 "the number of steps need not be a power of two": next(
                     2**k for k in range(9) if share <= fits * 2**k
+                ),
+                "those are the images of one part; the steps are the share divided by it": (
+                    share // _fewest_steps(share, fits)
                 ),
                 "one image at a time always fits, but fewer steps are faster": share,
             },
@@ -134,7 +134,6 @@ def check_training_hours(training_hours: Any) -> None:
                 "the two happen at the same time: take the longer one, not the sum": (
                     computing + preparing
                 ),
-                "the machine waits for the slower of the two": min(computing, preparing),
                 "images must be prepared too, and here that takes longer": computing,
                 "the arithmetic takes time too, and here it takes longer": preparing,
                 "the cores share the work: divide by their number": max(
