@@ -39,8 +39,8 @@ class Protocol:
     """
 
     short_side: int | None = None
-    """Images are resized, in shape, until their short side has this length; None: to the size of
-    the image processor, in whatever shape that is, as `helpers.inference.segment` does."""
+    """Images keep their proportions and are resized until their short side has this length; None:
+    they are squashed to the size of the image processor, as `helpers.inference.segment` does."""
     window: int | None = None
     """Side of a square window that slides over the resized image; None: the whole at once."""
     stride: int | None = None
