@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import minimum_filter
 from torchvision.transforms import v2
 from transformers import get_polynomial_decay_schedule_with_warmup
 from wrong_answers import WRONG
@@ -187,11 +188,28 @@ def multiplied_one_by_one(*numbers: int) -> int:
     return size
 
 
-def polynomial(step: int, peak: float, warmup: int, total: int, power: float = 1.0) -> float:
-    """What `Trainer` uses for `lr_scheduler_type="polynomial"` and this power."""
-    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
-    schedule = get_polynomial_decay_schedule_with_warmup(optimiser, warmup, total, 0.0, power)
-    return schedule.lr_lambdas[0](step) * peak
+def counted_up(batch: int, processes: int, fits: int) -> int:
+    if batch % processes:
+        raise ValueError
+    parts = [n for n in range(1, batch + 1) if batch % (processes * n) == 0]
+    return min(n for n in parts if batch <= processes * n * fits)
+
+
+def rims_by_filters(prediction: np.ndarray, reference: np.ndarray, distance: int) -> float:
+    size, rims = 2 * distance + 1, []
+    for mask in (prediction, reference):
+        rims.append(mask & ~minimum_filter(mask, size, mode="constant", cval=False))
+    union = np.count_nonzero(rims[0] | rims[1])
+    return np.count_nonzero(rims[0] & rims[1]) / union if union else float("nan")
+
+
+def bootstrap_one_by_one(areas: np.ndarray, draws: np.ndarray) -> list[float]:
+    scores = []
+    for draw in draws:
+        (i, p, t), ious = np.repeat(areas, draw, axis=0).sum(axis=0), []
+        ious = [a / (b + c - a) for a, b, c in zip(i, p, t, strict=True) if b + c]
+        scores.append(sum(ious) / len(ious))
+    return scores
 
 
 def windows_of_the_evaluation(
@@ -225,7 +243,9 @@ ALSO_RIGHT: list[tuple[str, Any]] = [
     ("check_stratified_split", (split_with_global_dice,)),
     ("check_discover_colors", (colors_of_pillow,)),
     ("check_effective_batch_size", (multiplied_one_by_one,)),
-    ("check_learning_rate_at", (polynomial,)),
+    ("check_accumulation_steps", (counted_up,)),
+    ("check_boundary_iou", (rims_by_filters,)),
+    ("check_bootstrap_mean_iou", (bootstrap_one_by_one,)),
     ("check_count_windows", (windows_of_the_evaluation,)),
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Notebook 08's table "From TensorFlow": whatever it names or links to is there."""
+"""Notebook 09's table "From TensorFlow": whatever it names or links to is there."""
 
 import importlib
 import re
@@ -25,8 +25,10 @@ OLD_CALLS = [
 
 def rows() -> list[tuple[str, str, str]]:
     """The cells of the table: TensorFlow, here, link."""
-    notebook = nbformat.read(NOTEBOOKS / "08_scaling_and_sharing.ipynb", as_version=4)
-    (text,) = [c.source for c in notebook.cells if c.source.startswith("## From TensorFlow")]
+    notebook = nbformat.read(NOTEBOOKS / "09_scaling_and_sharing.ipynb", as_version=4)
+    (text,) = [
+        c.source for c in notebook.cells if c.source.startswith("## Appendix: from TensorFlow")
+    ]
     lines = [line for line in text.splitlines() if line.startswith("| ")][2:]
     cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
     return [tuple(cell.strip() for cell in row) for row in cells]

@@ -64,7 +64,7 @@ def test_notebooks_run_on_real_photographs(ade20k_dir, tmp_path, monkeypatch, ca
 
 @pytest.mark.slow
 def test_notebooks_run_on_few_grey_images(tmp_path, monkeypatch, capsys) -> None:
-    notebooks = ["02", "03", "04", "05", "06", "08"]
+    notebooks = ["02", "03", "04", "05", "06", "08", "09"]
     status = run(few_grey_scenes(tmp_path / "grey"), notebooks, tmp_path, monkeypatch)
     assert status == 0, capsys.readouterr().err
 
@@ -72,7 +72,7 @@ def test_notebooks_run_on_few_grey_images(tmp_path, monkeypatch, capsys) -> None
 @pytest.mark.slow
 def test_notebooks_run_on_labels_of_one_s_own(tmp_path, monkeypatch, capsys) -> None:
     data = labels_of_its_own(tmp_path / "fruit")
-    status = run(data, ["05", "06", "08"], tmp_path, monkeypatch)
+    status = run(data, ["05", "06", "08", "09"], tmp_path, monkeypatch)
     assert status == 0, capsys.readouterr().err
     assert Labels.load(tmp_path / "outputs" / "tiny-fruit" / "model") == LABELS.__class__(
         LABELS.names, LABELS.palette, False

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from scipy.ndimage import binary_erosion
 from torch.nn.functional import interpolate
 from torchvision.transforms import v2
 
@@ -247,22 +248,50 @@ def refusing(
     return size
 
 
-def rate(
-    rise: Any = lambda p, share, k: p * share,
-    fall: Any = lambda p, share, k: p * (1 - share) ** k,
-    begin: int = 1,
-    later: bool = True,
-) -> Any:
-    """A schedule with one slip."""
+def shared(steps: Callable[[int, int], int], split: bool = True) -> Any:
+    """Accumulation steps of a process's share (or of the whole batch), refused rightly."""
 
-    def at(step: int, peak: float, warmup: int, total: int, power: float = 1.0) -> Any:
-        if step < warmup:
-            return rise(peak, step / warmup, power)
-        if later and step >= total:
-            return 0.0
-        return fall(peak, (step - begin * warmup) / (total - begin * warmup), power)
+    def of(batch: int, processes: int, fits: int) -> int:
+        if batch % processes:
+            raise ValueError
+        return steps(batch // processes if split else batch, fits)
 
-    return at
+    return of
+
+
+def fewest(images: int, fits: int) -> int:
+    return next(n for n in range(1, images + 1) if images % n == 0 and images // n <= fits)
+
+
+def hours(join: Callable[[float, float], float], cores: int = 1) -> Any:
+    """Hours of arithmetic and preparation, joined; the latter over `cores` ** this."""
+    return lambda n, flop, speed, prepare, c: join(n * flop / speed, n * prepare / c**cores) / 3600
+
+
+def eroded(mask: np.ndarray, distance: int, structure: Any = ((1,) * 3,) * 3, **how: Any) -> Any:
+    return binary_erosion(mask, structure, iterations=distance, **how)
+
+
+def rim_of(mask: np.ndarray, distance: int) -> np.ndarray:
+    return mask & ~eroded(mask, distance)
+
+
+def rims(rim: Callable[[np.ndarray, int], np.ndarray]) -> Any:
+    """The boundary IoU with another idea of a rim."""
+    return lambda p, r, distance: iou_of(rim(p, distance), rim(r, distance))
+
+
+def iou_of(p: np.ndarray, r: np.ndarray) -> float:
+    return (p & r).sum() / (p | r).sum() if (p | r).any() else np.nan
+
+
+def quotients(areas: np.ndarray, over: Any = lambda i, p, t: p + t - i) -> np.ndarray:
+    i, p, t = np.moveaxis(areas, -2, 0).astype(float)
+    return i / over(i, p, t)
+
+
+def resampled(areas: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    return np.nanmean(quotients(np.tensordot(draws, areas, 1)), axis=-1)
 
 
 def windows(
@@ -453,19 +482,6 @@ WRONG: list[tuple[str, tuple, str]] = [
     ("check_effective_batch_size", (lambda a, b=1, c=1: a * b * c,), "(0, 2, 2) the function returns 0, expected a ValueError"),
     ("check_effective_batch_size", (refusing(lambda a, b, c: a * b * c, lambda a, b, c: a * b * c < 1),), "ask each of the three"),
     ("check_effective_batch_size", (lambda a, b, c: a * b * c,), "defaults are one process"),
-    ("check_learning_rate_at", (rate(later=False, fall=lambda p, t, k: p * max(0, 1 - t) ** k, begin=0),), "t counts from the end of the warm-up"),
-    ("check_learning_rate_at", (lambda s, p, w, n, k=1.0: p * (1 - s / n) ** k,), "no warm-up yet"),
-    ("check_learning_rate_at", (rate(rise=lambda p, t, k: p),), "this is its peak"),
-    ("check_learning_rate_at", (rate(rise=lambda p, t, k: p * t**k),), "straight line, whatever the power"),
-    ("check_learning_rate_at", (rate(fall=lambda p, t, k: p * (1 - t)),), "power is left out"),
-    ("check_learning_rate_at", (rate(fall=lambda p, t, k: p * (1 - t**k)),), "belongs to 1 - t"),
-    ("check_learning_rate_at", (rate(fall=lambda p, t, k: (p * (1 - t)) ** k),), "inside of the power"),
-    ("check_learning_rate_at", (rate(fall=lambda p, t, k: p),), "after the warm-up the rate falls"),
-    ("check_learning_rate_at", (rate(lambda p, t, k: t, lambda p, t, k: (1 - t) ** k),), "share of the peak"),
-    ("check_learning_rate_at", (rate(later=False),), "the result is a complex, expected a number. After the last step 1 - t is negative"),
-    ("check_learning_rate_at", (lambda s, p, w, n, k=1.0: min(p * s / w, rate()(s, p, w, n, k)),), "division by zero. Without a warm-up"),
-    ("check_learning_rate_at", (lambda s, p, w, n, k: rate()(s, p, w, n, k),), "the default power is 1"),
-    ("check_learning_rate_at", (lambda s, p, w, n, k=1.0: p * s / w if s < w else p * max(0, 1 - (s - w) / n) ** k,), "the fall takes max_steps"),
     ("check_count_windows", (windows(resize=False),), "resized first"),
     ("check_count_windows", (windows(limit=1e9),), "take the smaller of the two factors"),
     ("check_count_windows", (windows(whole=int),), "a half is rounded up"),
@@ -478,4 +494,38 @@ WRONG: list[tuple[str, tuple, str]] = [
     ("check_count_windows", (windows(lambda a, w, s: -(-a // w)),), "and overlap"),
     ("check_count_windows", (windows(lambda a, w, s: 1 - (w - a) // s),), "smaller than the window still has one"),
     ("check_count_windows", (lambda h, w, *n: windows()(h, w, *n) if n else [][0],), "the defaults are"),
+    ("check_accumulation_steps", (shared(lambda n, fits: -(-n // fits)),), "the parts must be equal"),
+    ("check_accumulation_steps", (shared(lambda n, fits: max(1, n // fits)),), "round up"),
+    ("check_accumulation_steps", (shared(fewest, split=False),), "the processes share the batch"),
+    ("check_accumulation_steps", (shared(lambda n, fits: n // fewest(n, fits)),), "those are the images of one part"),
+    ("check_accumulation_steps", (shared(lambda n, fits: next(2**k for k in range(9) if n <= fits * 2**k)),), "need not be a power of two"),
+    ("check_accumulation_steps", (shared(lambda n, fits: n),), "fewer steps are faster"),
+    ("check_accumulation_steps", (lambda b, p, fits: fewest(b // p, fits),), "(16, 3, 4) the function returns"),
+    ("check_training_hours", (hours(lambda a, b: max(a, b) * 3600),), "those are seconds"),
+    ("check_training_hours", (hours(lambda a, b: max(a, b) * 60),), "those are minutes"),
+    ("check_training_hours", (hours(lambda a, b: a + b),), "not the sum"),
+    ("check_training_hours", (hours(min),), "the arithmetic takes time too"),
+    ("check_training_hours", (hours(lambda a, b: a),), "images must be prepared too"),
+    ("check_training_hours", (hours(lambda a, b: b),), "the arithmetic takes time too"),
+    ("check_training_hours", (hours(max, cores=0),), "divide by their number"),
+    ("check_training_hours", (hours(max, cores=-1),), "more cores are faster"),
+    ("check_boundary_iou", (lambda p, r, d: iou_of(p, r),), "IoU of the whole masks"),
+    ("check_boundary_iou", (rims(lambda m, d: eroded(m, d)),), "what erosion leaves"),
+    ("check_boundary_iou", (rims(lambda m, d: m & ~eroded(m, d, structure=None)),), "all eight directions"),
+    ("check_boundary_iou", (rims(lambda m, d: m & ~eroded(m, d, border_value=1)),), "edge of the image"),
+    ("check_boundary_iou", (rims(lambda m, d: m & ~eroded(m, 1)),), "not once"),
+    ("check_boundary_iou", (rims(lambda m, d: ~m & ~eroded(~m, d, border_value=1)),), "lies outside"),
+    ("check_boundary_iou", (rims(lambda m, d: (~m & ~eroded(~m, d, border_value=1)) | (m & ~eroded(m, d))),), "both sides"),
+    ("check_boundary_iou", (lambda p, r, d: (rim_of(p, d) & rim_of(r, d)).sum() / max(1, (p | r).sum()),), "over all of both masks"),
+    ("check_boundary_iou", (lambda p, r, d: np.nan_to_num(iou_of(rim_of(p, d), rim_of(r, d))),), "return NaN"),
+    ("check_bootstrap_mean_iou", (lambda a, d: d @ np.nanmean(quotients(a), axis=1) / d.sum(axis=1),), "add up the areas first"),
+    ("check_bootstrap_mean_iou", (lambda a, d: resampled(a, d > 0),), "counts twice"),
+    ("check_bootstrap_mean_iou", (lambda a, d: np.nanmean(quotients(a[d.clip(0, 4)].sum(axis=1)), axis=-1),), "not positions"),
+    ("check_bootstrap_mean_iou", (lambda a, d: np.nan_to_num(quotients(np.tensordot(d, a, 1))).mean(axis=-1),), "not counted as 0"),
+    ("check_bootstrap_mean_iou", (lambda a, d: quotients(np.tensordot(d, a, 1).sum(axis=-1, keepdims=True))[:, 0],), "added up before dividing"),
+    ("check_bootstrap_mean_iou", (lambda a, d: np.full(4, np.nanmean(quotients(a.sum(axis=0)))),), "score of all images"),
+    ("check_bootstrap_mean_iou", (lambda a, d: np.nanmean(quotients(np.tensordot(d, a, 1), over=lambda i, p, t: t), axis=-1),), "mean accuracy"),
+    ("check_bootstrap_mean_iou", (lambda a, d: 2 * np.nanmean(quotients(np.tensordot(d, a, 1), over=lambda i, p, t: p + t), axis=-1),), "dice"),
+    ("check_bootstrap_mean_iou", (lambda a, d: np.nanmean(quotients(np.tensordot(d, a, 1), over=lambda i, p, t: p + t), axis=-1),), "intersection twice"),
+    ("check_bootstrap_mean_iou", (lambda a, d: float(resampled(a, d).mean()),), "expected (4,)"),
 ]  # fmt: skip

@@ -24,7 +24,10 @@ from tools.pages import write_index, write_markdown_page, write_page
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-READS_OUTPUT_OF = {"06_inference_and_overlays": "05_training"}
+READS_OUTPUT_OF = {
+    "06_inference_and_overlays": "05_training",
+    "09_scaling_and_sharing": "05_training",
+}
 """A notebook whose outputs depend on files that an earlier one wrote."""
 
 _QUIET = {

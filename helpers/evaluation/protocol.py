@@ -39,8 +39,8 @@ class Protocol:
     """
 
     short_side: int | None = None
-    """Images are resized, in shape, until their short side has this length; None: to the size of
-    the image processor, in whatever shape that is, as `helpers.inference.segment` does."""
+    """Images keep their proportions and are resized until their short side has this length; None:
+    they are squashed to the size of the image processor, as `helpers.inference.segment` does."""
     window: int | None = None
     """Side of a square window that slides over the resized image; None: the whole at once."""
     stride: int | None = None
@@ -204,14 +204,17 @@ def _predict(
         return upsampled_argmax(views[0], size)
     # The logits are upsampled to the resized image and from there to the original, as
     # mmsegmentation does; with a flip, probabilities are averaged (its `SegTTAModel`).
-    sizes = [tuple(pixel_values.shape[-2:]), size]
-    strips = zip(*(upsampled_strips(view, sizes, 2**23) for view in views), strict=True)
-    return torch.cat(
-        [
-            (sum(view.softmax(dim=0) for view in strip) if protocol.flip else strip[0]).argmax(0)
-            for strip in strips
-        ]
+    sizes = [*dict.fromkeys([tuple(pixel_values.shape[-2:]), size])]
+    if len(sizes) == 1 and not protocol.flip:
+        return upsampled_argmax(views[0], size)
+    # On a CPU, some rows at a time stay in its cache, which saves a third of the time.
+    most_values = 2**19 if views[0].device.type == "cpu" else 2**23
+    strips = zip(*(upsampled_strips(view, sizes, most_values) for view in views), strict=True)
+    totals = (
+        sum(view.softmax(dim=0) for view in strip) if protocol.flip else strip[0]
+        for strip in strips
     )
+    return torch.cat([total.max(dim=0).indices for total in totals])
 
 
 def _logits(pixel_values: torch.Tensor, model: PreTrainedModel, protocol: Protocol) -> torch.Tensor:

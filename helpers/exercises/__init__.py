@@ -29,9 +29,14 @@ from helpers.exercises.preprocessing import (
     check_to_image,
 )
 from helpers.exercises.scaling import (
-    check_count_windows,
+    check_accumulation_steps,
     check_effective_batch_size,
-    check_learning_rate_at,
+    check_training_hours,
+)
+from helpers.exercises.scores import (
+    check_bootstrap_mean_iou,
+    check_boundary_iou,
+    check_count_windows,
 )
 from helpers.exercises.segmentation_types import (
     car_probability,
@@ -47,9 +52,12 @@ from helpers.exercises.training import (
 
 __all__ = [
     "car_probability",
+    "check_accumulation_steps",
     "check_add_margin",
     "check_areas_and_cars",
     "check_batch_loss",
+    "check_bootstrap_mean_iou",
+    "check_boundary_iou",
     "check_count_things",
     "check_count_windows",
     "check_discover_colors",
@@ -57,7 +65,6 @@ __all__ = [
     "check_effective_batch_size",
     "check_iou",
     "check_learning_rate",
-    "check_learning_rate_at",
     "check_logits_shape",
     "check_mean_iou",
     "check_mirror_average",
@@ -70,5 +77,6 @@ __all__ = [
     "check_target_size",
     "check_to_image",
     "check_to_labels",
+    "check_training_hours",
     "check_two_pixels",
 ]
