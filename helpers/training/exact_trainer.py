@@ -53,11 +53,7 @@ class ExactTrainer(Trainer):
         if self.args.world_size > 1:  # but crops and dropout of its own for each
             set_seed(self.args.seed + self.args.process_index)
         self.add_callback(FindBestCheckpoint)
-        # One bar that carries the last loss and score, instead of a growing table or JSON lines.
-        for callback in (NotebookProgressCallback, ProgressCallback, PrinterCallback):
-            self.remove_callback(callback)
-        if not bars_disabled():
-            self.add_callback(_ProgressBar)
+        show_one_bar(self)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         if resume_from_checkpoint is True:
@@ -118,6 +114,14 @@ class ExactTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         load_exactly(self.model, self.state.best_model_checkpoint)
+
+
+def show_one_bar(trainer: Trainer) -> None:
+    """One progress bar with the last loss and score, instead of a growing table or JSON lines."""
+    for callback in (NotebookProgressCallback, ProgressCallback, PrinterCallback):
+        trainer.remove_callback(callback)
+    if not bars_disabled():
+        trainer.add_callback(_ProgressBar)
 
 
 class _ProgressBar(ProgressCallback):
