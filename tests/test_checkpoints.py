@@ -139,7 +139,7 @@ def other_step(file: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "damage", "told"),
     [
-        ("trainer_state.json", Path.unlink, "not written to its end"),
+        ("trainer_state.json", Path.unlink, "it is incomplete"),
         ("trainer_state.json", cut, "trainer_state.json is damaged"),
         ("trainer_state.json", other_step, "that of step 2"),
         ("model.safetensors", Path.unlink, "model.safetensors is missing"),

@@ -44,10 +44,11 @@ def draw_segformer(config: SegformerConfig, image_size: int) -> Figure:
     _arrow(axis, (1.8, 2.95), (centers[0] - _SIDES[0] / 2, 2.95))
     for (left, right), (wide, narrow) in zip(pairwise(centers), pairwise(_SIDES), strict=True):
         _arrow(axis, (left + wide / 2, 2.95), (right - narrow / 2, 2.95))
-    head = f"each map to {coarse}, {config.decoder_hidden_size} channels; stacked; mixed by one layer"
+    channels = config.decoder_hidden_size
+    head = f"each map to {coarse}, {channels} channels; stacked; mixed by one layer"
     _box(axis, 2.1, 0.6, 5.95, 0.7, _HEAD, head)
-    axis.text(8.3, 2.95, "encoder: four stages,\npretrained", color="#2b5f93", va="center", fontsize=11)
-    axis.text(5.05, 0.25, "decode head: small and new", color="#a35d00", ha="center", fontsize=11)
+    axis.text(8.3, 2.95, "encoder: four stages,\npretrained", color="#2b5f93", va="center")
+    axis.text(5.05, 0.25, "decode head: small and new", color="#a35d00", ha="center")
     _arrow(axis, (8.05, 0.95), (8.5, 0.95))
     _box(axis, 8.5, 0.3, 1.3, 1.3, _HEAD, f"logits\n{coarse}\n{config.num_labels} classes")
     _arrow(axis, (9.8, 0.95), (10.25, 0.95))

@@ -47,13 +47,13 @@ def build_model(
     """The profile's pretrained encoder under a new decode head.
 
     A finished segmentation model can take the encoder's place (the profile's `encoder`, with
-    `encoder_revision` None). If its classes are others than the data's, its last layer is new, and
-    a printed sentence says so.
+    `encoder_revision` None). If its classes differ from the data's, its last layer is new, and a
+    printed sentence says so.
 
     Args:
         profile: see `helpers.profiles`.
         dropout: False switches every dropout off.
-        labels: what the model's label ids shall mean; None: the profile's.
+        labels: what the model's label ids will mean; None: the profile's.
     """
     labels = labels or profile.labels
     with explained(profile.encoder):
@@ -132,7 +132,7 @@ def build_arguments(
     }
     if processes > 1:
         settings["ddp_find_unused_parameters"] = False  # there are none, and looking takes time
-        settings["use_cpu"] = not has_accelerator()  # or each would take itself for the only one
+        settings["use_cpu"] = not has_accelerator()  # or each would think it is the only one
     return TrainingArguments(**settings | overrides)
 
 
