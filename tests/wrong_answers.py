@@ -378,7 +378,7 @@ WRONG: list[tuple[str, tuple, str]] = [
     ("check_batch_loss", (lambda m, n: (m * n).sum() / len(n),), "not of parts"),
     ("check_batch_loss", (average_of,), "NaN times 0 is NaN"),
     ("check_batch_loss", (lambda m, n: np.nanmean(m),), "mean of the means"),
-    ("check_batch_loss", (lambda m, n: average_of(m[n > 0], n[n > 0]),), "NaN turns every average it enters"),
+    ("check_batch_loss", (lambda m, n: average_of(m[n > 0], n[n > 0]),), "spread to every average"),
     ("check_learning_rate", (lambda s, p, w, t: p * (1 - s / t),), "no warm-up"),
     ("check_learning_rate", (lambda s, p, w, t: p,), "no warm-up"),
     ("check_learning_rate", (lambda s, p, w, t: p * s / w if s < w else p,), "stays at its peak"),
