@@ -43,7 +43,10 @@ def heads(profile: Profile) -> dict[str, Any]:
     for factor in HEAD_FACTORS:
         rate = profile.learning_rate
         scores = train(replace(profile, head_learning_rate_factor=float(factor)))
-        rows.append({"encoder": _rate(rate), "head": f"{factor} × {_rate(rate)}"} | scores)
+        rows.append(
+            {"rate of the encoder": _rate(rate), "rate of the head": f"{factor} × {_rate(rate)}"}
+            | scores
+        )
     return {"settings": settings(profile), "rows": rows}
 
 
@@ -53,7 +56,7 @@ def rates(profile: Profile) -> dict[str, Any]:
     for factor in RATE_FACTORS:
         rate = factor * profile.learning_rate
         scores = train(replace(profile, learning_rate=rate, head_learning_rate_factor=1.0))
-        rows.append({"encoder": _rate(rate), "head": _rate(rate)} | scores)
+        rows.append({"rate of the encoder": _rate(rate), "rate of the head": _rate(rate)} | scores)
     return {"settings": settings(profile), "rows": rows}
 
 
@@ -70,7 +73,7 @@ def train(profile: Profile) -> dict[str, float]:
         trainer = build_trainer(profile, output_dir=folder)
         trainer.train()
         metrics = trainer.evaluate()
-    return {"accuracy": metrics["eval_overall_accuracy"], "mIoU": metrics["eval_mean_iou"]}
+    return {"accuracy": metrics["eval_overall_accuracy"], "mean IoU": metrics["eval_mean_iou"]}
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:

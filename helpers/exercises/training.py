@@ -88,9 +88,7 @@ def check_batch_loss(batch_loss: Any) -> None:
             }
         hint = "weight each part's mean by its labelled pixels, and divide by the number of all"
         if not counts.any():
-            hint = (
-                "nothing to learn from, so 0.0: a NaN would spread to every average it enters"
-            )
+            hint = "nothing to learn from, so 0.0: a NaN would spread to every average it enters"
             mistakes = {}
         answer = call(batch_loss, losses, counts, given=given, hint="" if counts.any() else hint)
         expect(answer, expected, given, hint, mistakes, 1e-6)
