@@ -139,9 +139,9 @@ def other_step(file: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "damage", "told"),
     [
-        ("trainer_state.json", Path.unlink, "not written to its end"),
+        ("trainer_state.json", Path.unlink, "it is incomplete"),
         ("trainer_state.json", cut, "trainer_state.json is damaged"),
-        ("trainer_state.json", other_step, "that of step 2"),
+        ("trainer_state.json", other_step, "belongs to step 2"),
         ("model.safetensors", Path.unlink, "model.safetensors is missing"),
         ("model.safetensors", cut, "model.safetensors is damaged"),
         ("model.safetensors", flip, "model.safetensors is damaged"),  # safetensors does not see it
@@ -216,7 +216,7 @@ def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
 def train_downhill(
     profile: Profile, scenes: DatasetDict, output: Path, resume: bool = False, **settings: Any
 ) -> SegmentationTrainer:
-    """A run whose first checkpoint, that of step 2, has the best score."""
+    """A run whose first checkpoint, belongs to step 2, has the best score."""
     trainer = build_trainer(profile, scenes, output, eval_on_start=False, **settings)
     trainer.compute_metrics = WorseEachTime(150)
     trainer.train(resume_from_checkpoint=resume)

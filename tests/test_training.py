@@ -42,7 +42,14 @@ from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import REPOSITORY, Profile
 from helpers.training.__main__ import main
 from helpers.training.checkpoints import write_checksums
-from helpers.training.recipe import SegmentationTrainer, build_arguments, build_model, build_trainer
+from helpers.training.diagram import draw_segformer
+from helpers.training.recipe import (
+    SegmentationTrainer,
+    build_arguments,
+    build_model,
+    build_trainer,
+    sixteen_bits,
+)
 
 
 @pytest.fixture(scope="module")
@@ -749,7 +756,37 @@ def test_the_command_line_in_a_process_of_its_own(folder: Path, tmp_path: Path) 
     assert model.config.num_labels == 150
 
 
-def test_bfloat16_is_used_where_there_is_a_gpu_for_it(profile: Profile, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("gpu", "in_hardware", "expected"),
+    [
+        (False, False, {"bf16": False, "fp16": False}),
+        (True, True, {"bf16": True, "fp16": False}),
+        (True, False, {"bf16": False, "fp16": True}),  # a T4
+    ],
+)
+def test_a_gpu_that_only_emulates_bfloat16_uses_float16(
+    gpu: bool, in_hardware: bool, expected: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_bf16_supported(including_emulation: bool = True) -> bool:
+        return including_emulation or in_hardware
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
+    assert sixteen_bits() == expected
+
+
+def test_the_arguments_keep_the_columns_that_the_transform_needs(
+    profile: Profile, tmp_path: Path
+) -> None:
     arguments = build_arguments(profile, tmp_path)
-    assert arguments.bf16 == (torch.cuda.is_available() and torch.cuda.is_bf16_supported())
+    assert (arguments.bf16 or arguments.fp16) == torch.cuda.is_available()
     assert not arguments.remove_unused_columns  # or `set_transform` would lose its columns
+
+
+def test_the_diagram_shows_the_sizes_of_the_model() -> None:
+    figure = draw_segformer(small_model().config, SIDE)
+    shown = "\n".join(text.get_text() for text in figure.axes[0].texts)
+    config = small_model().config
+    for side, channels in zip((4, 8, 16, 32), config.hidden_sizes, strict=True):
+        assert f"{SIDE // side} × {SIDE // side}\n{channels} channels" in shown
+    assert f"{config.num_labels} classes" in shown

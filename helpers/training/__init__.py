@@ -9,8 +9,9 @@ from helpers import face
 __getattr__, __all__ = face(
     __name__,
     recipe="build_arguments build_model build_trainer predicted_labels",
-    exact_trainer="ExactTrainer",
+    exact_trainer="ExactTrainer show_one_bar",
     trainer="SegmentationTrainer",
+    diagram="draw_segformer",
     loss="labelled_pixels pixel_cross_entropy",
     sharing="CARD model_card push",
 )

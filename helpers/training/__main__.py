@@ -48,16 +48,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _say_little() -> None:
     if not is_first_process():
-        logging.set_verbosity_error()  # what one process has to say is enough
-    # Of no consequence here, and nothing that a reader could do about it.
+        logging.set_verbosity_error()  # one process says enough
+    # Harmless here, and nothing that a reader could do about it.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
 
 
 def _build(options: argparse.Namespace) -> SegmentationTrainer:
-    """The trainer that the options describe; all that can be wrong is found before it trains."""
+    """The trainer that the options describe; whatever can be wrong is found before it trains."""
     _check_folder(options.output_dir, options.resume)
     profile = _profile(options)
-    if options.push_to_hub and is_first_process():  # now, and not when the training is over
+    if options.push_to_hub and is_first_process():  # now, not when the training is over
         require_token(options.push_to_hub, ask_the_hub=True)
     if options.report_to == "tensorboard":
         # A resumed run writes to the same folder, which TensorBoard shows as one curve.
@@ -95,7 +95,7 @@ def _checkpoint_to_resume(trainer: SegmentationTrainer) -> str | None:
 
 
 def _evaluate_and_save(trainer: SegmentationTrainer, folder: Path) -> dict[str, float]:
-    """The scores of the best model, which lies in the folder then."""
+    """Evaluate the best model and save it into the folder; returns its scores."""
     metrics = trainer.evaluate()
     trainer.save_model(str(folder))
     if is_first_process():
@@ -128,7 +128,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line's options; whatever is wrong with them ends the program with a sentence."""
+    """The command line's options; a wrong one ends the program with a sentence."""
     parser = _Parser(
         prog="python -m helpers.training",
         description="Fine-tune SegFormer on a profile's data. The best model lies in the output "
@@ -198,7 +198,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _check_folder(folder: Path, resume: bool) -> None:
-    """Whether a run can begin, or be resumed, in this output folder.
+    """Make sure that a run can begin, or be resumed, in this output folder.
 
     Raises:
         ValueError: it is a file, cannot be written, or holds a run that is not to be resumed.
@@ -212,15 +212,15 @@ def _check_folder(folder: Path, resume: bool) -> None:
     last = get_last_checkpoint(str(checkpoints)) if there == checkpoints else None
     if last and not resume:
         raise ValueError(
-            f"{last} is there already: continue with --resume, or choose another --output-dir"
+            f"{last} exists already: continue with --resume, or choose another --output-dir"
         )
 
 
 def _refuse(message: str, status: int) -> int:
     """Say why in a sentence, and return the exit status.
 
-    Of several processes with the same mistake the first one says it. The others end well: a
-    launcher ends all of them as soon as one has failed, which must not be before it is said.
+    Of several processes with the same mistake the first one says it. The others exit with 0:
+    a launcher ends them all as soon as one has failed, and that must not be before it is said.
     """
     if not is_first_process():
         return 0

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: which one is whole, and its weights, read exactly."""
+"""Checkpoints of a run: which one is complete, and its weights, read exactly."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ CHECKSUMS = "checksums.json"
 
 
 def last_complete_checkpoint(folder: str | Path) -> Path | None:
-    """The newest checkpoint in a `Trainer`'s output folder that was written to its end.
+    """The newest complete checkpoint in a `Trainer`'s output folder.
 
-    A process that is killed while it saves leaves files that are missing or cut short. Those
-    checkpoints are passed over, with a printed sentence that names each.
+    A process that is killed while it saves leaves files missing or cut short. Such checkpoints
+    are passed over, each with a printed sentence.
 
     Args:
-        folder: with folders checkpoint-N inside; it need not exist.
+        folder: holds folders checkpoint-N; it need not exist.
 
     Returns:
-        The folder of the checkpoint, or None where there is no whole one.
+        The folder of the checkpoint, or None if none is complete.
     """
     checkpoints = [
         path
@@ -40,26 +40,26 @@ def last_complete_checkpoint(folder: str | Path) -> Path | None:
 
 
 def write_checksums(checkpoint: Path) -> None:
-    """Store the CRC-32 of each file of a checkpoint beside them: weights have none of their own."""
+    """Store the CRC-32 of each file of a checkpoint beside them: weight files carry none."""
     sums = {file.name: _checksum(file) for file in sorted(checkpoint.iterdir()) if file.is_file()}
     sums.pop(CHECKSUMS, None)
     (checkpoint / CHECKSUMS).write_text(json.dumps(sums, indent=2), encoding="utf-8")
 
 
 def defect_of(checkpoint: Path) -> str | None:
-    """What is missing or damaged in a checkpoint of `Trainer`, or None if it is whole."""
-    state = checkpoint / "trainer_state.json"  # written last, when all else has been written
+    """What is missing or damaged in a checkpoint of `Trainer`, or None if it is complete."""
+    state = checkpoint / "trainer_state.json"  # written last of all
     if not state.is_file():
-        return f"it was not written to its end ({state.name} is missing)"
+        return f"it is incomplete ({state.name} is missing)"
     try:
         step = json.loads(state.read_text(encoding="utf-8"))["global_step"]
     except (ValueError, KeyError, TypeError):
         return f"{state.name} is damaged"
     if checkpoint.name != f"checkpoint-{step}":
-        return f"{state.name} is that of step {step}"
+        return f"{state.name} belongs to step {step}"
     try:
         sums = json.loads((checkpoint / CHECKSUMS).read_text(encoding="utf-8"))
-    except FileNotFoundError:  # plain `Trainer` has written it: only that all is there can be seen
+    except FileNotFoundError:  # of plain `Trainer`: see only whether all is there
         chance = [file.name for file in checkpoint.glob("rng_state*.pth")] or ["rng_state.pth"]
         sums = dict.fromkeys(["model.safetensors", "optimizer.pt", "scheduler.pt", *chance])
     except ValueError:
@@ -73,10 +73,10 @@ def defect_of(checkpoint: Path) -> str | None:
 
 
 def load_exactly(model: PreTrainedModel, checkpoint: str | Path) -> None:
-    """Copy a checkpoint's weights into the model, or raise: nothing is skipped silently.
+    """Copy a checkpoint's weights into the model, all of them, or raise.
 
     Raises:
-        ValueError: the checkpoint is that of another model; nothing has been copied then.
+        ValueError: the checkpoint belongs to another model; nothing has been copied then.
     """
     of_another = "start from a checkpoint of the same run, or in another folder"
     saved, report = type(model).from_pretrained(
@@ -100,10 +100,10 @@ def load_exactly(model: PreTrainedModel, checkpoint: str | Path) -> None:
 
 
 class FindBestCheckpoint(TrainerCallback):
-    """Looks, when a run is resumed, whether its best checkpoint is still there, and whole.
+    """When a run is resumed, looks whether its best checkpoint is still there, and complete.
 
-    `Trainer` looks under the path that the run had then; where the folder has been moved, it
-    forgets the best model but keeps its score, and the last one is taken for it.
+    `Trainer` looks under the path that the run had at first. If the folder has been moved, it
+    forgets the best model but keeps its score, and ends with the last model instead.
     """
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -115,7 +115,7 @@ class FindBestCheckpoint(TrainerCallback):
             return
         state.best_model_checkpoint = state.best_metric = state.best_global_step = None
         if state.is_world_process_zero:
-            print(f"The best checkpoint, {best}, is lost: {defect}. The best from now on is kept.")
+            print(f"The best checkpoint, {best}, is lost: {defect}. The best from here on is kept.")
 
 
 def _checksum(file: Path) -> int:

@@ -1,8 +1,8 @@
-"""What several processes need, so that they train the model that one process would.
+"""What several processes need to train the model that one process would.
 
-`Trainer` and `accelerate` share a batch among processes and average the gradients. Batch
-normalisation would still differ from one process with the whole batch; and where one process
-finds a mistake, the others would wait for it.
+`Trainer` and `accelerate` share a batch among processes and average the gradients. Two things
+are left: batch normalisation would still see only each process's own images, and if one process
+finds a mistake and stops, the others would wait for it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SharedBatchNorm2d(torch.nn.BatchNorm2d):
         number = total[-1]
         mean = total[:-1] / number
         centered = wide - mean[:, None, None]
-        # From the deviations, not from sums of squares, which cancel.
+        # From the deviations: a difference of sums of squares would lose its digits.
         variance = _sum_over_processes(centered.square().sum((0, 2, 3))) / number
         with torch.no_grad():
             self.num_batches_tracked += 1
@@ -47,18 +47,18 @@ class SharedBatchNorm2d(torch.nn.BatchNorm2d):
 
 
 def share_batch_norm(model: torch.nn.Module) -> None:
-    """Make every `BatchNorm2d` of a model, in place, one over the batch of all processes."""
+    """Turn every `BatchNorm2d` of a model, in place, into one over the batch of all processes."""
     for module in model.modules():
         if type(module) is torch.nn.BatchNorm2d:
             module.__class__ = SharedBatchNorm2d  # the tensors and their names stay
 
 
 def together(step: Callable[[], Result]) -> Result:
-    """Take a step in every process; where it fails in one, all raise, or they would wait for it.
+    """Take a step in every process; if it fails in one, all raise, so that none waits for it.
 
     Raises:
-        ValueError: with the message of the first process whose step raised it, or an OSError;
-            the processes have left one another then.
+        ValueError: the step raised it, or an OSError, in some process; with the message of the
+            first one. The process group is closed then.
     """
     state = processes()
     result = fault = None
@@ -68,7 +68,7 @@ def together(step: Callable[[], Result]) -> Result:
         fault = str(error) or type(error).__name__
     for message in gather_object([fault]):
         if message is not None:
-            state.destroy_process_group()  # or a process may abort while it ends
+            state.destroy_process_group()  # or a process may abort on its way out
             raise ValueError(message)
     return result
 

@@ -31,11 +31,11 @@ class ExactTrainer(Trainer):
     `Trainer` reads them with a plain, non-strict `load_state_dict`. SegFormer's encoder is
     *saved* under older key names, so none of it would be loaded, neither for the best model nor
     on resume (transformers #43701). `train(resume_from_checkpoint=True)` resumes from the last
-    checkpoint that is whole, or starts from step 0 where there is none, and says so. A finished
-    run is resumed without a further step: its best model is loaded, and that is all.
+    complete checkpoint, or starts from step 0 where there is none, and says so. Resuming a
+    finished run takes no further step: its best model is loaded, and that is all.
 
     One process uses one GPU: `Trainer` would put the model into `DataParallel` on all it sees,
-    which scales a loss that is divided by the whole batch wrongly, and is slow.
+    which is slow, and scales wrongly a loss that is divided by the whole batch.
     """
 
     def __init__(
@@ -48,26 +48,22 @@ class ExactTrainer(Trainer):
                 f"start `accelerate launch --num_processes {visible} -m helpers.training`"
             )
         if args.world_size > 1 and args.data_seed is None:
-            args.data_seed = args.seed  # one order of the images for all processes
+            args.data_seed = args.seed  # all processes draw the images in one order
         super().__init__(model, args, *others, **kwargs)
-        if self.args.world_size > 1:  # but crops and dropout of its own for each
+        if self.args.world_size > 1:  # but each has its own crops and dropout
             set_seed(self.args.seed + self.args.process_index)
         self.add_callback(FindBestCheckpoint)
-        # One bar that carries the last loss and score, instead of a growing table or JSON lines.
-        for callback in (NotebookProgressCallback, ProgressCallback, PrinterCallback):
-            self.remove_callback(callback)
-        if not bars_disabled():
-            self.add_callback(_ProgressBar)
+        show_one_bar(self)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         if resume_from_checkpoint is True:
             resume_from_checkpoint = self.last_checkpoint()
         if resume_from_checkpoint:
-            self.args.eval_on_start = False  # a second evaluation of the same step
+            self.args.eval_on_start = False  # that step has been evaluated
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def last_checkpoint(self) -> str | None:
-        """The last complete checkpoint of the output folder; None, and a sentence, if none is."""
+        """The last complete checkpoint of the output folder; if there is none, says so."""
         found = [None]
         if self.is_world_process_zero():  # one looks and tells the others
             found = [last_complete_checkpoint(self.args.output_dir)]
@@ -84,7 +80,7 @@ class ExactTrainer(Trainer):
             return start
         if self.is_world_process_zero():
             print(f"{checkpoint} is at step {step} of {max_steps}: nothing is left to train")
-        return epochs, 0  # `Trainer` would ask whether it has finished after one more step
+        return epochs, 0  # `Trainer` would take one more step before it looks
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         # The sum behind a logged loss is not in a checkpoint: log first, so that nothing is lost.
@@ -92,7 +88,7 @@ class ExactTrainer(Trainer):
         super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        if "train_loss" in logs:  # of this process alone; the history goes back to step 0
+        if "train_loss" in logs:  # of this process and since the resume alone
             logged = [entry for entry in self.state.log_history if "loss" in entry]
             steps = np.diff([0, *(entry["step"] for entry in logged)])
             if steps.sum() > 0:
@@ -103,12 +99,12 @@ class ExactTrainer(Trainer):
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         if isinstance(self.compute_metrics, StreamingMeanIoU):
-            self.compute_metrics.reset()  # an evaluation that was interrupted leaves its counts
+            self.compute_metrics.reset()  # an interrupted evaluation leaves its counts
         return super().evaluation_loop(*args, **kwargs)
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
-        # The state that follows marks the checkpoint as complete: it waits for all processes.
+        # The state, saved next, marks the checkpoint as complete: wait for all processes first.
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             write_checksums(Path(output_dir))
@@ -118,6 +114,14 @@ class ExactTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         load_exactly(self.model, self.state.best_model_checkpoint)
+
+
+def show_one_bar(trainer: Trainer) -> None:
+    """One progress bar with the last loss and score, instead of a growing table or JSON lines."""
+    for callback in (NotebookProgressCallback, ProgressCallback, PrinterCallback):
+        trainer.remove_callback(callback)
+    if not bars_disabled():
+        trainer.add_callback(_ProgressBar)
 
 
 class _ProgressBar(ProgressCallback):

@@ -26,7 +26,7 @@ def pixel_cross_entropy(
     For one whole batch this is the loss that SegFormer's own `forward` returns (bilinear
     upsampling, `ignore_index` 255; "SegFormer", arXiv 2105.15203). It is written for
     `Trainer(compute_loss_func=...)`: a part of a batch is divided by the labelled pixels of
-    *all* parts, so that the parts add up to the loss of the whole, also where one part has more
+    *all* parts, so that the parts add up to the loss of the whole batch, even if one has more
     ignored pixels than another. Where no pixel is labelled the loss is 0, not 0 / 0.
 
     Args:
@@ -50,8 +50,8 @@ def pixel_cross_entropy(
             upsampling_matrix(size, upsampled).to(logits.device)
             for size, upsampled in zip(logits.shape[-2:], labels.shape[-2:], strict=True)
         )
-        # Upsampled logits are large, 157 MB an image at 150 classes and 512 x 512 pixels, and
-        # several copies of them are needed: so only of some rows at a time.
+        # Upsampled logits are large (157 MB an image at 150 classes and 512 x 512 pixels), and
+        # several copies of them are needed: so take a few rows at a time.
         strips = (rows @ logits).split(_ROWS_AT_A_TIME, dim=-2)
         labels_of_strips = labels.split(_ROWS_AT_A_TIME, dim=-2)
         total = sum(

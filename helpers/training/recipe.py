@@ -47,13 +47,13 @@ def build_model(
     """The profile's pretrained encoder under a new decode head.
 
     A finished segmentation model can take the encoder's place (the profile's `encoder`, with
-    `encoder_revision` None). If its classes are others than the data's, its last layer is new, and
-    a printed sentence says so.
+    `encoder_revision` None). If its classes differ from the data's, its last layer is new, and a
+    printed sentence says so.
 
     Args:
         profile: see `helpers.profiles`.
         dropout: False switches every dropout off.
-        labels: what the model's label ids shall mean; None: the profile's.
+        labels: what the model's label ids will mean; None: the profile's.
     """
     labels = labels or profile.labels
     with explained(profile.encoder):
@@ -84,7 +84,7 @@ def build_model(
 def build_arguments(
     profile: Profile, output_dir: str | Path, **overrides: Any
 ) -> TrainingArguments:
-    """The profile's schedule as `TrainingArguments`; notebook 05 explains them line by line.
+    """The profile's schedule as `TrainingArguments`; notebook 05 explains each field.
 
     The profile's `batch_size` is that of one optimiser step, over all processes and
     accumulation steps, so that a recipe means the same on one GPU and on eight.
@@ -104,7 +104,6 @@ def build_arguments(
             f"a batch of {profile.batch_size} images cannot be shared equally among {parts} "
             "parts (processes x accumulation steps): choose a divisor of the batch size"
         )
-    has_gpu = torch.cuda.is_available()
     settings: dict[str, Any] = {
         "output_dir": str(output_dir),
         "max_steps": profile.max_steps,
@@ -114,7 +113,7 @@ def build_arguments(
         "lr_scheduler_type": "polynomial",
         "warmup_steps": profile.warmup_steps,
         "weight_decay": profile.weight_decay,
-        "bf16": has_gpu and torch.cuda.is_bf16_supported(),
+        **sixteen_bits(),
         "eval_strategy": "steps",
         "eval_steps": profile.eval_steps,
         "eval_on_start": True,
@@ -127,14 +126,25 @@ def build_arguments(
         "logging_steps": profile.logging_steps,
         "remove_unused_columns": False,
         "dataloader_num_workers": profile.num_workers,
-        "dataloader_pin_memory": has_gpu,
+        "dataloader_pin_memory": torch.cuda.is_available(),
         "report_to": "none",
         "seed": profile.seed,
     }
     if processes > 1:
         settings["ddp_find_unused_parameters"] = False  # there are none, and looking takes time
-        settings["use_cpu"] = not has_accelerator()  # or each would take itself for the only one
+        settings["use_cpu"] = not has_accelerator()  # or each would think it is the only one
     return TrainingArguments(**settings | overrides)
+
+
+def sixteen_bits() -> dict[str, bool]:
+    """`bf16` and `fp16` of `TrainingArguments`: the 16-bit numbers that this GPU is quick at.
+
+    A T4, Colab's free GPU, emulates bfloat16, which is slower than 32 bits: there float16 is
+    right, for which `Trainer` scales the loss so that small gradients do not vanish.
+    """
+    has_gpu = torch.cuda.is_available()
+    bf16 = has_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    return {"bf16": bf16, "fp16": has_gpu and not bf16}
 
 
 def build_trainer(

@@ -43,16 +43,16 @@ def model_card(
     split: str = "test",
     name: str | None = None,
 ) -> ModelCard:
-    """Describe a trained model: what it was trained on, how well it does, and under which terms.
+    """Describe a trained model: its training data, its scores, and the terms of use.
 
     Writes nothing: `card.save(model_dir / "README.md")` does.
 
     Args:
         model_dir: folder written by `save_pretrained`.
         metrics: of the evaluation, such as `trainer.evaluate()` returns them. Numbers alone are
-            kept, without the timings and without NaN, which no card can hold.
-        dataset: a Hub id, or the path of a local data set, of which the name alone is told.
-        licence: of the weights, as the Hub spells it ("apache-2.0"); "other" where the data or
+            kept, without timings and without NaN, which a card cannot hold.
+        dataset: a Hub id, or the path of a local data set, of which only the name is shown.
+        license: of the weights, as the Hub spells it ("apache-2.0"); "other" where the data or
             the base model set terms of their own.
         base_model: the checkpoint that was fine-tuned, as `dataset`.
         split: the part of the data that the metrics are from.

@@ -21,17 +21,16 @@ if TYPE_CHECKING:
 class SegmentationTrainer(ExactTrainer):
     """The trainer for SegFormer: exact checkpoints, an exact loss, and a faster decode head.
 
-    The loss is `pixel_cross_entropy`, divided by the labelled pixels of the whole batch over all
-    accumulation steps and processes. SegFormer's own is a mean over one part; `Trainer` takes it
-    for a share of the whole, because `forward` swallows any keyword argument, and logs and
-    applies N times the loss (transformers #47688). It is also NaN where every pixel is ignored:
-    the weights stay as they are, but an average of losses or the choice of the best is lost.
+    The loss is `pixel_cross_entropy`, divided by the labelled pixels of the whole batch, over all
+    accumulation steps and processes. SegFormer's own is a mean over one part. `Trainer` takes it
+    for a share of the whole, because `forward` accepts any keyword argument, and so logs, and
+    takes the gradient of, N times the loss (transformers #47688). Where every pixel is ignored,
+    SegFormer's is NaN: its gradients are 0, but every average that it enters is NaN.
 
-    Several processes train the model that one would with the same batch, cut into as many
-    accumulation steps: batch normalisation sees the images of all processes, and all batches are
-    full. What is left over of the images at the end of an epoch is left out; it is drawn anew
-    for each. (A batch that is cut into accumulation steps is normalised step by step: nothing
-    can look ahead.)
+    Several processes train the model that one process would: batch normalisation sees the images
+    of all of them, and all batches are full. The images that would not fill the last batch of an
+    epoch are left out, other ones in each epoch. (A batch that is cut into accumulation steps is
+    normalised part by part: the first part cannot know the others.)
 
     Args:
         head_learning_rate_factor: the decode head's learning rate over the encoder's.
@@ -51,7 +50,7 @@ class SegmentationTrainer(ExactTrainer):
         labels: Labels | None = None,
         **kwargs: Any,
     ) -> None:
-        model.accepts_loss_kwargs = False  # or `forward` would be told the number of pixels
+        model.accepts_loss_kwargs = False  # or `Trainer` would pass `forward` the number of pixels
         kwargs = {"compute_loss_func": pixel_cross_entropy} | kwargs
         super().__init__(model, args, *others, **kwargs)
         self.head_learning_rate_factor, self.labels = head_learning_rate_factor, labels
@@ -103,7 +102,7 @@ class SegmentationTrainer(ExactTrainer):
         return result
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """As `Trainer`'s; the loss is a mean over the pixels of the set, and not over batches."""
+        """As `Trainer`'s, but the loss is a mean over the pixels of the set, not over batches."""
         self._evaluated = np.zeros(2)  # the batches' losses times their pixels, and their pixels
         output = super().evaluation_loop(*args, **kwargs)
         if (name := f"{kwargs.get('metric_key_prefix', 'eval')}_loss") in output.metrics:
@@ -113,7 +112,7 @@ class SegmentationTrainer(ExactTrainer):
         return output
 
     def _fit_batch(self, images: int) -> None:
-        """Make the batch smaller where there are fewer images than that."""
+        """Make the batch smaller if there are fewer images than it holds."""
         parts = self.args.world_size * self.args.gradient_accumulation_steps
         batch = self.args.per_device_train_batch_size * parts
         if images >= batch:
@@ -156,18 +155,19 @@ class SegmentationTrainer(ExactTrainer):
 
 
 def _silence_rounding(model: PreTrainedModel) -> None:
-    """Make the gradients zero that are zero but for rounding, and that Adam would take for real.
+    """Set gradients to zero that would be zero but for rounding, and that Adam takes for real.
 
     Batch normalisation subtracts the batch's mean, and with it whatever the biases before it have
-    added. Their gradients of 1e-9 are rounding errors, of which Adam, which divides by the size of
-    a gradient, makes steps as large as any: a random walk, different on each machine, after which
-    the running mean of evaluation limps by a few per cent of the score in a run's first steps.
+    added. Their gradients of 1e-9 are rounding errors. Adam divides by a gradient's size, so it
+    turns them into steps as large as any: a random walk, different on each machine. The running
+    mean that evaluation uses lags behind it, which costs a few per cent of the score in a run's
+    first steps.
     """
     head = getattr(model, "decode_head", None)
     norm = getattr(head, "batch_norm", None)
     if norm is None:
         return
-    last = len(model.config.depths) - 1  # its norm is followed by nothing but the head
+    last = len(model.config.depths) - 1  # nothing but the head follows its norm
     last_norms = (f"stages.{last}.layer_norm.bias", f"encoder.layer_norm.{last}.bias")
     for name, parameter in model.named_parameters():
         part = name.removeprefix("decode_head.")
@@ -175,5 +175,5 @@ def _silence_rounding(model: PreTrainedModel) -> None:
         if parameter.requires_grad and (
             (before and name.endswith(".bias")) or name.endswith(last_norms)
         ):
-            # A norm in evaluation mode subtracts no mean of the batch: then they are real.
+            # In evaluation mode the norm subtracts no mean of the batch: then they are real.
             parameter.register_hook(lambda gradient: gradient * (not norm.training))
