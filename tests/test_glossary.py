@@ -20,7 +20,7 @@ NO_PROSE = re.compile(
 
 def anchor(term: str) -> str:
     """The anchor of a heading: GitHub makes it lower case, JupyterLab and our pages do not."""
-    assert re.fullmatch(r"[a-z -]+", term), f"{term!r}: small letters lead everywhere"
+    assert re.fullmatch(r"[a-z0-9 -]+", term), f"{term!r}: small letters lead everywhere"
     return term.replace(" ", "-")
 
 

@@ -330,6 +330,7 @@ WRONG: list[tuple[str, tuple, str]] = [
     ("check_count_things", (by(lambda p, k: len(np.unique(p[p[:, 0] == k], axis=0)), 0),), "stuff has the id 0"),
     ("check_count_things", (by(lambda p, k: int((p[:, 0] == k).sum())),), "number of its pixels"),
     ("check_count_things", (by(lambda p, k: 1),), "cars that touch are one area"),
+    ("check_count_things", (keys_of(lambda p: {ID2LABEL[int(k)]: 1 for k in p[:, 0]}),), "255 is void and has no name"),
     ("check_count_things", (keys_of(counts_ids_once),), "so look at the pairs"),
     ("check_count_things", (keys_of(lambda p: {int(k): 1 for k in np.unique(p[:, 0])}),), "ID2LABEL turns"),
     ("check_count_things", (lambda p: len(np.unique(p[..., 1])) - 1,), "expected a dictionary"),
