@@ -109,12 +109,14 @@ def check_mean_iou(mean_iou: Any) -> None:
     ignored = np.array([[0, 0, 1, 255], [0, 0, 1, 255]])
     predicted = np.array([[0, 0, 1, 1], [0, 1, 1, 1]])
     invented = np.where(np.eye(4, dtype=bool), 3, _PREDICTION)
+    many = np.array([12, 20, 140])  # 150 * 12 does not fit into uint8
     cases = {
         "three classes that all occur": (_PREDICTION, _REFERENCE, 3),
         "the same maps and num_labels = 5": (_PREDICTION, _REFERENCE, 5),
         "a reference with 255 in it": (predicted, ignored, 2),
         "a predicted class that the reference lacks": (invented, _REFERENCE, 4),
         "a reference that is all 255": (predicted, np.full((2, 4), 255), 2),
+        "labels 12, 20 and 140 of num_labels = 150": (many[_PREDICTION], many[_REFERENCE], 150),
     }
     for given, (prediction, reference, num_labels) in cases.items():
         prediction, reference = prediction.astype(np.uint8), reference.astype(np.uint8)
@@ -138,14 +140,17 @@ def check_mean_iou(mean_iou: Any) -> None:
                     _mean_accuracy(prediction, reference, num_labels)
                 ),
             }
-        answer = call(mean_iou, prediction, reference, num_labels, given=given)
+        edge = ""
+        if num_labels > 16:
+            edge = "label maps are uint8, and `num_labels * reference` wraps at 256: cast to int64"
+        answer = call(mean_iou, prediction, reference, num_labels, given=given, hint=edge)
         expected = _mean_iou(prediction, reference, num_labels)
         if not np.isfinite(expected) and compare(answer, expected):
             raise NotYet(
                 f"for {given} the result is {describe(answer)}, expected nan: no class has a score"
             )
         hint = "one IoU for each class, over the pixels whose reference is not 255, then their mean"
-        expect(answer, expected, given, hint, mistakes, tolerance=1e-6)
+        expect(answer, expected, given, edge or hint, mistakes, tolerance=1e-6)
 
 
 def _mean_accuracy(prediction: np.ndarray, reference: np.ndarray, num_labels: int) -> float:
