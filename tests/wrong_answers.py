@@ -40,6 +40,12 @@ def counts_ids_once(pairs: np.ndarray) -> dict[str, int]:
     return counts
 
 
+def reduced_below_151(annotation):
+    if annotation.max() > 150:
+        raise ValueError("reduced before")
+    return reduced(annotation)
+
+
 def reduced_in_place(annotation: np.ndarray) -> np.ndarray:
     annotation -= 1
     annotation[annotation < 0] = 255
@@ -357,6 +363,7 @@ WRONG: list[tuple[str, tuple, str]] = [
     ("check_reduce_labels", (lambda a: reduced(a).ravel(),), "shape is (6,), expected (2, 3)"),
     ("check_reduce_labels", (reduced_in_place,), "changes the array that it was given"),
     ("check_reduce_labels", (reduced,), "expected a ValueError"),
+    ("check_reduce_labels", (reduced_below_151,), "nothing below 0 has a meaning"),
     ("check_add_margin", (lambda m, p: m,), "nothing became 255"),
     ("check_add_margin", (margin_by_rolling,), "rolling an array brings the far side in"),
     ("check_add_margin", (margin_in_a_cross,), "along rows and columns only"),

@@ -69,13 +69,11 @@ def check_reduce_labels(reduce_labels: Any) -> None:
                 "that is reduced twice, and wall is ignored now": _twice(annotation),
             },
         )
-    for values in ([255, 0, 19, 149], [3, 151]):
-        expect_refusal(
-            reduce_labels,
-            np.array(values, dtype=np.int64),
-            given=f"{values}",
-            hint="annotations hold 0-150, and a 255 says that the labels were reduced before",
-        )
+    reduced = "annotations hold 0-150, and a 255 says that the labels were reduced before"
+    negative = "annotations hold 0-150: nothing below 0 has a meaning"
+    for values, hint in (([255, 0, 19, 149], reduced), ([3, 151], reduced), ([-1, 7], negative)):
+        given = np.array(values, dtype=np.int64)
+        expect_refusal(reduce_labels, given, given=f"{values}", hint=hint)
 
 
 def _twice(annotation: np.ndarray) -> np.ndarray:
