@@ -6,9 +6,15 @@ use them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
+
+if "OMP_WAIT_POLICY" not in os.environ:
+    # torch's threads wait for one another by counting; beside another busy process that takes
+    # minutes for seconds. GNU's OpenMP reads this when torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def face(package: str, **modules: str) -> tuple[Callable[[str], Any], list[str]]:

@@ -6,6 +6,7 @@ hands on counts as an import of the module that holds it.
 
 import ast
 import graphlib
+import os
 import re
 import subprocess
 import sys
@@ -206,3 +207,20 @@ def test_importing_helpers_is_quick_and_loads_nothing_heavy() -> None:
     # The smallest: the others tell how busy the machine was.
     assert min(float(answer.split()[0]) for answer in answers) < 0.5
     assert answers[0].split()[1:] == ["False", "False"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "1000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, "None"),
+    ],
+)
+def test_threads_that_wait_spin_little_unless_somebody_said_otherwise(given, expected) -> None:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GOMP_", "OMP_"))}
+    script = "import os, helpers; print(os.environ.get('GOMP_SPINCOUNT'))"
+    told = subprocess.check_output(
+        [sys.executable, "-c", script], env=kept | given, cwd=REPOSITORY, text=True
+    )
+    assert told.strip() == expected
