@@ -33,7 +33,7 @@ from helpers.labels import Labels
 from helpers.profiles import Profile
 
 _CATEGORY = "scene_category"
-_FEW = 10  # ADE20K's scenes hold more classes than this, and not just the first of the list
+_FEW = 10  # a set of ADE20K scenes has more classes than this, and not just the first of the list
 _LAYOUTS = (
     "A data folder holds either images/{training,validation} and annotations/{training,validation},"
     " or Parquet files of the splits train and validation, neither of them empty."
@@ -68,9 +68,9 @@ def load_scenes(
         profile: its `dataset` is a folder in ADEChallengeData2016 layout, a local data set, or
             a Hub id; its `max_images`, where given, are split with its `seed`.
         check: decode every image and annotation once, so that a broken file is named now and not
-            hours later, in the middle of training; and turn masks that are stored as the camera
-            stored their images.
-        splits: leave the others out.
+            hours later, in the middle of training; and turn masks upright that are stored
+            sideways, as the camera stored their images.
+        splits: which of the two to load.
 
     Raises:
         FileNotFoundError: a folder, or the partner of an image, is missing.
@@ -114,8 +114,8 @@ def check_scenes(split: Dataset, name: str, labels: Labels) -> tuple[Dataset, np
         labels: what the annotations' values mean.
 
     Returns:
-        The split, with masks turned that are stored as the camera stored their images; and how
-        many of its pixels each class has, (num_labels,) int64.
+        The split, in which sideways masks are turned as their images are; and how many of its
+        pixels each class has, (num_labels,) int64.
     """
     undecoded = _undecoded(split)
 
@@ -133,7 +133,7 @@ def check_scenes(split: Dataset, name: str, labels: Labels) -> tuple[Dataset, np
     # Threads: Pillow decodes without holding the interpreter's lock.
     with ThreadPoolExecutor() as pool:
         results = pool.map(check, range(len(undecoded)))
-        # A bar where it takes long enough to wonder; for a few hundred images it does not.
+        # A progress bar, but only if it takes longer than two seconds.
         for index, (area, turns) in enumerate(
             progress(results, f"Checking {name}", len(undecoded), delay=2)
         ):
@@ -163,12 +163,12 @@ def with_masks_turned(split: Dataset, turned: Sequence[int]) -> Dataset:
 
 
 def warn_of_unseen_classes(trained: np.ndarray, tested: np.ndarray, labels: Labels) -> None:
-    """Warn, in one sentence, of classes that are tested and that no training image shows.
+    """Warn, in one sentence, about classes in the test split that no training image shows.
 
     Args:
         trained: (num_labels,) pixels of each class in the training split.
-        tested: the same of the split that is tested on.
-        labels: names for the sentence.
+        tested: the same for the test split.
+        labels: gives the names.
     """
     unseen = [labels.names[label] for label in np.flatnonzero((tested > 0) & (trained == 0))]
     if unseen:
@@ -181,7 +181,7 @@ def warn_of_unseen_classes(trained: np.ndarray, tested: np.ndarray, labels: Labe
 
 
 def _refuse_other_labels(areas: np.ndarray, profile: Profile) -> None:
-    """Raise where data without label names, taken for ADE20K's, hardly is: values 1 to n alone."""
+    """Raise if data without label names can hardly be ADE20K's: it holds values 1 to n alone."""
     present = np.flatnonzero(areas)
     if present.tolist() == list(range(len(present))) and len(present) < _FEW:
         raise ValueError(
@@ -250,7 +250,7 @@ def _pair_files(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
 
 
 def _read_categories(file: Path) -> dict[str, str]:
-    """`<image name> <scene category>` a line; the file may be absent."""
+    """One `<image name> <scene category>` per line; the file may be absent."""
     if not file.is_file():
         return {}
     lines = file.read_text(encoding="utf-8").splitlines()
@@ -297,7 +297,7 @@ def _load_first(profile: Profile) -> DatasetDict:
 
 @contextmanager
 def _one_retry() -> Iterator[None]:
-    """The Hub's client tries five times as it is; twenty times that could go on for an hour."""
+    """The Hub's client tries five times by itself; twenty times that could take an hour."""
     before = config.STREAMING_OPEN_MAX_RETRIES, config.STREAMING_READ_MAX_RETRIES
     config.STREAMING_OPEN_MAX_RETRIES = config.STREAMING_READ_MAX_RETRIES = 1
     try:

@@ -28,7 +28,7 @@ _ADE20K = Path(__file__).parent / "ade20k"
 # Written out, because matplotlib before 3.11 does not know the sequence.
 _PETROFF8 = ["#1845fb", "#ff5e02", "#c91f16", "#c849a9", "#adad7d", "#86c8dd", "#578dff", "#656364"]
 
-_SOFT = 24  # more values without a meaning than this are no slip of the brush
+_SOFT = 24  # more unexpected values than this are not a slip of the brush
 
 Color = tuple[int, int, int]
 
@@ -51,7 +51,7 @@ class Labels:
     annotation values are label ids, and 255 is no class."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.names, (Mapping, str)):  # of which a tuple would hold the wrong things
+        if isinstance(self.names, (Mapping, str)):  # tuple() would take the keys, or the letters
             raise ValueError(
                 f"the names of labels are {self.names!r}, expected a list of them in the order of "
                 "their label ids, as list(id2label.values()) is"
@@ -126,9 +126,9 @@ class Labels:
             uint8 array of the same shape, values 0 ... num_labels - 1 or 255.
 
         Raises:
-            ValueError: a value has no meaning here, or is no whole number. Reducing twice, which
-                would shift every class once more, ends here where the reduced labels hold a 255,
-                as most do.
+            ValueError: a value has no meaning here, or is no whole number. Labels that are
+                reduced already end here if they hold a 255, as most do; reducing them twice would
+                shift every class once more.
         """
         values = np.asarray(annotation)
         if values.dtype.kind not in "uib":
@@ -139,7 +139,8 @@ class Labels:
         return values.astype(np.uint8) - np.uint8(self.reduce)
 
     def count(self, annotation: np.ndarray) -> np.ndarray:
-        """(num_labels,) int64: how many pixels of an annotation each class has; raises as above."""
+        """(num_labels,) int64: how many pixels of an annotation each class has; raises as
+        `to_label_map` does."""
         label_map = self.to_label_map(annotation)
         return np.bincount(label_map.ravel(), minlength=IGNORE_INDEX + 1)[: self.num_labels]
 
@@ -157,8 +158,8 @@ class Labels:
 
     @classmethod
     def load(cls, folder: str | Path) -> Labels:
-        """Read what `save` writes. Where there is no `labels.json`, ADE20K's 150 names mean that
-        value 0 is no class, and any others that it is the first one.
+        """Read what `save` writes. Without a `labels.json`, value 0 is no class if the names are
+        ADE20K's 150, and otherwise it is the first class.
 
         Raises:
             FileNotFoundError: there is no `id2label.json`.
@@ -198,7 +199,7 @@ class Labels:
 def label_set(
     names: Sequence[str], reduce: bool | None = None, colors: Sequence[Color] | None = None
 ) -> Labels:
-    """Labels of which something may not be known; ADE20K's own where they have its names.
+    """Labels from their names; what is not given is ADE20K's if the names are ADE20K's.
 
     Args:
         names: in the order of the label ids.

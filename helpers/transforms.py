@@ -49,8 +49,8 @@ def load_image_processor(profile: Profile, labels: Labels | None = None) -> Base
             size={"height": side, "width": side},
             trust_remote_code=False,
         )
-    # Configurations written before transformers 4.4x spell it `reduce_labels`, which newer
-    # versions read as False without a word. Every class would then be its neighbour.
+    # Older configurations spell it `reduce_labels`, which recent versions ignore without a word.
+    # Every class would then be its neighbour.
     assert image_processor.do_reduce_labels == reduce, "label reduction is not as asked"
     return image_processor
 
@@ -86,8 +86,8 @@ def recipe_augmentation(
 
     Returns:
         A transform of (image, mask) to both, image_size x image_size. Where the image is
-        too small, the image is padded with the mean colour and the mask with the value that is
-        no class: 0 where labels are reduced, else 255. Nothing is learnt there.
+        too small, it is padded with the mean colour and the mask with the value that is
+        no class: 0 where labels are reduced, else 255. Nothing is learned there.
     """
     ignored = 0 if labels.reduce else IGNORE_INDEX
     colors = [{"brightness": 0.125}, {"contrast": 0.5}, {"saturation": 0.5}, {"hue": 0.1}]
@@ -114,7 +114,7 @@ def train_augmentation(profile: Profile, labels: Labels | None = None) -> v2.Com
 
 
 def resized_size(size: tuple[int, int], short_side: float, smallest: int = 1) -> tuple[int, int]:
-    """(height, width) in the same shape, with the given short side: mmcv's `rescale_size`.
+    """(height, width) in the same proportions, with the given short side: mmcv's `rescale_size`.
 
     Args:
         size: (height, width), pixels.
@@ -185,7 +185,7 @@ def _prepare(
 
 
 class _RandomResizedCrop(v2.RandomResizedCrop):
-    """`RandomResizedCrop` with masks under their images to the pixel.
+    """`RandomResizedCrop` whose masks stay exactly under their images.
 
     torchvision resizes masks by "nearest", which takes the upper left one of the pixels that
     become one, and so moves them by up to half a pixel against the image, always the same
@@ -217,10 +217,10 @@ class _RandomScale(v2.Transform):
 
 
 class _VariedCrop(v2.RandomCrop):
-    """A random crop that is drawn again, up to ten times, while one class rules it.
+    """A random crop that is drawn again, up to ten times, while one class dominates it.
 
     mmsegmentation's `RandomCrop(cat_max_ratio=0.75)`: of the labelled pixels, the largest class
-    may have three quarters. Else many crops would be sky or wall alone.
+    may have three quarters. Otherwise many crops would show sky or wall and nothing else.
 
     Args:
         side: of the crop, pixels.

@@ -1,8 +1,9 @@
 """The 150 classes of SceneParse150 (ADE20K): names, colors, label reduction.
 
-They lie in this folder as the labels of any data set do: the names in `id2label.json`, the colors
-in `labels.json`, which also says that annotation value 0 ("other") is no class. So an annotation's
-values are 0 to 150, label ids 0 to 149, and `reduce_labels` goes from the first to the second.
+They are stored in this folder as the labels of any data set are: the names in `id2label.json`, the
+colors in `labels.json`, which also says that annotation value 0 ("other") is no class. So an
+annotation's values are 0 to 150, label ids 0 to 149, and `reduce_labels` goes from the first to the
+second.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = [
 
 ADE20K = Labels.load(Path(__file__).parent)
 """Names and official colors (`color150` of CSAILVision/sceneparsing), in label-id order. The names
-are the Hub's label file to the letter, except that its `"bed "` loses the space."""
+are those of the Hub's label file, except that its `"bed "` loses the space."""
 
 NUM_LABELS = ADE20K.num_labels
 
@@ -40,7 +41,7 @@ PALETTE: np.ndarray = ADE20K.palette
 """(150, 3) uint8, RGB: `PALETTE[label_id]` is the class's official color. Read-only."""
 
 SHARED_COLORS: tuple[tuple[int, int], ...] = ((6, 48),)
-"""Pairs of label ids that the official palette paints alike, so no color key can part them."""
+"""Pairs of label ids that the official palette paints alike, so no legend can tell them apart."""
 
 
 def reduce_labels(annotation: np.ndarray) -> np.ndarray:
@@ -54,7 +55,7 @@ def reduce_labels(annotation: np.ndarray) -> np.ndarray:
         uint8 array of the same shape, values 0-149 or 255.
 
     Raises:
-        ValueError: a value lies outside 0-150. Reducing twice, which would shift every class
-            once more, ends here where the reduced labels hold a 255, as most do.
+        ValueError: a value lies outside 0-150. Labels that are reduced already end here if they
+            hold a 255, as most do; reducing them twice would shift every class once more.
     """
     return ADE20K.to_label_map(annotation)
