@@ -16,8 +16,11 @@ PY = $(VENV)/bin/python
 # Settings of the caller's must not change what is tested; SEG_TEST_DATA is the tests' own.
 UNSET_SEG = unset $$(env | sed -n 's/^\(SEG_[A-Z_]*\)=.*/\1/p' | grep -v '^SEG_TEST_DATA$$')
 
+# Two processes share the unit tests, file by file.
+TWO = -n 2 --dist loadscope --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
-.PHONY: help course test unit notebooks test-platforms lab refresh map address lint lock bench clean
+.PHONY: help course test unit test-slow notebooks test-platforms test-all lab refresh map address lint lock bench clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -28,7 +31,7 @@ course: $(VENV)/.course  ## run every notebook headless: pages, an index, model 
 lab: $(VENV)/.course  ## open JupyterLab on the first notebook
 	@$(PY) -m jupyterlab $(LAB_FLAGS) notebooks/00_quickstart.ipynb
 
-test: $(VENV)/.dev  ## lint, unit tests, then every notebook against its stored outputs
+test: $(VENV)/.dev  ## lint, quick unit tests, then every notebook against its stored outputs
 	@failed=0; summary=; \
 	for stage in lint unit notebooks; do \
 	  echo "== $$stage"; begin=$$(date +%s); \
@@ -37,17 +40,22 @@ test: $(VENV)/.dev  ## lint, unit tests, then every notebook against its stored 
 	done; \
 	echo "== result"; printf '%s' "$$summary" | tr '|' '\n'; exit $$failed
 
-unit: $(VENV)/.dev  ## the unit tests
-	@$(UNSET_SEG); $(PY) -m pytest tests -n 2 --dist loadscope --no-loadscope-reorder
+unit: $(VENV)/.dev  ## the unit tests that take no more than seconds
+	@$(UNSET_SEG); $(PY) -m pytest tests -m "not slow and not platforms" $(TWO)
 
-notebooks: $(VENV)/.dev  ## every notebook, in order, against its stored outputs
+test-slow: $(VENV)/.dev  ## the others: killed runs, many processes, notebooks from the Hub and in JupyterLab
+	@$(UNSET_SEG); $(PY) -m pytest tests -m slow $(TWO)
+
+notebooks: $(VENV)/.dev  ## every notebook against its stored outputs
 	@$(UNSET_SEG); rm -rf build/test-notebooks; mkdir -p build/test-notebooks; \
 	SEG_PROFILE=tiny SEG_OUTPUT="$(CURDIR)/build/test-notebooks" \
 	  $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 \
-	    --nbval-sanitize-with tests/approximate.cfg notebooks
+	    --nbval-sanitize-with tests/approximate.cfg notebooks -n 2
 
 test-platforms: $(VENV)/.dev  ## the course in Colab's versions, in the lowest versions, and Binder's Dockerfile
 	@$(UNSET_SEG); $(PY) -m pytest tests/test_platforms.py -m platforms -s
+
+test-all: test test-slow test-platforms  ## all three
 
 lint: $(VENV)/.dev  ## ruff over modules, tests and notebooks
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

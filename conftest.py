@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.course import headless_environment
+from tools.course import READS_OUTPUT_OF, headless_environment
 
 _BUILD = Path(__file__).parent / "build"
 
@@ -34,6 +34,22 @@ if not os.environ.get("SEG_OUTPUT"):
     atexit.register(shutil.rmtree, os.environ["SEG_OUTPUT"], ignore_errors=True)
 
 _first_failure: dict[Path, str] = {}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Where two processes share the notebooks, each is run whole by one of them, and by the same
+    one after those that it continues. Tests are shared as xdist does."""
+    if not config.getoption("nbval"):
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # only where somebody asked for processes
+
+    class NotebooksWhole(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            notebook = Path(nodeid.partition("::")[0]).stem
+            return READS_OUTPUT_OF.get(notebook, notebook)
+
+    return NotebooksWhole(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -342,16 +342,18 @@ def test_the_workflow_runs_what_make_runs_and_may_only_read():
     workflow = yaml.safe_load(text)
     steps = {name: str(job["steps"]) for name, job in workflow["jobs"].items()}
     assert "make test'" in steps["linux"]
+    assert "make test-slow'" in steps["linux"]
     assert "make test-platforms" in steps["platforms"]
     assert "python -m pytest tests" in steps["other-systems"]
     assert all(job["timeout-minutes"] <= 60 for job in workflow["jobs"].values())
     assert workflow["permissions"] == {"contents": "read"}
 
 
-def test_ci_script_calls_make_test():
+def test_ci_script_calls_what_make_test_all_calls():
     script = REPOSITORY / ".ci" / "run"
-    lines = script.read_text(encoding="utf-8").splitlines()
-    assert lines.index("make test") < lines.index("make test-platforms")
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    targets = re.search(r"^test-all: (.*?) +##", makefile, flags=re.MULTILINE)[1]
+    assert f"for target in {targets}; do\n" in script.read_text(encoding="utf-8")
     if os.name == "posix":
         assert os.access(script, os.X_OK)
 
