@@ -76,6 +76,7 @@ def without_times(history: list[dict]) -> list[dict]:
     return [{key: value for key, value in row.items() if key not in TIMES} for row in history]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("event", "step", "passed_over"),
     [

@@ -141,6 +141,7 @@ told(load_scenes, get_profile("tiny"))
 """
 
 
+@pytest.mark.slow
 def test_without_a_network_one_sentence_names_the_profile_that_works(tmp_path: Path) -> None:
     environment = os.environ | {
         "HF_HUB_OFFLINE": "1",

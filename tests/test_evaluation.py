@@ -257,6 +257,7 @@ def test_the_model_is_left_as_it_was(training: bool) -> None:
 # --- a data set ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "protocol", [Protocol(128), Protocol(128, 96, 64, flip=True)], ids=["whole", "windows, flip"]
 )
@@ -408,6 +409,7 @@ def test_a_process_without_an_image_counts_nothing(scenes: Dataset, saved: Path)
     assert matrix.counts.sum() == 0
 
 
+@pytest.mark.slow
 def test_two_processes_count_each_image_once(
     folder: Path, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -456,6 +458,7 @@ def test_memory_does_not_grow_with_the_number_of_images(saved: Path) -> None:
 BENCHMARK = Path(__file__).resolve().parent / "benchmarks" / "bench_evaluation_memory.py"
 
 
+@pytest.mark.slow
 def test_the_trainer_s_evaluation_takes_constant_memory_too() -> None:
     """Each measurement in a process of its own; the benchmark has 2,000 images of 512 x 512."""
     spec = importlib.util.spec_from_file_location("bench_evaluation_memory", BENCHMARK)

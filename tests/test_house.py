@@ -194,19 +194,11 @@ def test_a_first_notebook_reaches_no_training_and_no_command(path: Path) -> None
     assert sorted(name for name in far if room(name) == "training" or "__main__" in name) == []
 
 
-def test_importing_helpers_is_quick_and_loads_nothing_heavy() -> None:
-    script = (
-        "import sys, time\nstart = time.perf_counter()\nimport helpers\n"
-        "print(time.perf_counter() - start, 'torch' in sys.modules, 'numpy' in sys.modules)"
-    )
+def test_importing_helpers_loads_nothing_heavy() -> None:
+    script = "import sys, helpers; print('torch' in sys.modules, 'numpy' in sys.modules)"
     command = [sys.executable, "-c", script]
-    answers = [
-        subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
-        for _ in range(3)
-    ]
-    # The smallest: the others tell how busy the machine was.
-    assert min(float(answer.split()[0]) for answer in answers) < 0.5
-    assert answers[0].split()[1:] == ["False", "False"]
+    answer = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["False", "False"]
 
 
 @pytest.mark.parametrize(

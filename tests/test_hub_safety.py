@@ -156,6 +156,7 @@ def fetched(hub: LoopbackHub, *suffixes: str) -> list[str]:
     return [path for method, path, _ in hub.requests if method == "GET" and path.endswith(suffixes)]
 
 
+@pytest.mark.slow
 def test_pickles_and_programs_of_a_repository_are_refused(hub: LoopbackHub, tmp_path: Path) -> None:
     # Else `transformers` asks a public service to convert the pickle.
     told = json.loads(run(hub, tmp_path, SCRIPT, DISABLE_SAFETENSORS_CONVERSION="1"))
@@ -183,6 +184,7 @@ def test_pickles_and_programs_of_a_repository_are_refused(hub: LoopbackHub, tmp_
     assert hub.strangers == []
 
 
+@pytest.mark.slow
 def test_the_hubs_own_conversion_of_a_pickle_is_found(hub: LoopbackHub, tmp_path: Path) -> None:
     assert run(hub, tmp_path, CONVERTED) == "SegformerForSemanticSegmentation"
     assert any("refs%2Fpr%2F1" in path or "refs/pr/1" in path for _, path, _ in hub.requests)

@@ -192,6 +192,7 @@ def upload(hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return told, done.stdout + done.stderr, work
 
 
+@pytest.mark.slow
 def test_model_processor_and_card_arrive_whole(upload, hub: LoopbackHub) -> None:
     told, _, work = upload
     assert told["url"] == f"{hub.url}/learner/street"
@@ -207,6 +208,7 @@ def test_model_processor_and_card_arrive_whole(upload, hub: LoopbackHub) -> None
     assert folder("segformer-toy")["model.safetensors"] != there
 
 
+@pytest.mark.slow
 def test_the_libraries_own_calls_arrive_too(upload, hub: LoopbackHub) -> None:
     told, _, _ = upload
     assert told["same by libraries"]
@@ -218,6 +220,7 @@ def test_the_libraries_own_calls_arrive_too(upload, hub: LoopbackHub) -> None:
             json.loads(content, parse_constant=pytest.fail)
 
 
+@pytest.mark.slow
 def test_a_data_set_arrives_whole(upload, hub: LoopbackHub) -> None:
     told, _, _ = upload
     assert told["splits"] == {"train": 3, "validation": 3}
@@ -226,6 +229,7 @@ def test_a_data_set_arrives_whole(upload, hub: LoopbackHub) -> None:
     assert hub.repositories["dataset", "learner/scenes"].private
 
 
+@pytest.mark.slow
 def test_what_cannot_be_uploaded_is_told_in_a_sentence(upload, hub: LoopbackHub) -> None:
     told, _, work = upload
     place = work / "trained"
@@ -236,6 +240,7 @@ def test_what_cannot_be_uploaded_is_told_in_a_sentence(upload, hub: LoopbackHub)
     assert not any("somebody" in repo_id for _, repo_id in hub.repositories)
 
 
+@pytest.mark.slow
 def test_the_token_goes_to_the_hub_and_nowhere_else(upload, hub: LoopbackHub) -> None:
     told, printed, work = upload
     assert any(token == TOKEN for _, _, token in hub.requests), "it was never used"
@@ -256,6 +261,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_ade_folder(tmp_path_factory.mktemp("data") / "blocks", train=8, test=2)
 
 
+@pytest.mark.slow
 def test_training_uploads_when_asked_and_keeps_the_secret(
     hub: LoopbackHub, small_data: Path, tmp_path: Path
 ) -> None:
@@ -291,6 +297,7 @@ def test_training_uploads_when_asked_and_keeps_the_secret(
     assert hub.strangers == []
 
 
+@pytest.mark.slow
 def test_without_a_token_training_does_not_begin(
     hub: LoopbackHub, small_data: Path, tmp_path: Path
 ) -> None:
@@ -310,6 +317,7 @@ def test_without_a_token_training_does_not_begin(
     assert hub.requests[before:] == [], "without a token nothing is asked"
 
 
+@pytest.mark.slow
 def test_training_that_is_not_asked_to_upload_asks_the_hub_nothing(
     hub: LoopbackHub, small_data: Path, tmp_path: Path
 ) -> None:
@@ -326,6 +334,7 @@ def test_training_that_is_not_asked_to_upload_asks_the_hub_nothing(
     assert hub.strangers == []
 
 
+@pytest.mark.slow
 def test_a_token_that_the_hub_does_not_know_stops_before_training(
     hub: LoopbackHub, small_data: Path, tmp_path: Path
 ) -> None:

@@ -438,6 +438,7 @@ main(sys.argv[2:])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
 def test_a_killed_run_resumes_and_ends_with_the_same_files(
     folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

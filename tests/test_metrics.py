@@ -1,6 +1,5 @@
 """The confusion matrix against a plain reference, `torchmetrics`, and wrong input."""
 
-import time
 import warnings
 from typing import Any
 
@@ -238,29 +237,6 @@ def test_agreement_with_torchmetrics() -> None:
     matrix.update(predictions, references)
     jaccard = MulticlassJaccardIndex(150, average="none", ignore_index=255)(predictions, references)
     np.testing.assert_allclose(matrix.compute()["per_category_iou"], jaccard, rtol=1e-6)
-
-
-def test_it_is_much_faster_than_torchmetrics() -> None:
-    """With much room for a busy machine; `tests/benchmarks/bench_mean_iou.py` measures it."""
-    predictions, references = random_maps(2, 512)
-    jaccard = MulticlassJaccardIndex(150, ignore_index=255)
-    matrix = ConfusionMatrix(150)
-
-    def best_of(function: Any, times: int) -> float:
-        seconds = []
-        for _ in range(times):
-            begin = time.perf_counter()
-            for prediction, reference in zip(*arguments, strict=True):
-                function(prediction, reference)
-            seconds.append(time.perf_counter() - begin)
-        return min(seconds)
-
-    arguments = (predictions, references)
-    theirs = best_of(jaccard.update, 5)
-    # Label maps as `segment` and `reduce_labels` give them: bytes.
-    arguments = (predictions.byte().numpy(), references.byte().numpy())
-    ours = best_of(matrix.update, 10)
-    assert theirs > 5 * ours, f"torchmetrics took {theirs:.4f} s, ConfusionMatrix {ours:.4f} s"
 
 
 def test_streaming_gives_the_score_of_all_batches_and_starts_anew() -> None:

@@ -92,6 +92,7 @@ def numbers(history: list[dict[str, float]], name: str) -> list[float]:
     return [entry[name] for entry in history if name in entry]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_do_what_one_does(
     results: tuple[dict[str, Any], dict[str, Any]], case: str
@@ -254,6 +255,7 @@ def history_of(checkpoint: Path) -> list[dict[str, float]]:
     ]
 
 
+@pytest.mark.slow
 def test_a_process_is_killed_and_the_run_goes_on(tmp_path: Path) -> None:
     """Batches of 8 from 19 images, with checkpoints in the middle of an epoch."""
     scenes = make_scenes(tmp_path / "scenes", train=19, test=3)
@@ -287,6 +289,7 @@ def test_a_process_is_killed_and_the_run_goes_on(tmp_path: Path) -> None:
         np.testing.assert_allclose(numbers(two, name), numbers(one, name), rtol=1e-3, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_mistake_is_told_once(tmp_path: Path) -> None:
     process = start(*LAUNCH, *TRAIN, "--output-dir", tmp_path, "--gradient-accumulation-steps", "3")
     told, _ = process.communicate(timeout=200)
@@ -294,6 +297,7 @@ def test_a_mistake_is_told_once(tmp_path: Path) -> None:
     assert told.count("a batch of 8 images cannot be shared equally among 6 parts") == 1
 
 
+@pytest.mark.slow
 def test_a_mistake_in_one_process_ends_all(tmp_path: Path) -> None:
     """As when one machine of several lacks the data: the others do not wait for it."""
     script = tmp_path / "script.py"

@@ -740,6 +740,7 @@ def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
         assert option in told
 
 
+@pytest.mark.slow
 def test_the_command_line_in_a_process_of_its_own(folder: Path, tmp_path: Path) -> None:
     """With the bundled encoder: what a reader types."""
     done = subprocess.run(
