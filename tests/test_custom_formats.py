@@ -318,7 +318,7 @@ def test_roboflow_lists_its_classes_in_a_table(tmp_path: Path) -> None:
     assert custom.read_labels(file).names == LABELS.names
     file.write_text("Pixel Value, Class\n1, apple\n2, pear\n")
     with pytest.raises(
-        ValueError, match=r"_classes\.csv holds no .* are \[1, 2\], expected 0 to 1"
+        ValueError, match=r"_classes\.csv does not hold labels .* are \[1, 2\], expected 0 to 1"
     ):
         custom.read_labels(file)
 
@@ -468,7 +468,7 @@ def test_sub_folders_are_left_alone_where_a_folder_holds_files_itself(tmp_path: 
         ({}, 'mask_suffix="_mask", mask_name="mask_\\*" or mask_name="\\*.png"'),
         (
             {"mask_name": "_mask"},
-            r'"_mask" is no name of files, expected one star, as in "\*_mask"',
+            r'"_mask" does not say how files are named: expected one star, as in "\*_mask"',
         ),
     ],
 )

@@ -17,6 +17,7 @@ from helpers.ade20k import IGNORE_INDEX, NUM_LABELS, reduce_labels
 from helpers.custom import labels_from_colors
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import get_profile
+from helpers.training import weighted_cross_entropy
 from helpers.transforms import (
     augmentation,
     load_image_processor,
@@ -99,9 +100,9 @@ def test_notebook_07_reads_color_coded_masks_as_the_helper_does() -> None:
     assert set(np.unique(expected)) == {0, 1, 4, IGNORE_INDEX}
 
 
-def test_notebook_07s_weighted_loss_is_a_mean_over_what_is_labelled_and_0_over_nothing() -> None:
+def test_notebook_07_weights_classes_as_the_helper_does() -> None:
     weights = torch.tensor([0.5, 2.0, 1.0])
-    loss = shown(
+    by_hand = shown(
         "07_custom_dataset.ipynb",
         "weighted_loss",
         cross_entropy=cross_entropy,
@@ -111,7 +112,7 @@ def test_notebook_07s_weighted_loss_is_a_mean_over_what_is_labelled_and_0_over_n
     outputs = SimpleNamespace(logits=torch.randn(2, 3, 4, 4, generator=torch.manual_seed(0)))
     labels = torch.randint(0, 3, (2, 16, 16), generator=torch.manual_seed(1))
     labels[:, :3] = 255
-    large = interpolate(outputs.logits, size=(16, 16), mode="bilinear")
-    expected = cross_entropy(large, labels, weights, ignore_index=255)
-    torch.testing.assert_close(loss(outputs, labels), expected)
-    assert loss(outputs, torch.full_like(labels, 255)) == 0
+    for count in (None, torch.tensor(1000)):
+        expected = weighted_cross_entropy(outputs, labels, count, weights=weights)
+        torch.testing.assert_close(by_hand(outputs, labels, count), expected)
+    assert by_hand(outputs, torch.full_like(labels, 255)) == 0

@@ -1,4 +1,4 @@
-"""Measure the tables of settings in the notebooks: `python -m tools.sweeps heads rates`.
+"""Measure the tables of settings in the notebooks: `python -m tools.sweeps heads rates losses`.
 
 A table of ten trainings would keep a reader waiting for minutes, so the notebook shows what this
 command has measured on profile `tiny` and trains one point of it. `sweeps.json` holds, for each
@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ HEAD_FACTORS = (1, 3, 10, 30, 100)
 """The decode head's learning rate over the encoder's."""
 RATE_FACTORS = (0.3, 1, 3, 10, 30)
 """One learning rate for the whole model, over the profile's."""
+LOSS_STEPS = (60, 120)
+LOSS_SEEDS = (0, 1, 2)
 
 
 def settings(profile: Profile) -> dict[str, Any]:
@@ -60,7 +62,108 @@ def rates(profile: Profile) -> dict[str, Any]:
     return {"settings": settings(profile), "rows": rows}
 
 
-SWEEPS: dict[str, Callable[[Profile], dict[str, Any]]] = {"heads": heads, "rates": rates}
+def losses(profile: Profile) -> dict[str, Any]:
+    """Notebook 07's fruit with four losses; each score is a list, one of each seed."""
+    from helpers import data, training
+    from helpers.labels import Labels
+    from helpers.toy import fruit
+
+    own = replace(profile, batch_size=4)
+    with tempfile.TemporaryDirectory() as folder:
+        labels, dataset = Labels(fruit.CLASSES), clean_fruit(Path(folder), profile.seed)
+        share = data.check_scenes(dataset["train"], "train", labels)[1]
+        weights = class_weights(share / share.sum())
+        loss_of = {
+            "cross-entropy": training.pixel_cross_entropy,
+            "class weights": partial(training.weighted_cross_entropy, weights=weights),
+            "focal": training.focal_loss,
+            "dice": training.dice_loss,
+        }
+        rows = []
+        for steps in LOSS_STEPS:
+            for name, loss in loss_of.items():
+                found = [
+                    train_fruit(replace(own, seed=seed), dataset, labels, loss, steps)
+                    for seed in LOSS_SEEDS
+                ]
+                rows.append(
+                    {"steps": steps, "loss": name}
+                    | {column: [scores[column] for scores in found] for column in found[0]}
+                )
+    own_settings = {"seeds": LOSS_SEEDS, "batch_size of the fruit": own.batch_size}
+    return {"settings": settings(profile) | own_settings, "rows": rows}
+
+
+def clean_fruit(folder: Path, seed: int) -> Any:
+    """The drawn fruit of notebook 07 with its masks converted, as a `DatasetDict`."""
+    from helpers import custom
+    from helpers.images import header, load_image
+    from helpers.toy import fruit
+
+    drawn, clean = fruit.write_fruit_folder(folder / "fruit"), folder / "masks"
+    clean.mkdir()
+    found = custom.find_pairs(drawn / "images", drawn / "masks")
+    values = {label: label for label in range(len(fruit.CLASSES))} | {7: 255}
+    kept = []
+    for image, mask in found.pairs:
+        try:
+            load_image(image)
+        except ValueError:  # it was not copied to its end
+            continue
+        if header(mask).mode == "RGB":
+            converted = custom.labels_from_colors(mask, fruit.COLORS, image=image)
+        else:
+            converted = custom.labels_from_values(mask, values, image)
+        kept.append((image, clean / f"{image.stem}.png"))
+        custom.resize_labels(converted, image).save(kept[-1][1])
+    return custom.make_dataset(kept, 0.2, seed)
+
+
+def class_weights(share: Any) -> Any:
+    """One over the square root of a class's share of the pixels; 1 on average over the pixels."""
+    import torch
+
+    weights = 1 / share**0.5
+    return torch.tensor(weights / (share * weights).sum()).float()
+
+
+def train_fruit(
+    profile: Profile, dataset: Any, labels: Any, loss: Any, steps: int
+) -> dict[str, float]:
+    """Train on the fruit as notebook 07 does; scores of the last model on the validation split."""
+    from datasets import DatasetDict
+
+    from helpers.training import build_trainer
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = build_trainer(
+            profile,
+            DatasetDict(train=dataset["train"], test=dataset["validation"]),
+            folder,
+            labels=labels,
+            max_steps=steps,
+            warmup_steps=steps // 12,
+            eval_strategy="no",
+            eval_on_start=False,
+            save_strategy="no",
+            load_best_model_at_end=False,
+        )
+        trainer.compute_loss_func = loss
+        trainer.train()
+        trainer.evaluate()
+    scores = trainer.compute_metrics.matrix.compute()
+    iou = dict(zip(labels.names, scores["per_category_iou"], strict=True))
+    found = {f"IoU of the {name}": iou[name] for name in ("pear", "cherry")}
+    return {name: round(float(one), 4) for name, one in found.items()} | {
+        "mean IoU": round(float(scores["mean_iou"]), 4)
+    }
+
+
+SWEEPS: dict[str, Callable[[Profile], dict[str, Any]]] = {
+    "heads": heads,
+    "rates": rates,
+    "losses": losses,
+}
 """Each returns {"settings": ..., "rows": [{column: text or number}, ...]}, ready for JSON."""
 
 
@@ -79,10 +182,7 @@ def train(profile: Profile) -> dict[str, float]:
 def markdown(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table, numbers with two digits: what the notebook holds."""
     lines = [list(rows[0]), ["---"] * len(rows[0])]
-    lines += [
-        [f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()]
-        for row in rows
-    ]
+    lines += [[_shown(value) for value in row.values()] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -102,6 +202,13 @@ def main(arguments: list[str] | None = None) -> int:
         Path(FILE).write_text(text + "\n", encoding="utf-8")
         print(f"{name}\n\n{markdown(found['rows'])}\n", flush=True)
     return 0
+
+
+def _shown(value: Any) -> str:
+    """Scores with two digits, several as the lowest and the highest."""
+    if isinstance(value, list):
+        return f"{min(value):.2f} to {max(value):.2f}"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _rate(rate: float) -> str:

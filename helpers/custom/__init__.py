@@ -1,4 +1,4 @@
-"""A folder of one's own images and masks: paired, looked at, converted, made a data set."""
+"""A folder of your own images and masks: paired, inspected, converted, made into a data set."""
 
 from helpers import face
 

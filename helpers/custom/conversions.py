@@ -21,9 +21,10 @@ def labels_from_values(
 
     Args:
         mask: see `helpers.images.load_mask`; of a palette PNG the indices count, not the colors.
-        values: stored value to label, for example {0: 0, 255: 1}; each value that occurs needs
-            an entry. None: values are labels already.
-        image: the mask's image, as which it is turned; see `helpers.images.load_mask`.
+        values: from stored value to label, for example {0: 0, 255: 1}; each value that occurs
+            needs an entry. None: the values are labels already.
+        image: the mask's image; the mask is turned upright as it is, see
+            `helpers.images.load_mask`.
 
     Returns:
         Mode L, labels 0-255.
@@ -34,8 +35,8 @@ def labels_from_values(
     name, stored = name_of(mask, "mask"), load_mask(mask, image)
     if stored.ndim == 3:
         raise ValueError(
-            f"{name} is in color, expected one value a pixel: labels_from_colors turns colors into "
-            "labels"
+            f"{name} is in color, expected one value per pixel: labels_from_colors turns "
+            "colors into labels"
         )
     known = range(256) if values is None else values
     present = np.unique(stored).tolist()
@@ -61,16 +62,17 @@ def labels_from_colors(
 
     Args:
         mask: see `helpers.images.load_mask`; of a palette PNG the colors count, not the indices.
-        colors: (red, green, blue) to label; of `Labels` their colors, and no class for the border
-            that VOC draws around objects, (224, 224, 192).
+        colors: from (red, green, blue) to label. Given `Labels`, their colors are used, and the
+            border that VOC draws around objects, (224, 224, 192), has no class.
         unknown: the label of other colors, such as 255 for "no class"; None: refuse them.
-        image: the mask's image, as which it is turned; see `helpers.images.load_mask`.
+        image: the mask's image; the mask is turned upright as it is, see
+            `helpers.images.load_mask`.
 
     Returns:
         Mode L, labels 0-255.
 
     Raises:
-        ValueError: a pixel has a color that `colors` does not hold.
+        ValueError: a pixel has a color that is not in `colors`.
     """
     if isinstance(colors, Labels):
         colors = {_VOC_BORDER: 0 if colors.reduce else IGNORE_INDEX} | {
@@ -96,7 +98,7 @@ def labels_from_colors(
 
 
 def resize_labels(labels: Image.Image, image: Source) -> Image.Image:
-    """A mask of mode L at the size of its upright image, by nearest neighbour.
+    """Resize a mask of mode L to its upright image, by nearest neighbour.
 
     Raises:
         ValueError: their shapes differ, so it may be the mask of another image.
@@ -106,6 +108,6 @@ def resize_labels(labels: Image.Image, image: Source) -> Image.Image:
         raise ValueError(
             f"the mask of {name_of(image, 'image')} is {labels.width} x {labels.height} pixels, "
             f"the image {size[0]} x {size[1]}: their shapes differ, so this may be the mask of "
-            "another image, and is not stretched"
+            "another image, and it has not been resized"
         )
     return labels.resize(size, Image.Resampling.NEAREST)

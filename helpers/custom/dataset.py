@@ -1,4 +1,4 @@
-"""A data set of one's own: its splits, and the files to keep or to share."""
+"""A data set of your own: its splits, and the files to keep or to share."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def make_dataset(
     """Pairs of files as a data set with the columns `image` and `annotation`.
 
     Args:
-        pairs: (image, mask) files; they are read when rows are, but for masks that have to be
-            turned as their images are. Given by split, as in `{"train": [...], "validation":
-            [...]}`, they stay in theirs, and nothing is drawn.
-        test_fraction: what share of the pairs the split "validation" gets.
+        pairs: (image, mask) files. They are read when rows are read, except for masks that must be
+            turned with their images. Given by split, as in `{"train": [...], "validation":
+            [...]}`, they stay in their splits, and nothing is drawn at random.
+        test_fraction: the share of the pairs that goes into the split "validation".
         seed: the same seed draws the same split.
 
     Returns:
@@ -56,14 +56,14 @@ def make_dataset(
 
 
 def write_parquet(dataset: DatasetDict, folder: Path, labels: Labels) -> None:
-    """Write a data set that needs no other file: `data/*.parquet` and its labels.
+    """Write a data set that needs no other files: `data/*.parquet` and its labels.
 
     `load_dataset(str(folder))` reads it. `Dataset.to_parquet` alone stores the *paths* of files
     on this machine, not what is in them.
 
     Args:
-        dataset: its splits' transforms are left out.
-        folder: made where it is missing.
+        dataset: transforms of its splits are left out.
+        folder: made if it is missing.
         labels: written as `id2label.json` and `labels.json`; see `helpers.labels`.
     """
     from datasets.table import embed_table_storage

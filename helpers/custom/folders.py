@@ -14,19 +14,19 @@ _SPLITS = {"val": "validation"}
 def read_voc(folder: Path) -> dict[str, list[tuple[Path, Path]]]:
     """The pairs of a folder laid out as PASCAL VOC and CVAT do, by split.
 
-    Their masks are most often in colors: `labels_from_colors(mask, labels)` converts them, and
-    knows the border of VOC's objects.
+    Their masks are mostly in colors: `labels_from_colors(mask, labels)` converts them, and knows
+    the border of VOC's objects.
 
     Args:
-        folder: JPEGImages, SegmentationClass and ImageSets/Segmentation/*.txt, with one name a
+        folder: JPEGImages, SegmentationClass and ImageSets/Segmentation/*.txt, with one name per
             line. Images that no list names are left out, as those without a mask are in VOC.
 
     Returns:
-        {split: [(image, mask), ...]}, named as the lists are, but "validation" for "val"; without
-        "trainval", which repeats both, where there is "train".
+        {split: [(image, mask), ...]}, named after the lists, with "validation" for "val". Where
+        there is "train", "trainval" is left out, because it repeats both.
 
     Raises:
-        FileNotFoundError: a folder or list is missing, or the files of a name in a list.
+        FileNotFoundError: a folder or list is missing, or a listed name has no files.
     """
     images = folder / "JPEGImages"
     found = find_pairs(images, folder / "SegmentationClass").pairs
@@ -58,10 +58,10 @@ def read_labels(file: Path) -> Labels:
 
     Args:
         file: lines `name:red,green,blue:parts:actions`; or, ending in .csv, `value, name` below a
-            header. Value 0 is a class: background, most often.
+            header. Value 0 is a class, most often the background.
 
     Raises:
-        ValueError: a line is of another kind, or values are not 0 to n - 1.
+        ValueError: a line has another form, or the values are not 0 to n - 1.
     """
     rows = file.read_text("utf-8-sig").splitlines()
     try:
@@ -74,7 +74,7 @@ def read_labels(file: Path) -> Labels:
         colors = [tuple(int(number) for number in field[1].split(",")) for field in fields]
         return Labels([field[0] for field in fields], colors)
     except (ValueError, IndexError) as error:
-        raise ValueError(f"{file} holds no labels ({error})") from error
+        raise ValueError(f"{file} does not hold labels ({error})") from error
 
 
 def _name(path: Path | str) -> str:

@@ -1,4 +1,4 @@
-"""Masks that tell more than one mask should, or less: a value an object, or a file a class."""
+"""Masks with one value per object, or one file per class, turned into labels."""
 
 from __future__ import annotations
 
@@ -39,13 +39,14 @@ def labels_from_objects(
     values: Mapping[int, int],
     image: Source | None = None,
 ) -> Image.Image:
-    """Turn a mask of object ids into one of labels, as of Segments.ai or COCO's panoptic task.
+    """Turn a mask of object ids, as in Segments.ai or COCO's panoptic task, into one of labels.
 
     Args:
         bitmap: ids as grey values, or as red + 256 green + 65,536 blue.
         objects: id and category_id of each: "annotations" of Segments.ai, "segments_info" of COCO.
         values: category id to label, from `read_categories`.
-        image: the mask's image, as which it is turned; see `helpers.images.load_mask`.
+        image: the mask's image; the mask is turned upright as it is, see
+            `helpers.images.load_mask`.
 
     Returns:
         Mode L, labels; id 0 is no object, and has label 0.
@@ -61,8 +62,8 @@ def labels_from_objects(
     for each in present.tolist():
         if each not in category or category[each] not in {None, *values}:
             raise ValueError(
-                f"{name} holds the object {each}, expected one of the list, {[*category]}, whose "
-                f"category is one of {[*values]}"
+                f"{name} holds the object {each}, expected one of the list, {[*category]}, "
+                f"with a category among {[*values]}"
             )
     labels = [values.get(category[each], 0) for each in present.tolist()]
     return Image.fromarray(np.array(labels, dtype=np.uint8)[where].reshape(ids.shape))
@@ -71,13 +72,15 @@ def labels_from_objects(
 def merge_masks(
     masks: Iterable[tuple[str, Source]], labels: Labels, image: Source | None = None
 ) -> tuple[Image.Image, dict[tuple[str, str], int]]:
-    """Lay masks of one class each over one another, as Label Studio and RectLabel export them.
+    """Merge masks of one class each, as Label Studio and RectLabel export them.
 
     Args:
         masks: (name of the class, mask) each, later ones on top. A mask has two values, of which 0
-            is no; of soft edges up to 255, the brighter half is yes. A class may have several.
+            means no; where edges are soft, up to 255, the brighter half means yes. A class may have
+            several masks.
         labels: whose names occur in `masks`; what no mask covers has value 0.
-        image: the masks' image, as which they are turned; see `helpers.images.load_mask`.
+        image: the masks' image; the masks are turned upright as it is, see
+            `helpers.images.load_mask`.
 
     Returns:
         Mode L, the values that `labels` explains; and how many pixels one class took from another:
@@ -90,16 +93,18 @@ def merge_masks(
     for label, source in masks:
         name, values = name_of(source, "mask"), load_mask(source, image)
         if label not in labels.label2id:
-            raise ValueError(f"{name} is of {label!r}, expected one of {', '.join(labels.names)}")
+            raise ValueError(
+                f"{name} is for the class {label!r}, expected one of {', '.join(labels.names)}"
+            )
         present = np.unique(values)
         soft = present[-1] == 255 and ((present > 127) & (present < 255)).any()
         if values.ndim == 3 or (len(present) > 2 and not soft):
-            raise ValueError(f"{name} has more than two values, expected 0 and one that says yes")
+            raise ValueError(f"{name} has more than two values, expected 0 and one other, for yes")
         if merged is None:
             merged = np.zeros(values.shape, dtype=np.uint8)
         if values.shape != merged.shape:
             raise ValueError(
-                f"{name} is {values.shape[1]} x {values.shape[0]} pixels, those before it "
+                f"{name} is {values.shape[1]} x {values.shape[0]} pixels, the masks before it "
                 f"{merged.shape[1]} x {merged.shape[0]}: expected masks of one image"
             )
         yes, value = values > values.max() / 2, labels.label2id[label] + labels.reduce
@@ -108,5 +113,5 @@ def merge_masks(
             overlaps[key] = overlaps.get(key, 0) + int(np.count_nonzero(yes & (merged == below)))
         merged[yes] = value
     if merged is None:
-        raise ValueError("there is no mask, expected one for each class that is in the image")
+        raise ValueError("there is no mask, expected one for each class in the image")
     return Image.fromarray(merged), overlaps

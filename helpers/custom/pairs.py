@@ -23,7 +23,7 @@ _NO_MASKS = {*_LOSSY, ".npy", ".json"}
 
 @dataclass(frozen=True)
 class Pairs:
-    """What lies in a folder of images and a folder of masks, in the order of the names."""
+    """What is in a folder of images and a folder of masks, in the order of the names."""
 
     pairs: list[tuple[Path, Path]]
     """(image, mask)."""
@@ -40,23 +40,23 @@ def find_pairs(
 ) -> Pairs:
     """Pair each image with the mask of the same name.
 
-    Case and file extension do not count, so that `IMG_1.JPG` and `img_1.png` belong together, as
-    they would on Windows and macOS; files whose names begin with a dot are passed over. Where a
-    folder itself holds none, its sub-folders are searched, named alike on both sides.
+    Case and file extension do not count, so `IMG_1.JPG` and `img_1.png` belong together, as they
+    would on Windows and macOS; files whose names begin with a dot are skipped. Where a folder holds
+    no files itself, its sub-folders are searched; they must have the same names on both sides.
 
     Args:
         images: folder of images.
-        masks: folder of masks; it may be the same one, where names tell them apart.
-        mask_suffix: what masks have at the end of their names, as "_mask" in `cat_mask.png`; the
+        masks: folder of masks; it may be the same folder, if names tell them apart.
+        mask_suffix: what the names of masks end in, as "_mask" in `cat_mask.png`; the
             same as `mask_name="*_mask"`.
         image_name: how images are named: a star stands for what a pair shares, as in "*_sat" or
             "image_*", or in "*.jpg", where the extension counts.
         mask_name: how masks are named, as in "*_gtFine_labelIds". In a folder of both, a file that
-            fits both names is what the longer one says.
+            fits both patterns is what the longer one says.
 
     Raises:
         FileNotFoundError: a folder is missing.
-        ValueError: two files of a folder would have the same partner, or no file has such a name.
+        ValueError: two files of a folder would have the same partner, or no file fits a pattern.
     """
     mask_name += mask_suffix
     for folder in (images, masks):
@@ -93,7 +93,7 @@ def name_key(name: str) -> str:
 
 
 def check_pair(image: Source, mask: Source, names: tuple[str, str], labels: Labels) -> np.ndarray:
-    """Decode an image and its mask, and make sure that they can be trained on.
+    """Decode an image and its mask, and make sure that a model can train on them.
 
     Args:
         image: see `helpers.images`.
@@ -155,7 +155,7 @@ def refuse_lossy(mask: Source, name: str) -> None:
 
 
 def have_one_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
-    """Whether one size is the other times a number, but for a rounded pixel."""
+    """Whether one size is a multiple of the other, give or take a rounded pixel."""
     larger, smaller = max(first, second), min(first, second)
     factor = larger[0] / smaller[0]
     return abs(larger[1] - factor * smaller[1]) <= factor
@@ -165,7 +165,9 @@ def _named(folder: Path, pattern: str, suffixes: set[str]) -> dict[Path, str]:
     """The files of such a name, and of each what it shares with its partner."""
     before, star, after = name_key(pattern).partition("*")
     if not star or "*" in after:
-        raise ValueError(f'"{pattern}" is no name of files, expected one star, as in "*_mask"')
+        raise ValueError(
+            f'"{pattern}" does not say how files are named: expected one star, as in "*_mask"'
+        )
     shared = re.compile(f"{re.escape(before)}(.*){re.escape(after)}")
     found: dict[Path, str] = {}
     for files in (folder.iterdir(), folder.rglob("*")):
@@ -196,7 +198,7 @@ def _by_key(keys: dict[Path, str]) -> dict[str, Path]:
         if (twin := found.setdefault(key, file)) != file:
             raise ValueError(
                 f"{twin} and {file.name} would share one partner: images and annotations are "
-                "paired by name, whatever its case and extension. Give one of them another, or "
+                "paired by name, whatever its case and extension. Rename one of them, or "
                 f'say which to take, as in "*{file.suffix}" (see image_name and mask_name)'
             )
     return found

@@ -1,4 +1,4 @@
-"""Outlines, as COCO and Labelme files hold them, drawn as masks of one value a pixel.
+"""Outlines, as COCO and Labelme files hold them, drawn as masks with one value per pixel.
 
 A pixel belongs to an outline if its center lies inside, counted by crossings (even-odd). Where
 objects overlap, the larger is drawn first, so that the smaller lies on top.
@@ -28,8 +28,8 @@ Layer = tuple[int, np.ndarray]  # a value, and (height, width) bool: where it is
 def read_coco(file: Path) -> tuple[Labels, Iterator[tuple[str, Image.Image]]]:
     """Draw the objects of a COCO file ("instances"), as most annotation tools export it.
 
-    The polygons of one object are united, as in `pycocotools`: holes come as run lengths (RLE,
-    most often of crowds), or as an outline that runs to the hole and back. Compressed run lengths
+    The polygons of one object are united, as in `pycocotools`. Holes come as run lengths (RLE,
+    mostly for crowds), or as an outline that runs to the hole and back. Compressed run lengths
     need the package `pycocotools`.
 
     Args:
@@ -37,10 +37,10 @@ def read_coco(file: Path) -> tuple[Labels, Iterator[tuple[str, Image.Image]]]:
 
     Returns:
         The labels: background, then the categories by id. And for each image, drawn one by one,
-        its `file_name` and its mask (mode L, label ids); without objects it is all background.
+        its `file_name` and its mask (mode L, label ids); without objects a mask is all background.
 
     Raises:
-        ValueError: the file is of another kind; while drawing, an object has no outline.
+        ValueError: the file has another format, or, while drawing, an object has no outline.
         ImportError: `pycocotools` is needed and missing.
     """
     content = _read(file, "images", "annotations", "categories")
@@ -74,7 +74,7 @@ def read_labelme(file: Path, labels: Labels) -> Image.Image:
         Mode L, the values that `labels` explains.
 
     Raises:
-        ValueError: the file is of another kind, or a shape has no area or another name.
+        ValueError: the file has another format, or a shape has no area or an unknown name.
     """
     content = _read(file, "shapes", "imageHeight", "imageWidth")
     shape = content["imageHeight"], content["imageWidth"]
@@ -89,11 +89,11 @@ def _read(file: Path, *keys: str) -> dict[str, Any]:
         content = json.loads(Path(file).read_text(encoding="utf-8"))
         missing = [key for key in keys if key not in content]
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{file} is no JSON file ({error})") from error
+        raise ValueError(f"{file} is not a JSON file ({error})") from error
     if missing:
         raise ValueError(
-            f"{file} has no {missing[0]}, expected {', '.join(keys)}: is it of another tool, or "
-            "exported for another task?"
+            f"{file} has no {missing[0]}, expected {', '.join(keys)}: was it written by another "
+            "tool, or exported for another task?"
         )
     return content
 
@@ -113,7 +113,7 @@ def _coco_layer(
 ) -> Layer:
     name, category = f"annotation {annotation['id']} of {file}", annotation["category_id"]
     if category not in values:
-        raise ValueError(f"{name} is of category {category}, expected one of {[*values]}")
+        raise ValueError(f"{name} has the category {category}, expected one of {[*values]}")
     return values[category], _segment(annotation.get("segmentation"), shape, name)
 
 
@@ -125,7 +125,7 @@ def _segment(segmentation: Any, shape: Shape, name: str) -> np.ndarray:
         return np.logical_or.reduce(polygons)
     size, counts = tuple(segmentation["size"]), segmentation["counts"]
     if size != shape or (isinstance(counts, list) and sum(counts) != size[0] * size[1]):
-        raise ValueError(f"{name} has run lengths of another size than its image, {shape}")
+        raise ValueError(f"{name} has run lengths for another size than its image's, {shape}")
     if isinstance(counts, list):  # of 0 and of 1 by turns, column by column
         values = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
         return values.reshape(shape, order="F")

@@ -1,4 +1,4 @@
-"""What is in a folder of images and masks, and what is wrong with it, before it is trained on."""
+"""What is in a folder of images and masks, and what is wrong with it, before training."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Report:
     """A row for each class: label, name, pixels and images (shares, 0 to 1) over all pairs
     without a problem."""
     problems: list[str]
-    """What is wrong with each file that cannot be used as it is, or has no partner; last, which
-    classes no mask shows."""
+    """What is wrong with each file that cannot be used as it is or has no partner; then the classes
+    that no mask shows."""
     notices: list[str]
-    """What is not wrong in itself, and deserves a look."""
+    """What is not wrong in itself but deserves a look."""
 
 
 def report_pairs(pairs: Pairs, labels: Labels) -> Report:
-    """Decode every image and mask once and tell what they hold; bad files do not stop it.
+    """Decode every image and mask once and report what they hold; bad files do not stop it.
 
     Args:
         pairs: from `helpers.custom.find_pairs`.
@@ -57,9 +57,10 @@ def report_pairs(pairs: Pairs, labels: Labels) -> Report:
         raise ValueError(
             "not one image has a mask of the same name: there are "
             f"{len(pairs.images_alone)} images{_such_as(pairs.images_alone)} and "
-            f"{len(pairs.masks_alone)} masks{_such_as(pairs.masks_alone)}. If more tells their "
-            'names apart than case and extension, say what: find_pairs(images, masks, image_name="'
-            '*_sat", mask_name="*_mask"); sub-folders have to be named alike on both sides'
+            f"{len(pairs.masks_alone)} masks{_such_as(pairs.masks_alone)}. If their "
+            "names differ in more than case and extension, say how: find_pairs(images, masks, "
+            'image_name="*_sat", mask_name="*_mask"). Sub-folders must have the same names on both '
+            "sides"
         )
     with ThreadPoolExecutor() as pool:  # Pillow decodes without holding the interpreter's lock
         looks = pool.map(lambda pair: _Look(pair, labels), pairs.pairs)
@@ -137,17 +138,17 @@ class _Look:
         check_mask(values, size, name, labels)
         if not labels.reduce and set(np.unique(values).tolist()) == {0, IGNORE_INDEX}:
             raise ValueError(
-                f"{name} holds 0 and 255 alone. To many tools 255 means yes, and here it "
-                "stands for pixels to ignore: if it is a class, "
+                f"{name} holds 0 and 255 alone. In many tools 255 means yes; here it marks pixels "
+                "to ignore. If it is a class, "
                 "helpers.custom.labels_from_values(mask, {0: 0, 255: 1}) makes it one"
             )
         self.areas = labels.count(values)
         if not self.areas.any():
-            raise ValueError(f"{name} has no class in any pixel: nothing to learn from")
+            raise ValueError(f"{name} has no class in any pixel: there is nothing to learn from it")
 
 
 def _palettes(looks: Sequence[_Look]) -> list[str]:
-    """The first index that two palettes paint differently: then the colors may be what counts."""
+    """The first index that two palettes paint differently, in which case the colors may count."""
     seen: dict[int, tuple[tuple[int, ...], Path]] = {}
     for look in looks:
         for index, color in look.palette.items():
@@ -164,10 +165,10 @@ def _palettes(looks: Sequence[_Look]) -> list[str]:
 def _notices(looks: Sequence[_Look]) -> list[str]:
     """One sentence for each kind of thing, with how many images it is about and an example."""
     kinds = {
-        "turned": "are turned by the camera's note, and so are masks that were stored as they "
-        "were. Where the size of a mask does not tell, nothing does: look at overlays",
-        "dark": "have no bright pixel: perhaps 12 bits were stored in 16, which is nearly black",
-        "several": "have several pages or frames, of which the first one is taken",
+        "turned": "are turned by the camera's note, and so are the masks that were stored the "
+        "same way. Where the size of a mask does not show which it is, only an overlay can",
+        "dark": "have no bright pixel: perhaps 12 bits were stored in 16, which looks nearly black",
+        "several": "have several pages or frames, of which only the first is used",
     }
     notices = []
     for kind, what in kinds.items():
