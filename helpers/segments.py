@@ -1,4 +1,4 @@
-"""Segments, as `pipeline` returns them: labels and masks, in colours that tell them apart."""
+"""Segments, as `pipeline` returns them: labels and masks, in colors that tell them apart."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def segments_of(
 
 
 def color_of_name(name: str, labels: Labels = ADE20K) -> tuple[int, int, int]:
-    """Find a class's RGB colour, 0-255, by its name.
+    """Find a class's RGB color, 0-255, by its name.
 
-    A name that `labels` lack, as of a model trained on other data, borrows one of their colours. It
+    A name that `labels` lack, as of a model trained on other data, borrows one of their colors. It
     is the same in every run, but it may be another class's too.
     """
     names = list(labels.names)
@@ -58,35 +58,35 @@ def paint_segments(
     like: Sequence[Mapping[str, Any]] = (),
     labels: Labels = ADE20K,
 ) -> np.ndarray:
-    """Paint segments on black: a class has one hue, and its segments differ in lightness.
+    """Paint segments on black: a class has one hue, and its segments differ in shade.
 
     A class's segments are numbered from left to right, and a segment's shade depends on its number
-    alone. `like` keeps shades equal from one answer to the next: a segment that overlaps
-    one of them (same label, intersection over union above 0.5) takes its number; the others come
-    after.
+    alone; number 0 has the class's own color. `like` keeps shades equal from one answer to the
+    next: a segment that overlaps one of them (same label, intersection over union above 0.5) takes
+    its number, and the others take those that are left.
 
     Args:
         segments: as `pipeline` returns them: {"label": name, "mask": (height, width) bool array, or
             PIL image of mode L}, among other keys. Where two overlap, the later is seen.
         shape: (height, width) of the image.
         like: segments of the same scene in another answer, in the same form; of any size.
-        labels: whose colours are used.
+        labels: whose colors are used.
 
     Returns:
         (height, width, 3) uint8 RGB.
     """
     painted = np.zeros((*shape, 3), dtype=np.uint8)
     for name in sorted({segment["label"] for segment in segments}):
+        masks = _masks_from_left(segments, name, shape)
         known = _masks_from_left(like, name, shape)
-        free = list(range(len(known)))
-        for mask in _masks_from_left(segments, name, shape):
-            number = next((n for n in free if _iou(mask, known[n]) > 0.5), None)
-            if number is None:
-                number = len(known)
-                known.append(mask)
-            else:
-                free.remove(number)
-            painted[mask] = _shade(color_of_name(name, labels), number)
+        alike = [
+            next((n for n, old in enumerate(known) if _iou(mask, old) > 0.5), None)
+            for mask in masks
+        ]
+        left = iter(sorted(set(range(len(masks) + len(known))) - set(alike)))
+        for mask, number in zip(masks, alike, strict=True):
+            shade = next(left) if number is None else number
+            painted[mask] = _shade(color_of_name(name, labels), shade)
     return painted
 
 
@@ -104,10 +104,11 @@ def _iou(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _shade(color: tuple[int, int, int], number: int) -> np.ndarray:
-    """The color itself as number 0, and for any others a lightness far from those before."""
+    """The color itself as number 0; others are duller, at a lightness far from those before."""
     if number == 0:
         return np.array(color, dtype=np.uint8)
     hue, lightness, saturation = colorsys.rgb_to_hls(*(value / 255 for value in color))
     place = (lightness - 0.3) / 0.5 + number * 0.618  # the golden ratio leaves no two places close
-    rgb = colorsys.hls_to_rgb(hue, 0.3 + 0.5 * (place % 1), saturation)
+    # Duller, as a lighter tree would look like grass: some classes share a hue.
+    rgb = colorsys.hls_to_rgb(hue, 0.3 + 0.5 * (place % 1), 0.55 * saturation)
     return np.round(np.multiply(255, rgb)).astype(np.uint8)

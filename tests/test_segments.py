@@ -39,10 +39,15 @@ def test_a_segment_keeps_its_shade_where_others_are_missing() -> None:
     all_four = paint_segments(cars, (3, 8))
     last_two = paint_segments(cars[2:], (3, 8), like=cars)
     assert (last_two[:, 4:] == all_four[:, 4:]).all()
-    new = {"label": "car", "mask": np.ones((3, 8), dtype=bool)}
-    assert tuple(paint_segments([new], (3, 8), like=cars)[0, 0]) not in set(
-        map(tuple, all_four[0].tolist())
-    )
+
+
+def test_a_segment_that_is_like_none_takes_a_number_that_is_left() -> None:
+    cars = strips("car", "car", "car")
+    merged = {"label": "car", "mask": np.ones((3, 6), dtype=bool)}
+    assert (paint_segments([merged], (3, 6), like=cars) == PALETTE[LABEL2ID["car"]]).all()
+    second = {"label": "car", "mask": cars[0]["mask"]}
+    both = paint_segments([cars[2], second], (3, 6), like=cars[1:2])
+    assert both[0, 0].tolist() != both[0, 4].tolist()
 
 
 def test_masks_may_be_images_and_those_to_be_like_of_another_size() -> None:
