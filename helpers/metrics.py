@@ -1,7 +1,7 @@
 """Mean IoU from a streaming confusion matrix: one pass over the pixels, constant memory.
 
-The definition is that of `evaluate`'s `mean_iou` (and of mmsegmentation, where that one comes
-from): intersections and areas are summed over the whole data set, *then* divided.
+The definition is that of `evaluate`'s `mean_iou` (and of mmsegmentation, on which that one is
+based): intersections and areas are summed over the whole data set, *then* divided.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ class ConfusionMatrix:
         Returns:
             "mean_iou", "mean_accuracy", "overall_accuracy": floats in 0 ... 1 (NaN where
             nothing was counted); "per_category_iou", "per_category_accuracy": (num_labels,)
-            float64, NaN for a class that neither references nor predictions hold.
+            float64. The IoU is NaN for a class that occurs in neither references nor
+            predictions, the accuracy for one that does not occur in the references.
         """
         return scores_from_areas(
             self.counts.diagonal(), self.counts.sum(axis=0), self.counts.sum(axis=1)
@@ -151,7 +152,7 @@ class StreamingMeanIoU:
         self._running = ConfusionMatrix(num_labels, ignore_index)
 
     def reset(self) -> None:
-        """Forget what an evaluation that did not come to its end has counted."""
+        """Forget the counts of an evaluation that was cut short."""
         self._running = ConfusionMatrix(self.matrix.num_labels, self.matrix.ignore_index)
 
     def __call__(self, prediction: EvalPrediction, compute_result: bool) -> dict[str, float]:
@@ -191,7 +192,7 @@ def _as_integers(values: Maps) -> Maps:
 def _count_pairs_uint8(predictions: Maps, references: Maps) -> np.ndarray | None:
     """(256, 256) counts, rows = reference; None where a value does not fit in 8 bits.
 
-    One 16-bit key a pixel and one `bincount` are what makes this fast: a key is a quarter of
+    One 16-bit key per pixel and one `bincount` are what makes this fast: a key is a quarter of
     the memory traffic of int64 indices, and pixels to ignore are counted too and dropped
     later, in the table, instead of being masked out of the maps.
     """

@@ -25,7 +25,7 @@ NOTEBOOKS = choose_notebooks(REPOSITORY / "notebooks")
 
 LAYERS = (
     {"training", "evaluation", "widgets", "exercises"},
-    {"inference", "custom", "data", "transforms", "visualize", "metrics"},
+    {"inference", "custom", "data", "transforms", "visualize", "segments", "metrics"},
     {"images", "profiles", "toy"},
     {"ade20k", "labels"},
     {"hub", "upsampling", "cli"},
