@@ -43,7 +43,7 @@ def overlay(
     """Blend a label map's colours over its image; ignored pixels stay as they are.
 
     Args:
-        image: the image; upright, as its EXIF orientation says, it has the label map's size.
+        image: the image; turned upright by its EXIF orientation, it has the label map's size.
         label_map: (height, width) label ids or 255.
         alpha: 0 shows the image alone, 1 the colours alone.
         labels: whose palette is used.
@@ -113,7 +113,7 @@ def legend_handles(classes: Sequence[int], labels: Labels = ADE20K) -> list[Patc
 def segment_centers(
     label_map: np.ndarray, smallest: float = 0.005
 ) -> list[tuple[int, tuple[int, int]]]:
-    """Find a place for a name in each segment: the pixel that is deepest inside of it.
+    """Find a place for a name in each segment: the pixel that is deepest inside it.
 
     Args:
         label_map: (height, width) label ids or 255; 255 is left out.
@@ -144,7 +144,7 @@ def draw_names(
     labels: Labels = ADE20K,
     smallest: float = 0.005,
 ) -> None:
-    """Draw an outline round every class and its name into it, for eyes that colours do not help.
+    """Outline every class and write its name inside, for eyes that colours do not help.
 
     Args:
         axis: shows an image of the label map's size, one unit to a pixel.
@@ -162,7 +162,7 @@ def draw_names(
         ((column - 0.5, row + 0.5), (column + 0.5, row + 0.5))
         for row, column in np.argwhere(label_map[1:] != label_map[:-1])
     ]
-    for color, width in (("black", 1.6), ("white", 0.6)):  # one of the two shows on any ground
+    for color, width in (("black", 1.6), ("white", 0.6)):  # one of the two shows on any background
         axis.add_collection(LineCollection(lines, colors=color, linewidths=width), autolim=False)
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
     for label, (row, column) in segment_centers(label_map, smallest):

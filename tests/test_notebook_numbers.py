@@ -1,7 +1,13 @@
 """Numbers that the notebooks print after ≈, held within bounds."""
 
+import re
 from collections import Counter
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
 
+import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pytest
 from matplotlib.cbook import get_sample_data
@@ -13,6 +19,15 @@ from helpers.images import load_image
 from helpers.inference import load_model, segment
 from helpers.profiles import get_profile
 from helpers.toy.scenes import MODEL_STREET_SEED, STREET_SEED, draw_scene
+
+NOTEBOOK_06 = Path(__file__).resolve().parent.parent / "notebooks/06_inference_and_overlays.ipynb"
+CELLS_06 = {cell.id: cell for cell in nbformat.read(NOTEBOOK_06, as_version=4).cells}
+
+
+def numbers(printed: str) -> list[float]:
+    """All that stands after ≈; percentages as shares."""
+    found = re.findall(r"≈ ([0-9.]+)(%?)", printed)
+    return [float(number) / (100 if percent else 1) for number, percent in found]
 
 
 def test_notebook_01_the_semantic_toy_model_errs_at_borders_and_on_the_person() -> None:
@@ -91,3 +106,84 @@ def test_notebook_01_what_the_universal_toy_model_returns() -> None:
     assert abs(1 - sum(share(entry) for entry in few)) < 0.005
     many = universal(street, subtask="panoptic", threshold=0.3)
     assert 0.015 < 1 - sum(share(entry) for entry in many) < 0.04
+
+
+@pytest.fixture(scope="module")
+def notebook_06() -> dict:
+    """What notebook 06 defines with the bundled model, and what each cell prints."""
+    space, printed = {"PROFILE": "tiny"}, {}
+    for cell in (
+        *("imports", "source", "f5a3505a", "79e51b9c", "244f01ae", "fd75e1db", "palette-loop"),
+        *("8c3b1fa9", "two-looks", "two-looks-count", "calibration", "42c410ed"),
+    ):
+        with redirect_stdout(StringIO()) as out:
+            if cell == "source":  # the bundled model, whatever was trained here
+                space["source"] = space["profile"].finetuned_model
+            else:
+                exec(CELLS_06[cell].source, space)
+            if cell == "f5a3505a":  # half of them, to be fast
+                space["scenes"] = space["scenes"].select(range(20))
+        printed[cell] = out.getvalue()
+    plt.close("all")
+    return printed
+
+
+def test_notebook_06_the_bundled_model_is_better_with_two_looks_and_more_modest(
+    notebook_06: dict,
+) -> None:
+    one, two = numbers(notebook_06["two-looks-count"])
+    assert 0.76 < one < 0.80
+    assert 0.004 < two - one < 0.02
+    score, accuracy = numbers(notebook_06["42c410ed"])
+    assert score == pytest.approx(one, abs=2e-3), "one look is `evaluate`"
+    said, right, error, *_, said_two, right_two, error_two, _, _ = numbers(
+        notebook_06["calibration"]
+    )
+    assert right == pytest.approx(accuracy, abs=2e-3)
+    assert error < 0.01 < error_two < 0.02
+    assert right < right_two
+    assert said_two < said
+    assert said_two < right_two, "too modest"
+
+
+def test_notebook_06_upsampling_comes_first_and_colours_are_equal(notebook_06: dict) -> None:
+    argmax_first, upsampled_first = numbers(notebook_06["fd75e1db"])
+    assert 0.005 < upsampled_first - argmax_first < 0.04
+    assert "0 values differ" in notebook_06["palette-loop"]
+    assert numbers(notebook_06["palette-loop"])[0] <= 1
+    right, *_, wrong, _, _ = numbers(notebook_06["8c3b1fa9"])
+    assert wrong + 0.1 < right
+
+
+def test_notebook_06_what_its_text_says_of_the_stored_numbers_is_so() -> None:
+    """They are those of the model that notebook 05 trains."""
+    stored = {
+        name: numbers("".join(one.get("text", "") for one in CELLS_06[name].get("outputs", ())))
+        for name in (
+            "fd75e1db",
+            "8c3b1fa9",
+            "42c410ed",
+            "two-looks-count",
+            "calibration",
+            "windows-seam",
+        )
+    }
+    first, last = stored["fd75e1db"]
+    assert first < last
+    _, _, _, _, above_8, above_9 = stored["8c3b1fa9"]
+    assert 0.28 < above_8 < 0.39, "a third"
+    assert 0.16 < above_9 < 0.25, "a fifth"
+    one, two = stored["two-looks-count"]
+    assert 0.60 < one < 0.67
+    assert 0.005 < two - one < 0.015, "about a point"
+    assert stored["42c410ed"][0] == pytest.approx(one, abs=2e-3)
+    _, right, error, pixels, wrong, said_two, right_two, error_two, _, _ = stored["calibration"]
+    assert error < 0.01 < error_two
+    assert right < right_two
+    assert said_two < right_two
+    assert 0.62 < pixels < 0.71, "two thirds"
+    assert 0.01 < wrong < 0.016
+    assert 0.055 < pixels * wrong / (1 - right) < 0.085, "7 % of all wrong pixels"
+    beside, beside_overall, overlap, overlap_overall = stored["windows-seam"]
+    assert 0.05 < overlap - beside < 0.09, "about seven points"
+    assert abs(overlap_overall - beside_overall) < 0.03

@@ -20,6 +20,11 @@ def keys_of(answer: Callable[[np.ndarray], dict]) -> Callable[[np.ndarray], dict
     return lambda panoptic: answer(panoptic.reshape(-1, 2))
 
 
+def grown(logits: torch.Tensor, size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:
+    """Logits at `size`."""
+    return interpolate(logits, size=size, mode="bilinear", align_corners=align_corners)
+
+
 def by(counted: Callable[[np.ndarray, int], int], ids_from: int = 1) -> Any:
     """Counts for each class that has a pixel whose id is at least `ids_from`."""
 
@@ -437,12 +442,18 @@ WRONG: list[tuple[str, tuple, str]] = [
     ("check_target_size", ((128, 128),), "grid of the logits"),
     ("check_target_size", ((120, 160),), "not a quarter of it"),
     ("check_target_size", (480,), "expected two numbers"),
-    ("check_mirror_average", (lambda a, b: (a + b) / 2,), "not flipped back"),
-    ("check_mirror_average", (lambda a, b: (a + b.flip(-2)) / 2,), "upside down"),
-    ("check_mirror_average", (lambda a, b: (a + b.flip(1)) / 2,), "classes were flipped"),
-    ("check_mirror_average", (lambda a, b: (a.flip(-1) + b) / 2,), "the wrong one"),
-    ("check_mirror_average", (lambda a, b: a + b.flip(-1),), "that is the sum"),
-    ("check_mirror_average", (lambda a, b: (a + b.flip(-1)).argmax(1),), "the shape is (1, 2, 4), expected (1, 3, 2, 4)"),
+    ("check_target_size", ([(640, 480)],), "PIL says width first"),
+    ("check_average_of_sizes", (lambda a, b, size: a.softmax(1),), "expected (1, 4, 6, 10)"),
+    ("check_average_of_sizes", (lambda a, b, size: (a + b) / 2,), "raises RuntimeError"),
+    ("check_average_of_sizes", (lambda a, b, size: (grown(a, size) + grown(b, size)) / 2,), "softmax each answer first"),
+    ("check_average_of_sizes", (lambda a, b, size: ((grown(a, size) + grown(b, size)) / 2).softmax(1),), "averaged before softmax"),
+    ("check_average_of_sizes", (lambda a, b, size: (grown(a.softmax(1), size) + grown(b.softmax(1), size)) / 2,), "probabilities were upsampled"),
+    ("check_average_of_sizes", (lambda a, b, size: (grown(a, size, align_corners=True).softmax(1) + grown(b, size, align_corners=True).softmax(1)) / 2,), "align_corners"),
+    ("check_average_of_sizes", (lambda a, b, size: (interpolate(a, size=size).softmax(1) + interpolate(b, size=size).softmax(1)) / 2,), "nearest-neighbour"),
+    ("check_average_of_sizes", (lambda a, b, size: (grown(a, size).softmax(-1) + grown(b, size).softmax(-1)) / 2,), "over the classes"),
+    ("check_average_of_sizes", (lambda a, b, size: grown(a, size).softmax(1),), "only the first"),
+    ("check_average_of_sizes", (lambda a, b, size: grown(b, size).softmax(1),), "only the second"),
+    ("check_average_of_sizes", (lambda a, b, size: grown(a, size).softmax(1) + grown(b, size).softmax(1),), "that is the sum"),
     ("check_doubtful_pixels", (doubtful("softmax first"),), "upsampled instead of logits"),
     ("check_doubtful_pixels", (doubtful("argmax first"),), "chosen on the coarse grid"),
     ("check_doubtful_pixels", (doubtful("logits"),), "no probabilities"),

@@ -13,8 +13,8 @@ from helpers.exercises.custom_dataset import (
     check_to_labels,
 )
 from helpers.exercises.inference import (
+    check_average_of_sizes,
     check_doubtful_pixels,
-    check_mirror_average,
     check_target_size,
 )
 from helpers.exercises.labels import (
@@ -55,6 +55,7 @@ __all__ = [
     "check_accumulation_steps",
     "check_add_margin",
     "check_areas_and_cars",
+    "check_average_of_sizes",
     "check_batch_loss",
     "check_bootstrap_mean_iou",
     "check_boundary_iou",
@@ -67,7 +68,6 @@ __all__ = [
     "check_learning_rate",
     "check_logits_shape",
     "check_mean_iou",
-    "check_mirror_average",
     "check_mislabelled_class",
     "check_pad_to_square",
     "check_random_flip",

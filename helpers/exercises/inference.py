@@ -12,11 +12,13 @@ from helpers.exercises.core import NotYet, answers, as_array, call, describe, ex
 
 @answers(
     "height first, as arrays have it; `image.size[::-1]` turns PIL's order round. With the two "
-    "exchanged no line fails, and a landscape comes out as a portrait."
+    "exchanged nothing fails, and a wide image comes out tall."
 )
 def check_target_size(size: Any) -> None:
     """Name the target size for an image whose PIL size is (640, 480)."""
     found = as_array(size)
+    if found is not None and found.shape == (1, 2):  # a list with one size, as the method takes it
+        found = found[0]
     if found is None or found.shape != (2,):
         raise NotYet(f"the answer is {describe(size)}, expected two numbers, as in (512, 512)")
     hints = {
@@ -32,40 +34,67 @@ def check_target_size(size: Any) -> None:
 
 
 @answers(
-    "the model sees each scene twice and its chance errors partly cancel out. Test-time "
-    "augmentation, as this is called, costs twice the time and often gives a point of mean IoU."
+    "both answers have grown to one size, and their average is still a probability: it sums to 1. "
+    "A second look, as all test-time augmentation, costs the time of a second pass."
 )
-def check_mirror_average(mirror_average: Any) -> None:
-    """Write the average of an image's logits and those of its mirror image, flipped back."""
+def check_average_of_sizes(average_of_sizes: Any) -> None:
+    """Write the average of an image's probabilities from logits on two grids, at one size."""
     import torch
 
     dice = np.random.default_rng(0)
-    for shape in ((1, 3, 2, 4), (2, 5, 3, 3)):
-        straight, mirrored = torch.from_numpy(dice.standard_normal((2, *shape))).float()
-        given = f"logits of shape {shape}"
-        both = straight + mirrored.flip(-1)
+    for batch, size in ((1, (6, 10)), (2, (9, 12))):
+        small, large = (
+            torch.from_numpy(2 * dice.standard_normal((batch, 4, *grid))).float()
+            for grid in ((2, 3), (3, 5))
+        )
+        given = f"logits of shapes {(*small.shape,)} and {(*large.shape,)} and size {size}"
         expect(
-            call(mirror_average, straight, mirrored, given=given),
-            (both / 2).numpy(),
+            call(average_of_sizes, small, large, size, given=given),
+            _average(small, large, size),
             given,
-            hint="flip the second along its columns, the last axis, add the first, divide by two",
-            mistakes={
-                "the mirrored logits were not flipped back, so left and right are averaged": (
-                    (straight + mirrored) / 2
-                ).numpy(),
-                "they were flipped upside down: columns are the last axis": (
-                    (straight + mirrored.flip(-2)) / 2
-                ).numpy(),
-                "the classes were flipped: axis 1 holds the classes": (
-                    (straight + mirrored.flip(1)) / 2
-                ).numpy(),
-                "the wrong one was flipped: the result should lie as the image does": (
-                    (straight.flip(-1) + mirrored) / 2
-                ).numpy(),
-                "that is the sum; the argmax is the same, but probabilities are not": both.numpy(),
-            },
+            hint="upsample both to `size`, softmax each over the classes (dim=1), add the two and "
+            "divide by two",
+            mistakes=_average_mistakes(small, large, size),
             tolerance=1e-5,
         )
+
+
+def _average(small: Any, large: Any, size: tuple[int, int], order: str = "right") -> np.ndarray:
+    """The average of two answers, or what a likely slip makes of it."""
+    from torch.nn.functional import interpolate
+
+    how = {"mode": "bilinear", "align_corners": order == "corners"}
+    if order == "nearest":
+        how = {"mode": "nearest"}
+    if order == "softmax first":
+        first, second = (interpolate(one.softmax(1), size=size, **how) for one in (small, large))
+        return ((first + second) / 2).numpy()
+    first, second = (interpolate(one, size=size, **how) for one in (small, large))
+    if order in ("logits", "softmax last"):
+        average = (first + second) / 2
+        return (average if order == "logits" else average.softmax(dim=1)).numpy()
+    axis = -1 if order == "columns" else 1
+    first, second = first.softmax(dim=axis), second.softmax(dim=axis)
+    total = {"small": 2 * first, "large": 2 * second, "sum": 2 * (first + second)}
+    return (total.get(order, first + second) / 2).numpy()
+
+
+def _average_mistakes(small: Any, large: Any, size: tuple[int, int]) -> dict[str, np.ndarray]:
+    mistakes = {
+        "logits": "that is the average of logits, which chooses about as well, but its values "
+        "are no probabilities: softmax each answer first",
+        "softmax last": "the logits were averaged before softmax. It scores about as well, but "
+        "asked for is the average of probabilities: softmax each answer first",
+        "softmax first": "probabilities were upsampled instead of logits",
+        "corners": "leave `align_corners` at False: with True, the outermost positions of the "
+        "grid are put on the image's edge",
+        "nearest": 'that is nearest-neighbour upsampling, the default: say mode="bilinear"',
+        "columns": "softmax belongs over the classes, dim=1",
+        "small": "only the first answer was used",
+        "large": "only the second answer was used",
+        "sum": "that is the sum; divide by two, so that the probabilities add up to 1",
+    }
+    return {text: _average(small, large, size, order) for order, text in mistakes.items()}
 
 
 @answers(

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 def load_model(source: str | Path) -> tuple[PreTrainedModel, BaseImageProcessor]:
     """Load a fine-tuned model, ready to predict, and its image processor, as they were saved.
 
-    Whether the image processor reduces labels is said by `labels.json`, which lies in the folder
-    of a model that was trained here, else by the image processor's configuration (of old ones
-    too, which spell it `reduce_labels`, a key that the library does not read), else by the names:
+    Does the image processor reduce labels? `labels.json` says so for a model trained here. For
+    others, the image processor's configuration does (also an old one, which spells it
+    `reduce_labels`, a key that the library does not read). Where neither says it, the names decide:
     ADE20K's labels are reduced, others are not.
 
     Args:
@@ -62,7 +62,7 @@ def load_labels(source: str | Path) -> Labels:
 
 
 def labels_of(model: PreTrainedModel, image_processor: BaseImageProcessor) -> Labels:
-    """What a loaded model's label ids mean, as far as itself and its image processor know.
+    """What a loaded model's label ids mean, as far as the model and its image processor know.
 
     Raises:
         ValueError: the model has one label only, or more than 255.
@@ -102,14 +102,14 @@ def segment_batch(
     """Predict the class of every pixel of several images, those of one input size together.
 
     Args:
-        images: PIL images of any size and mode. All are in the model at a time: the caller
-            chooses how many fit into memory.
+        images: PIL images of any size and mode. All go through the model together: the
+            caller chooses how many fit into memory.
         model: semantic segmentation model, on any device.
         image_processor: the one that the model was trained with.
 
     Returns:
-        As `segment` for each image, in order; equal to it up to the last digit of two classes
-        that are as good as equal.
+        As `segment` for each image, in order. The two agree except where two classes are as good
+        as tied.
     """
     images = [load_image(image) for image in images]
     groups: dict[torch.Size, list[tuple[int, torch.Tensor]]] = {}
@@ -129,7 +129,7 @@ def segment_batch(
 
 
 def _names(config: PretrainedConfig) -> list[str]:
-    """A name for each label id; of a name that stands twice, the id goes with it."""
+    """A name for each label id; one that occurs twice gets its id appended."""
     names = [str(config.id2label.get(label, label)).strip() for label in range(config.num_labels)]
     return [f"{n} ({k})" if names.count(n) > 1 else n for k, n in enumerate(names)]
 

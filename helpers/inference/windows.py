@@ -29,7 +29,7 @@ _ROWS = 16  # of the grid that are upsampled at a time
 def window_starts(length: int, window: int, stride: int) -> list[int]:
     """Where windows begin along a side of so many pixels; the last one ends with the side.
 
-    One window where the side is no longer than it; `slide_inference` of mmsegmentation.
+    One window where the side is no longer than that; `slide_inference` of mmsegmentation.
     """
     count = max(0, math.ceil((length - window) / stride)) + 1
     return [max(0, min(index * stride, length - window)) for index in range(count)]
@@ -56,7 +56,7 @@ def segment_windows(
 ) -> np.ndarray:
     """Predict the class of every pixel of an image of any size, window by window.
 
-    Logits of a window count the less the nearer they lie to its edge, so that there is no seam
+    The nearer a window's logits lie to its edge, the less they count, so that there is no seam
     where one window ends. Where one window covers the image, this is a single pass over it.
 
     Args:
