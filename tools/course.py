@@ -40,17 +40,20 @@ _QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
 }
+# Linux's allocator gives a large array back to the system at once, and each training step asks for
+# the same ones again: kept instead, notebook 05 takes three quarters of the time and 0.2 GB more.
+_KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 # `evaluate` has a flag of its own and does not look at the Hub's.
 _OFFLINE = {"HF_DATASETS_OFFLINE": "1", "HF_EVALUATE_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def headless_environment(profile_name: str) -> dict[str, str]:
-    """Return the variables for a run that nobody watches: no progress bars and no telemetry.
+    """Return the variables for a run that nobody watches: no progress bars, no telemetry, haste.
 
     The tiny profile is also kept off the network, so that a run proves that it needs none.
     Set them before `datasets`, `evaluate` or `transformers` is imported: they read them once.
     """
-    return {**_QUIET, **(_OFFLINE if profile_name == "tiny" else {})}
+    return {**_QUIET, **_KEEP_MEMORY, **(_OFFLINE if profile_name == "tiny" else {})}
 
 
 def cell_timeout(profile_name: str) -> int:
