@@ -14,13 +14,12 @@ from helpers.training.loss import (
     focal_loss,
     labelled_pixels,
     pixel_cross_entropy,
-    weighted_cross_entropy,
 )
 
 WEIGHTS = torch.linspace(0.1, 3.0, 150)
 LOSSES = {
     "cross-entropy": pixel_cross_entropy,
-    "class weights": partial(weighted_cross_entropy, weights=WEIGHTS),
+    "class weights": partial(pixel_cross_entropy, weights=WEIGHTS),
     "focal": focal_loss,
     "dice": dice_loss,
 }

@@ -17,7 +17,7 @@ from helpers.ade20k import IGNORE_INDEX, NUM_LABELS, reduce_labels
 from helpers.custom import labels_from_colors
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import get_profile
-from helpers.training import weighted_cross_entropy
+from helpers.training import pixel_cross_entropy
 from helpers.transforms import (
     augmentation,
     load_image_processor,
@@ -113,6 +113,6 @@ def test_notebook_07_weights_classes_as_the_helper_does() -> None:
     labels = torch.randint(0, 3, (2, 16, 16), generator=torch.manual_seed(1))
     labels[:, :3] = 255
     for count in (None, torch.tensor(1000)):
-        expected = weighted_cross_entropy(outputs, labels, count, weights=weights)
+        expected = pixel_cross_entropy(outputs, labels, count, weights=weights)
         torch.testing.assert_close(by_hand(outputs, labels, count), expected)
     assert by_hand(outputs, torch.full_like(labels, 255)) == 0

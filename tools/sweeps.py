@@ -75,7 +75,7 @@ def losses(profile: Profile) -> dict[str, Any]:
         weights = class_weights(share / share.sum())
         loss_of = {
             "cross-entropy": training.pixel_cross_entropy,
-            "class weights": partial(training.weighted_cross_entropy, weights=weights),
+            "class weights": partial(training.pixel_cross_entropy, weights=weights),
             "focal": training.focal_loss,
             "dice": training.dice_loss,
         }

@@ -12,6 +12,6 @@ __getattr__, __all__ = face(
     exact_trainer="ExactTrainer show_one_bar",
     trainer="SegmentationTrainer",
     diagram="draw_segformer",
-    loss="dice_loss focal_loss labelled_pixels pixel_cross_entropy weighted_cross_entropy",
+    loss="dice_loss focal_loss labelled_pixels pixel_cross_entropy",
     sharing="CARD model_card push",
 )

@@ -21,6 +21,8 @@ def pixel_cross_entropy(
     outputs: SemanticSegmenterOutput,
     labels: torch.Tensor,
     num_items_in_batch: torch.Tensor | int | None = None,
+    *,
+    weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean cross-entropy over the labelled pixels, logits upsampled to the labels' size.
 
@@ -35,6 +37,11 @@ def pixel_cross_entropy(
         labels: (batch, height, width) integer, 0 ... num_labels - 1 or 255 for "ignore".
         num_items_in_batch: labelled pixels of the whole batch, over all accumulation steps and
             processes; None counts those of `labels`.
+        weights: (num_labels,) float, at least 0: each pixel's loss is multiplied by that of its
+            class; bind them with `functools.partial`. The sum is still divided by the number of
+            labelled pixels and not, as torch does it, by the sum of their weights, which no part
+            of a batch knows of the others. So let them be 1 on average over the pixels of the
+            training images, or a larger loss means a larger learning rate. None: all are 1.
 
     Returns:
         A scalar tensor, in nats a pixel.
@@ -42,45 +49,12 @@ def pixel_cross_entropy(
     Raises:
         IndexError: a label that is neither 255 nor below num_labels.
     """
-    return _mean_over_pixels(
-        lambda logits, labels: cross_entropy(
-            logits, labels, ignore_index=IGNORE_INDEX, reduction="sum"
-        ),
-        outputs,
-        labels,
-        num_items_in_batch,
-    )
 
+    def total(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        by_class = None if weights is None else weights.to(logits.device)
+        return cross_entropy(logits, labels, by_class, ignore_index=IGNORE_INDEX, reduction="sum")
 
-def weighted_cross_entropy(
-    outputs: SemanticSegmenterOutput,
-    labels: torch.Tensor,
-    num_items_in_batch: torch.Tensor | int | None = None,
-    *,
-    weights: torch.Tensor,
-) -> torch.Tensor:
-    """`pixel_cross_entropy` in which each pixel's loss is multiplied by a weight of its class.
-
-    The sum is divided by the number of labelled pixels and not, as torch does it, by the sum of
-    their weights, which no part of a batch knows of the others. So let the weights be 1 on average
-    over the pixels of the training images, or a larger loss means a larger learning rate.
-
-    Args:
-        weights: (num_labels,) float, at least 0; bind them with `functools.partial`.
-        Everything else, and what is returned, as `pixel_cross_entropy`.
-    """
-    return _mean_over_pixels(
-        lambda logits, labels: cross_entropy(
-            logits,
-            labels,
-            weights.to(logits.device),
-            ignore_index=IGNORE_INDEX,
-            reduction="sum",
-        ),
-        outputs,
-        labels,
-        num_items_in_batch,
-    )
+    return _mean_over_pixels(total, outputs, labels, num_items_in_batch)
 
 
 def focal_loss(
