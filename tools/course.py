@@ -48,7 +48,7 @@ _OFFLINE = {"HF_DATASETS_OFFLINE": "1", "HF_EVALUATE_OFFLINE": "1", "HF_HUB_OFFL
 
 
 def headless_environment(profile_name: str) -> dict[str, str]:
-    """Return the variables for a run that nobody watches: no progress bars, no telemetry, haste.
+    """Return the variables for a run that nobody watches: no progress bars and no telemetry.
 
     The tiny profile is also kept off the network, so that a run proves that it needs none.
     Set them before `datasets`, `evaluate` or `transformers` is imported: they read them once.
