@@ -82,7 +82,7 @@ def load_scenes(
         raise FileNotFoundError(f"there is no data folder {source}: check SEG_DATA")
     if (source / "images").is_dir() or (source / "annotations").is_dir():
         scenes = _load_ade_folder(source)
-    elif profile.max_images is not None and not source.is_dir():
+    elif profile.max_images is not None and not source.is_dir():  # a folder is never capped
         scenes = _load_first(profile)
     else:
         scenes = _load_all(profile)

@@ -200,8 +200,8 @@ def _meaning(
         )
     if "Invalid credentials" in told:
         return PermissionError(
-            f"the Hub does not accept your token, asked for {source}: log in again with "
-            "`hf auth login`, or unset HF_TOKEN."
+            f"the Hub does not accept your token for {source}: log in again with `hf auth login`, "
+            "or unset HF_TOKEN."
         )
     if _SWALLOWED in told:
         return None
@@ -211,12 +211,12 @@ def _meaning(
             f"{log_in}."
         )
     if status == 403:
-        return PermissionError(f"your token has no right to this in {source}: {log_in}.")
+        return PermissionError(f"your token does not allow this in {source}: {log_in}.")
     if status == 429 or (status and status >= 500):
-        reason = "asks for fewer requests" if status == 429 else f"has a fault ({status})"
+        reason = "too many requests" if status == 429 else "a fault of its own"
         return ConnectionError(
-            f"the Hub {reason}, asked for {source}: wait some minutes and run this again. What is "
-            "complete is kept."
+            f"the Hub answers with {reason} ({status}) for {source}: wait some minutes and run "
+            "this again. What is complete is kept."
         )
     if "custom code" in told:
         return ValueError(

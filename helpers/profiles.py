@@ -202,7 +202,6 @@ def get_profile(name: str | None = None) -> Profile:
         )
     profile = replace(_PROFILES[name], run_name=name)
     if data := os.environ.get("SEG_DATA"):
-        # Somebody's own data comes with its own size: no cap on it, unless it is the Hub's.
         slug = re.sub(r"[^A-Za-z0-9]+", "-", Path(data).name or data).strip("-")
         profile = replace(
             profile,

@@ -112,14 +112,14 @@ def test_the_courses_own_metric_needs_no_hub(told: dict) -> None:
 
 
 SENTENCES = {
-    "401": (r"the Hub does not accept your token, asked for {source}: log in again with `hf auth "
+    "401": (r"the Hub does not accept your token for {source}: log in again with `hf auth "
             r"login`, or unset HF_TOKEN\."),
     "403": (r"{source} is only for those who accept its terms: log in with `hf auth login`, accept "
             r"them at {page}, and run this again\."),
     "404": (r"there is no {source} on the Hub, or it is private: check the name; if it is right, "
             r"log in with `hf auth login`\."),
-    "429": r"the Hub asks for fewer requests, asked for {source}: wait some minutes and .*",
-    "503": r"the Hub has a fault \(503\), asked for {source}: wait some minutes and run this .*",
+    "429": r"the Hub answers with too many requests \(429\) for {source}: wait some minutes and .*",
+    "503": r"the Hub answers with a fault of its own \(503\) for {source}: wait some minutes and .*",
     "cut": r"the connection to the Hub broke off while {source} was loaded: run this again\. .*",
     "short": r"{source} arrived damaged .*: run this again to fetch it\.",
     "corrupt": r"{source} arrived damaged .*: run this again to fetch it\.",

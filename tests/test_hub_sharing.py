@@ -235,7 +235,7 @@ def test_what_cannot_be_uploaded_is_told_in_a_sentence(upload, hub: LoopbackHub)
     place = work / "trained"
     advice = "write it with helpers.training.model_card"
     assert told["without a card"] == f"there is no README.md in {place}: {advice}"
-    assert "your token has no right" in told["not ours"]
+    assert "your token does not allow this" in told["not ours"]
     assert "nan is no number" in told["a card with NaN"]
     assert not any("somebody" in repo_id for _, repo_id in hub.repositories)
 
