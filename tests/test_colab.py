@@ -96,6 +96,17 @@ def test_the_course_is_found_from_its_own_folders(set_up, tmp_path: Path, start:
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(("given", "expected"), [(None, "1000"), ("7", "7")])
+def test_the_threads_of_a_kernel_spin_little(set_up, tmp_path: Path, monkeypatch, given, expected):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    if given:
+        monkeypatch.setenv("GOMP_SPINCOUNT", given)
+    for name in ("helpers", "notebooks"):
+        (tmp_path / name).mkdir()
+    set_up(tmp_path)
+    assert os.environ["GOMP_SPINCOUNT"] == expected
+
+
 def test_a_notebook_opened_alone_fetches_the_course_once(set_up, tmp_path: Path, monkeypatch):
     address = read_address()
     published, alone = tmp_path / "published", tmp_path / "alone"
