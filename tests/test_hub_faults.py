@@ -119,7 +119,7 @@ SENTENCES = {
     "404": (r"there is no {source} on the Hub, or it is private: check the name; if it is right, "
             r"log in with `hf auth login`\."),
     "429": r"the Hub answers with too many requests \(429\) for {source}: wait some minutes and .*",
-    "503": r"the Hub answers with a fault of its own \(503\) for {source}: wait some minutes and .*",
+    "503": r"the Hub answers with a fault of its own \(503\) for {source}: wait some .*",
     "cut": r"the connection to the Hub broke off while {source} was loaded: run this again\. .*",
     "short": r"{source} arrived damaged .*: run this again to fetch it\.",
     "corrupt": r"{source} arrived damaged .*: run this again to fetch it\.",
