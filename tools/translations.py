@@ -8,7 +8,6 @@ marks as fuzzy what was translated from another English text, and builds `notebo
 from __future__ import annotations
 
 import argparse
-import io
 import re
 import sys
 from collections import Counter
@@ -31,6 +30,14 @@ TRANSLATED = tuple(LANGUAGES)[1:]
 _BADGES = re.compile(r"^<!-- badges -->\n(?:.+\n?)+", flags=re.MULTILINE)
 _FENCE = re.compile(r"^```.*?^```$", flags=re.MULTILINE | re.DOTALL)
 _TAG = re.compile(r"</?[a-z][^>]*>")
+_HEADER = r"""msgid ""
+msgstr ""
+"Language: {language}\n"
+"MIME-Version: 1.0\n"
+"Content-Type: text/plain; charset=utf-8\n"
+"Content-Transfer-Encoding: 8bit\n"
+
+"""
 _REST = "The rest, from profiles to commands, is in the [English README](README.md)."
 
 
@@ -120,15 +127,12 @@ def updated(old: Catalog, texts: dict[str, str], language: str) -> Catalog:
     from babel.messages.catalog import Catalog
 
     known = {message.context: message for message in old if message.id}
-    new = Catalog(locale=language, project="segmentation-course", fuzzy=False)
-    new.mime_headers = [
-        ("Language", language),
-        ("MIME-Version", "1.0"),
-        ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Transfer-Encoding", "8bit"),
-    ]
+    moved = {message.id: message for message in known.values()}
+    new = Catalog(locale=language)
     for context, text in texts.items():
         before = known.get(context)
+        if before is None or before.id != text:
+            before = moved.get(text, before)
         if before is None or not before.string:
             new.add(text, "", context=context)
         elif before.id == text:
@@ -144,10 +148,11 @@ def write_catalogue(catalogue: Catalog, file: Path) -> None:
     """Write a catalogue with a line for each line of its texts, so that changes read well."""
     from babel.messages.pofile import write_po
 
-    buffer = io.BytesIO()
-    write_po(buffer, catalogue, width=0, omit_header=False, include_previous=True)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(buffer.getvalue())
+    with file.open("wb") as opened:
+        # Babel's own header has the time of writing in it.
+        opened.write(_HEADER.format(language=catalogue.locale).encode())
+        write_po(opened, catalogue, width=0, omit_header=True, include_previous=True)
 
 
 def translations(stem: str, language: str, root: Path = REPOSITORY) -> dict[str, str]:
