@@ -109,6 +109,7 @@ def costs(tmp_path: Path) -> Path:
     file = tmp_path / course_map.COSTS_FILE
     course_map.note_costs(file, "tiny", "02_two", 63.04, 980_000_000)
     course_map.note_costs(file, "tiny", "01_one", 27.4, 1_180_000_000)
+    course_map.note_total(file, 71.2)
     return file
 
 
@@ -128,7 +129,9 @@ def test_map_writes_the_last_run_into_the_readme(costs: Path, tmp_path: Path):
     text = readme.read_text(encoding="utf-8")
     assert "| count to one | 27 s | 1.2 GB |\n" in text
     assert "| count to two | 63 s | 1.0 GB |\n" in text
-    assert "\n<!-- measured -->All together: 1 min 30 s and at most 1.2 GB, on" in text
+    assert (
+        "\n<!-- measured -->All together: 1 min 11 s, and at most 1.2 GB for a notebook, on" in text
+    )
     assert str(date.today().year) in text
     assert text.splitlines()[:4] == README.splitlines()[:4]
     assert text.endswith("Every notebook begins with a title.\n")
@@ -148,6 +151,12 @@ def test_map_refuses_figures_that_do_not_fit(costs: Path, old: str, new: str, co
         )
 
 
+def test_map_wants_the_time_of_one_whole_run(costs: Path):
+    course_map.note_costs(costs, "tiny", "01_one", 27.4, 1_180_000_000)  # run again, alone
+    with pytest.raises(ValueError, match="run the whole course first"):
+        course_map.with_costs(README, json.loads(costs.read_text()), date(2026, 11, 21))
+
+
 def test_map_asks_for_a_run_first(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="run the whole course first"):
         course_map.write_map(tmp_path / "none.json", tmp_path / "README.md")
@@ -164,13 +173,24 @@ def test_the_readme_gives_every_notebook_a_time_and_a_memory():
 def test_run_stops_at_a_failing_cell_and_names_it(tmp_path: Path):
     folder = tmp_path / "notebooks"
     write(folder, "01_one", "1", "", "raise ValueError('annotation 7.png holds 151')", "2")
-    write(folder, "02_two", "print('not reached')")
+    write(folder, "02_two", "import time\ntime.sleep(3)")  # may have begun beside the first
+    write(folder, "03_three", "print('not reached')")
     done = command("run", "--folder", folder, "--output", tmp_path)
     assert done.returncode == 1
     message = "error: 01_one.ipynb, code cell 2: ValueError: annotation 7.png holds 151"
     assert done.stderr.splitlines()[-1] == message
-    assert "02_two" not in done.stdout
+    assert "03_three" not in done.stdout
     assert "annotation 7.png" in (tmp_path / "01_one.html").read_text(encoding="utf-8")
+
+
+def test_a_notebook_waits_for_the_one_that_it_reads_from(tmp_path: Path):
+    folder = tmp_path / "notebooks"
+    note = "import os, pathlib, time\nnote = pathlib.Path(os.environ['SEG_OUTPUT']) / 'note'\n"
+    write(folder, "05_training", note + "time.sleep(2)\nnote.write_text('trained')")
+    write(folder, "06_inference_and_overlays", note + "print(note.read_text())")
+    done = command("run", "--folder", folder, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "trained" in (tmp_path / "06_inference_and_overlays.html").read_text(encoding="utf-8")
 
 
 def test_results_of_an_earlier_run_are_not_reported(tmp_path: Path, monkeypatch, capsys):

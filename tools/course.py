@@ -13,13 +13,16 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.profiles import REPOSITORY, Profile, get_profile
-from tools.course_map import COSTS_FILE, note_costs, write_map
+from tools.course_map import COSTS_FILE, note_costs, note_total, write_map
 from tools.execute import NotebookError, execute, normalize, output_problems
 from tools.pages import write_index, write_markdown_page, write_page
+from tools.translations import LANGUAGES, translated
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -79,8 +82,13 @@ def choose_notebooks(folder: Path, wanted: list[str] | None = None) -> list[Path
     return [path for path in found if path.stem.startswith(tuple(stems))]
 
 
-def run(paths: list[Path], output: Path) -> None:
+def run(paths: list[Path], output: Path, language: str = "en") -> None:
     """Execute notebooks, write a page of each and an index into `output`, and say what came out.
+
+    Args:
+        paths: the English notebooks.
+        output: where pages go, and model and overlays unless SEG_OUTPUT moves them.
+        language: of the pages, see tools/translations.py.
 
     Raises:
         NotebookError: a cell failed; the page of that notebook shows how far it came.
@@ -94,16 +102,20 @@ def run(paths: list[Path], output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     print(f"Profile {profile.name}: {profile.description}", flush=True)
     begin, folder = time.time(), paths[0].parent
-    for text in folder.glob("*.md"):  # the glossary, to which the notebooks link
+    texts = folder if language == "en" else folder / language
+    for text in texts.glob("*.md"):  # the glossary, to which the notebooks link
         write_markdown_page(text, output / f"{text.stem}.html")
     executed = {}
-    for path in paths:
+    for path, done in _execute_all(paths, profile.name):
         page = output / f"{path.stem}.html"
         try:
-            executed[path], *costs = _execute_and_tell(path, profile.name)
+            notebook, *costs = done.result()
         except NotebookError as error:
+            print(f"{path.stem:<34}  FAILED", flush=True)
             write_page(error.notebook, page)
             raise
+        _tell_cost(path, *costs)
+        executed[path] = translated(notebook, path.stem, language)
         write_page(executed[path], page)
         note_costs(output / COSTS_FILE, profile.name, path.stem, *costs)
     # The index also links what an earlier run left, with the figure that is stored.
@@ -111,10 +123,17 @@ def run(paths: list[Path], output: Path) -> None:
         path for path in choose_notebooks(folder) if (output / f"{path.stem}.html").is_file()
     ]
     index = write_index(
-        {path.stem: executed.get(path) or nbformat.read(path, as_version=4) for path in with_page},
+        {
+            path.stem: executed.get(path)
+            or translated(nbformat.read(path, as_version=4), path.stem, language)
+            for path in with_page
+        },
         output,
     )
-    print(f"{'all':<34}{time.time() - begin:8.1f} s\n\nPages      {index}", flush=True)
+    seconds = time.time() - begin
+    if len(executed) == len(choose_notebooks(folder)):
+        note_total(output / COSTS_FILE, seconds)
+    print(f"{'all':<34}{seconds:8.1f} s\n\nPages      {index}", flush=True)
     _tell_results(profile, since=begin)
 
 
@@ -135,7 +154,8 @@ def refresh(paths: list[Path]) -> None:
         os.environ.update(headless_environment("tiny"), HF_HOME=scratch, SEG_PROFILE="tiny")
         os.environ["SEG_OUTPUT"] = str(Path(scratch) / "outputs")
         for path in sorted([*paths, *(paths[0].with_stem(stem) for stem in needed)]):
-            notebook, *_ = _execute_and_tell(path, "tiny")
+            notebook, *costs = execute(path, cell_timeout("tiny"))
+            _tell_cost(path, *costs)
             normalize(notebook)
             if problems := output_problems(notebook):
                 raise NotebookError(f"{path.name}, not stored:\n  " + "\n  ".join(problems))
@@ -143,16 +163,41 @@ def refresh(paths: list[Path]) -> None:
                 nbformat.write(notebook, path)
 
 
-def _execute_and_tell(path: Path, profile_name: str) -> tuple[NotebookNode, float, int]:
-    """Execute a notebook and print what it cost; return it with its seconds and bytes."""
-    print(f"{path.stem:<34}", end="", flush=True)
+def _execute_all(paths: list[Path], profile_name: str) -> Iterator[tuple[Path, Future]]:
+    """Execute notebooks, each after the one that it reads from, and yield them as they finish.
+
+    Toy scenes leave a core idle now and then, so two notebooks run at once, with half of the cores
+    each. Real data may need the memory of a whole GPU: one at a time.
+    """
+    cores = os.cpu_count() or 1
+    at_once = 2 if profile_name == "tiny" and cores > 1 else 1
+    if at_once > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores // at_once))
+    running: dict[str, Future] = {}
+
+    def execute_in_turn(path: Path) -> tuple[NotebookNode, float, int]:
+        try:
+            if first := running.get(READS_OUTPUT_OF.get(path.stem, "")):
+                first.result()
+            return execute(path, cell_timeout(profile_name))
+        except NotebookError:
+            pool.shutdown(wait=False, cancel_futures=True)  # before this thread takes another
+            raise
+
+    pool = ThreadPoolExecutor(at_once)
     try:
-        notebook, seconds, peak = execute(path, cell_timeout(profile_name))
-    except NotebookError:
-        print("  FAILED", flush=True)
-        raise
-    print(f"{seconds:8.1f} s {peak / 1e9:7.2f} GB", flush=True)
-    return notebook, seconds, peak
+        # What others wait for begins first, so that nobody waits for one that has not begun.
+        for path in sorted(paths, key=lambda path: path.stem not in READS_OUTPUT_OF.values()):
+            running[path.stem] = pool.submit(execute_in_turn, path)
+        by_future = {running[path.stem]: path for path in paths}
+        for future in as_completed(by_future):
+            yield by_future[future], future
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _tell_cost(path: Path, seconds: float, peak: int) -> None:
+    print(f"{path.stem:<34}{seconds:8.1f} s {peak / 1e9:7.2f} GB", flush=True)
 
 
 def _tell_results(profile: Profile, since: float) -> None:
@@ -180,6 +225,9 @@ def main(arguments: list[str] | None = None) -> int:
         default=REPOSITORY / "build",
         help="folder for pages, model and overlays; SEG_OUTPUT moves the last two (default: build)",
     )
+    run_parser.add_argument(
+        "--language", choices=LANGUAGES, default="en", help="of the pages (default: en)"
+    )
     refresh_parser = commands.add_parser("refresh", help="store the outputs of one clean run")
     for command in (run_parser, refresh_parser):
         command.add_argument("--notebooks", nargs="+", metavar="NN", help="only these, as in 01 05")
@@ -200,7 +248,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         paths = choose_notebooks(options.folder.resolve(), options.notebooks)
         if options.command == "run":
-            run(paths, options.output.resolve())
+            run(paths, options.output.resolve(), options.language)
         else:
             refresh(paths)
     except (NotebookError, ValueError, FileNotFoundError) as error:

@@ -15,13 +15,21 @@ COSTS_FILE = "course.json"
 def note_costs(file: Path, profile_name: str, stem: str, seconds: float, peak: int) -> None:
     """Write what a notebook cost into `file`, beside the last figures of the others.
 
-    The file holds {"profile": name, "notebooks": {stem: {"seconds": s, "peak_memory": bytes}}}.
+    The file holds {"profile": name, "notebooks": {stem: {"seconds": s, "peak_memory": bytes}}},
+    and the "seconds" of a run of the whole course where the last run was one.
     """
     costs = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if costs.get("profile") != profile_name:  # figures of another profile do not compare
         costs = {"profile": profile_name, "notebooks": {}}
     costs["notebooks"][stem] = {"seconds": round(seconds, 1), "peak_memory": peak}
     costs["notebooks"] = dict(sorted(costs["notebooks"].items()))
+    costs.pop("seconds", None)
+    file.write_text(json.dumps(costs, indent=2) + "\n", encoding="utf-8")
+
+
+def note_total(file: Path, seconds: float) -> None:
+    """Write how long a run of all notebooks took, which is less than they take one by one."""
+    costs = json.loads(file.read_text(encoding="utf-8")) | {"seconds": round(seconds, 1)}
     file.write_text(json.dumps(costs, indent=2) + "\n", encoding="utf-8")
 
 
@@ -40,9 +48,9 @@ def with_costs(readme: str, costs: dict, day: date) -> str:
     notebooks = costs["notebooks"]
     rows = r"^(\| \[\d\d · .*?\]\(notebooks/(\w+)\.ipynb\) \| .*? \|) .*$"
     listed = [stem for _, stem in re.findall(rows, readme, flags=re.MULTILINE)]
-    if listed != sorted(notebooks):
+    if listed != sorted(notebooks) or "seconds" not in costs:
         raise ValueError(
-            f"the README lists {listed}, and {COSTS_FILE} holds {sorted(notebooks)}: "
+            f"the README lists {listed}, and {COSTS_FILE} holds {sorted(notebooks)} of the last run: "
             "run the whole course first, with `make course`"
         )
 
@@ -51,12 +59,12 @@ def with_costs(readme: str, costs: dict, day: date) -> str:
         return f"{match[1]} {cost['seconds']:.0f} s | {cost['peak_memory'] / 1e9:.1f} GB |"
 
     readme = re.sub(rows, row, readme, flags=re.MULTILINE)
-    seconds = sum(cost["seconds"] for cost in notebooks.values())
+    seconds = costs["seconds"]
     memory = max(cost["peak_memory"] for cost in notebooks.values()) / 1e9
     line = (
-        f"<!-- measured -->All together: {int(seconds // 60)} min {seconds % 60:.0f} s and at most "
-        f"{memory:.1f} GB, on the profile `{costs['profile']}` with {os.cpu_count()} CPU cores and "
-        f"no GPU ({day.day} {day:%B %Y})."
+        f"<!-- measured -->All together: {int(seconds // 60)} min {seconds % 60:.0f} s, and at most "
+        f"{memory:.1f} GB for a notebook, on the profile `{costs['profile']}` with "
+        f"{os.cpu_count()} CPU cores and no GPU ({day.day} {day:%B %Y})."
     )
     readme, lines = re.subn(r"^<!-- measured -->.*$", lambda _: line, readme, flags=re.MULTILINE)
     if lines != 1:

@@ -8,6 +8,7 @@ marks as fuzzy what was translated from another English text, and builds `notebo
 from __future__ import annotations
 
 import argparse
+import copy
 import re
 import sys
 from collections import Counter
@@ -258,13 +259,19 @@ def _readme_name(language: str) -> str:
     return "README.md" if language == "en" else f"README.{language}.md"
 
 
-def translated(notebook: NotebookNode, stem: str, language: str, root: Path = REPOSITORY) -> None:
-    """Put translations in the place of a notebook's Markdown; what has none stays English."""
+def translated(
+    notebook: NotebookNode, stem: str, language: str, root: Path = REPOSITORY
+) -> NotebookNode:
+    """Return a notebook with its Markdown translated; what has no translation stays English."""
+    if language == "en":
+        return notebook
+    notebook = copy.deepcopy(notebook)
     known, block = translations(stem, language, root), badges(stem, language, read_address(root))
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             text = known.get(f"{stem}:{cell.id}", cell.source)
             cell.source = _BADGES.sub(block, f"{text}\n").strip()
+    return notebook
 
 
 def built(stem: str, language: str, root: Path = REPOSITORY) -> tuple[Path, str]:
@@ -287,8 +294,8 @@ def built(stem: str, language: str, root: Path = REPOSITORY) -> tuple[Path, str]
             translation = known.get(f"GLOSSARY:{anchor}", section)
             texts.append(f'<a id="{anchor}"></a>\n\n{translation}')
         return folder / "GLOSSARY.md", "\n\n".join(texts) + "\n"
-    notebook = _read_notebook(root / "notebooks" / f"{stem}.ipynb")
-    translated(notebook, stem, language, root)
+    english = _read_notebook(root / "notebooks" / f"{stem}.ipynb")
+    notebook = translated(english, stem, language, root)
     return folder / f"{stem}.ipynb", nbformat.writes(notebook) + "\n"
 
 
