@@ -50,8 +50,8 @@ def with_costs(readme: str, costs: dict, day: date) -> str:
     listed = [stem for _, stem in re.findall(rows, readme, flags=re.MULTILINE)]
     if listed != sorted(notebooks) or "seconds" not in costs:
         raise ValueError(
-            f"the README lists {listed}, and {COSTS_FILE} holds {sorted(notebooks)} of the last run: "
-            "run the whole course first, with `make course`"
+            f"the README lists {listed}, and {COSTS_FILE} holds {sorted(notebooks)}, not all of "
+            "one run: run the whole course first, with `make course`"
         )
 
     def row(match: re.Match[str]) -> str:
@@ -62,8 +62,8 @@ def with_costs(readme: str, costs: dict, day: date) -> str:
     seconds = costs["seconds"]
     memory = max(cost["peak_memory"] for cost in notebooks.values()) / 1e9
     line = (
-        f"<!-- measured -->All together: {int(seconds // 60)} min {seconds % 60:.0f} s, and at most "
-        f"{memory:.1f} GB for a notebook, on the profile `{costs['profile']}` with "
+        f"<!-- measured -->All together: {int(seconds // 60)} min {seconds % 60:.0f} s, and at "
+        f"most {memory:.1f} GB for a notebook, on the profile `{costs['profile']}` with "
         f"{os.cpu_count()} CPU cores and no GPU ({day.day} {day:%B %Y})."
     )
     readme, lines = re.subn(r"^<!-- measured -->.*$", lambda _: line, readme, flags=re.MULTILINE)
