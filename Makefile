@@ -25,7 +25,7 @@ UNSET_SEG = unset $$(env | sed -n 's/^\(SEG_[A-Z_]*\)=.*/\1/p' | grep -v '^SEG_T
 TWO = -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help course test unit test-slow notebooks test-platforms test-all lab refresh map address lint lock bench clean
+.PHONY: help course test unit test-slow notebooks test-platforms test-all lab refresh map address lint lock bench bench-gpu clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -84,6 +84,9 @@ lock: $(VENV)/.made  ## write constraints.txt from the newest releases
 
 bench: $(VENV)/.dev  ## measure the course beside other ways: table and plot under build/
 	@$(UNSET_SEG); $(PY) -m tests.benchmarks $(if $(filter yes,$(STORE)),--store) $(BENCH_FLAGS)
+
+bench-gpu: $(VENV)/.dev  ## measure what needs a GPU: rows for `make bench BENCH_FLAGS="--add FILE"`
+	@$(UNSET_SEG); $(PY) -m tests.benchmarks --rows gpu --output build/gpu $(BENCH_FLAGS)
 
 clean:  ## remove build/ and caches; .venv and outputs/ stay
 	rm -rf build .pytest_cache .ruff_cache .hypothesis notebooks/.ipynb_checkpoints notebooks/*/.ipynb_checkpoints
