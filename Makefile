@@ -25,7 +25,7 @@ UNSET_SEG = unset $$(env | sed -n 's/^\(SEG_[A-Z_]*\)=.*/\1/p' | grep -v '^SEG_T
 TWO = -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help course test unit test-slow notebooks test-platforms test-all lab refresh map address lint lock bench bench-gpu clean
+.PHONY: help course test unit test-slow notebooks test-platforms test-all lab refresh translations map address lint lock bench bench-gpu clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -56,7 +56,8 @@ notebooks: $(VENV)/.dev  ## every notebook against its stored outputs
 	@$(UNSET_SEG); rm -rf build/test-notebooks; mkdir -p build/test-notebooks; \
 	SEG_PROFILE=tiny SEG_OUTPUT="$(CURDIR)/build/test-notebooks" \
 	  $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 \
-	    --nbval-sanitize-with tests/approximate.cfg notebooks -n 2
+	    --nbval-sanitize-with tests/approximate.cfg notebooks/*.ipynb \
+	    notebooks/zh/02_*.ipynb notebooks/ja/04_*.ipynb -n 2
 
 test-platforms: $(VENV)/.dev  ## the course in Colab's versions, in the lowest versions, and Binder's Dockerfile
 	@$(UNSET_SEG); $(PY) -m pytest tests/test_platforms.py -m platforms -s
@@ -66,8 +67,12 @@ test-all: test test-slow test-platforms  ## all three
 lint: $(VENV)/.dev  ## ruff over modules, tests and notebooks
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
-refresh: $(VENV)/.course  ## run the notebooks and store their outputs in them
+refresh: $(VENV)/.dev  ## run the notebooks and store their outputs in them, in every language
 	@$(PY) -m tools.course refresh $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+	@$(PY) -m tools.translations
+
+translations: $(VENV)/.dev  ## bring the catalogues up to date, and build what is translated
+	@$(PY) -m tools.translations
 
 map: $(VENV)/.course  ## write what the last `make course` cost into the README's course map
 	@$(PY) -m tools.course map

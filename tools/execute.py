@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import re
 import tempfile
@@ -11,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
 
 from helpers.profiles import REPOSITORY
 
@@ -25,6 +30,9 @@ MACHINE_PATH = re.compile(
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 """The part of an output that is a widget as long as the kernel that made it runs."""
+
+UNSEEN, HARDLY_SEEN = 2.0, 13
+"""How far the colours of a stored figure may be from those that were drawn, of 255."""
 
 TRAINED_FOR = re.compile(r"(\[\d+/\d+) [\d:]+, ")
 """In the table of `Trainer`, "[120/120 00:17, Epoch 6/6]": how long it took here."""
@@ -137,12 +145,35 @@ def normalize(notebook: NotebookNode) -> None:
         for output in cell.get("outputs", []):
             # Without its kernel JupyterLab shows a box in its place, "model not found", and hides
             # the image that lies beside it in the output; the id is a new one in each run.
-            if "image/png" in output.get("data", {}):
+            if png := output.get("data", {}).get("image/png"):
                 output.data.pop(WIDGET_VIEW, None)
+                output.data["image/png"] = smaller_png(png)
             if "text/html" in output.get("data", {}):  # how long `Trainer` trained
                 output.data["text/html"] = TRAINED_FOR.sub(r"\1, ", output.data["text/html"])
             if output.output_type == "error":  # a deliberate one; frames name this machine's files
                 output.traceback = [f"{output.ename}: {output.evalue}"]
+
+
+def smaller_png(encoded: str) -> str:
+    """A stored figure with 256 colours, in a third of its bytes, where nobody sees the difference.
+
+    Args:
+        encoded: a PNG in base64.
+
+    Returns:
+        The PNG with a palette if colours then differ by at most `UNSEEN` on average, and 99 of 100
+        by at most `HARDLY_SEEN`; else the one given.
+    """
+    before = Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")
+    median_cut = Image.Quantize.MEDIANCUT
+    after = before.quantize(256, median_cut, kmeans=3, dither=Image.Dither.NONE)
+    error = np.abs(np.subtract(before, after.convert("RGB"), dtype=np.int16))
+    if error.mean() > UNSEEN or np.percentile(error, 99) > HARDLY_SEEN:
+        return encoded
+    buffer = io.BytesIO()
+    after.save(buffer, "PNG", optimize=True)
+    smaller = base64.b64encode(buffer.getvalue()).decode()
+    return min(smaller, encoded, key=len)
 
 
 def output_problems(notebook: NotebookNode) -> list[str]:

@@ -28,7 +28,7 @@ LANGUAGES = {"en": "English", "zh": "简体中文", "ja": "日本語"}
 
 TRANSLATED = tuple(LANGUAGES)[1:]
 
-_BADGES = re.compile(r"^<!-- badges -->\n(?:.+\n?)+", flags=re.MULTILINE)
+_BADGES = re.compile(r"^<!-- badges -->\n(?:.+\n?)*", flags=re.MULTILINE)
 _FENCE = re.compile(r"^```.*?^```$", flags=re.MULTILINE | re.DOTALL)
 _TAG = re.compile(r"</?[a-z][^>]*>")
 _HEADER = r"""msgid ""
@@ -267,11 +267,31 @@ def translated(
         return notebook
     notebook = copy.deepcopy(notebook)
     known, block = translations(stem, language, root), badges(stem, language, read_address(root))
+
+    def rebased(link: re.Match[str]) -> str:
+        return f"]({link[1]}.ipynb#{_anchors(link[1], language, root).get(link[2], link[2])})"
+
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             text = known.get(f"{stem}:{cell.id}", cell.source)
+            text = re.sub(r"\]\((\w+)\.ipynb#([^)\s]+)\)", rebased, text)
             cell.source = _BADGES.sub(block, f"{text}\n").strip()
     return notebook
+
+
+def _anchors(stem: str, language: str, root: Path) -> dict[str, str]:
+    """JupyterLab's anchors of a notebook's English headings to those of their translations."""
+    known, anchors = translations(stem, language, root), {}
+    for context, text in english_texts(stem, root).items():
+        ours, theirs = map(heading_anchors, (text, known.get(context, text)))
+        anchors |= dict(zip(ours, theirs, strict=False))
+    return anchors
+
+
+def heading_anchors(text: str) -> list[str]:
+    """The anchors that JupyterLab gives to the headings of a Markdown text."""
+    headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", text), flags=re.MULTILINE)
+    return [heading.replace("`", "").strip().replace(" ", "-") for heading in headings]
 
 
 def built(stem: str, language: str, root: Path = REPOSITORY) -> tuple[Path, str]:
