@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from tests.benchmarks.measuring import REPOSITORY, Row, alone, faster, in_child
 
-# What `helpers.training` imports from elsewhere, and nothing of ours.
-_LIBRARIES = """
-import argparse, numpy, torch, torchvision.transforms.v2, tqdm.auto, transformers.utils.notebook
-from transformers import AutoConfig, AutoModelForSemanticSegmentation, Trainer, TrainingArguments
-"""
+# What a module of ours imports from elsewhere, and nothing of ours.
+_LIBRARIES = {
+    "helpers.data": "import datasets",
+    "helpers.training.trainer": "import torch\nfrom transformers import AutoConfig, Trainer",
+}
 _FIRST_IMAGE = """
 import json
 from helpers.images import load_image
@@ -31,27 +31,22 @@ def rows(quick: bool) -> Iterator[Row]:
     yield alone(
         "import helpers, with Python's own start", seconds("import helpers", rounds), "s", "< 0.5 s"
     )
-    light, heavy = {}, []
-    for module in ("helpers.metrics", "helpers.training") if quick else modules():
-        code = f"import {module}, json, sys; print(json.dumps('torch' in sys.modules))"
-        if in_child(code)[1]:
-            heavy.append(module)
-        else:
+    light = {}
+    for module in ("helpers.metrics",) if quick else modules():
+        heavy = "bool({'torch', 'datasets'} & set(sys.modules))"
+        code = f"import {module}, json, sys; print(json.dumps({heavy}))"
+        if not in_child(code)[1]:
             light[module] = seconds(f"import {module}", rounds)
     slowest = max(light, key=light.get)
     yield alone(
-        f"import of the {len(light)} modules that do without torch, the slowest ({slowest})",
+        f"import of {len(light)} modules without torch and datasets, the slowest ({slowest})",
         light[slowest],
         "s",
         "< 0.5 s",
     )
-    if "helpers.training" in heavy:
-        ours, theirs = [], []
-        for _ in range(rounds):
-            ours.append(in_child("import helpers.training")[0])
-            theirs.append(in_child(_LIBRARIES)[0])
-        ours, theirs = statistics.median(ours), statistics.median(theirs)
-        yield faster("import helpers.training", "the libraries that it imports", ours, theirs, "s")
+    for module, libraries in _LIBRARIES.items():
+        ours, theirs = seconds(f"import {module}", rounds), seconds(libraries, rounds)
+        yield faster(f"import {module}", "the libraries that it imports", ours, theirs, "s")
     first = [in_child(_FIRST_IMAGE) for _ in range(rounds)]
     for _, (right_size, labels, _) in first:
         assert right_size, "the label map is not of the image's size"
@@ -67,15 +62,10 @@ def rows(quick: bool) -> Iterator[Row]:
 
 
 def modules() -> list[str]:
-    """Every module of `helpers`, but for the scripts that made the bundled data and models."""
-    made_once = {"build_dataset", "pretrain", "train_panoptic", "figures"}
+    """Every module of `helpers`."""
     paths = sorted((REPOSITORY / "helpers").rglob("*.py"))
     names = [".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in paths]
-    return [
-        name
-        for name in names
-        if not name.endswith("__init__") and name.split(".")[-1] not in made_once
-    ]
+    return [name for name in names if not name.endswith("__init__")]
 
 
 def seconds(code: str, rounds: int) -> float:
