@@ -4,11 +4,6 @@ PYTHON ?= python3
 VENV ?= .venv
 # The notebooks that `course` and `refresh` run, such as NOTEBOOKS="01 05"; empty means all.
 NOTEBOOKS ?=
-# The language of the pages that `course` writes: en, zh or ja. On a command line alone, since
-# desktops set a variable of this name.
-ifneq ($(origin LANGUAGE),command line)
-LANGUAGE := en
-endif
 # UV=no installs with pip alone.
 UV ?= yes
 # More options for JupyterLab, such as LAB_FLAGS=--no-browser.
@@ -31,8 +26,7 @@ help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 course: $(VENV)/.course  ## run every notebook headless: pages, an index, model and overlays under build/
-	@$(PY) -m tools.course run --language $(LANGUAGE) \
-	  $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+	@$(PY) -m tools.course run $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
 
 lab: $(VENV)/.course  ## open JupyterLab on the first notebook
 	@$(PY) -m jupyterlab $(LAB_FLAGS) notebooks/00_quickstart.ipynb

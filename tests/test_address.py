@@ -8,7 +8,7 @@ import pytest
 from tools.address import Address, addressed_files, main, origin, read_address
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-NOTEBOOKS = addressed_files()[2:]
+NOTEBOOKS = [path for path in addressed_files() if path.suffix == ".ipynb"]
 OTHER = Address("someone/course-of-theirs", "v2.0")
 
 
@@ -37,13 +37,17 @@ def test_a_ref_is_a_tag_or_branch(given: str):
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The files that the command writes, elsewhere, with one notebook's translation."""
-    translated = tmp_path / "notebooks" / "zh"
-    translated.mkdir(parents=True)
+    """The files that the command writes, elsewhere."""
     for path in addressed_files():
-        (tmp_path / path.relative_to(REPOSITORY)).write_bytes(path.read_bytes())
-    (translated / NOTEBOOKS[0].name).write_bytes(NOTEBOOKS[0].read_bytes())
+        other = tmp_path / path.relative_to(REPOSITORY)
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.write_bytes(path.read_bytes())
     return tmp_path
+
+
+def test_translations_hold_the_address_too():
+    files = {path.relative_to(REPOSITORY).as_posix() for path in addressed_files()}
+    assert {"README.zh.md", "README.ja.md", "notebooks/ja/05_training.ipynb"} <= files
 
 
 def contents(folder: Path) -> dict[Path, bytes]:

@@ -14,6 +14,7 @@ import datasets
 import evaluate
 import huggingface_hub.constants as hub
 import nbformat
+import numpy as np
 import pytest
 import tqdm
 import yaml
@@ -21,7 +22,14 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from tools import course, course_map
-from tools.execute import NotebookError, execute, output_problems
+from tools.execute import (
+    HARDLY_SEEN,
+    UNSEEN,
+    NotebookError,
+    execute,
+    output_problems,
+    smaller_png,
+)
 from tools.pages import write_index, write_markdown_page, write_page
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -297,6 +305,29 @@ def test_images_are_not_searched_for_paths():
     assert output_problems(notebook) == []
 
 
+def drawn(colors: np.ndarray) -> str:
+    """An (height, width, 3) uint8 array as a PNG in base64."""
+    data = io.BytesIO()
+    Image.fromarray(colors).save(data, "PNG")
+    return base64.b64encode(data.getvalue()).decode()
+
+
+def test_stored_figures_have_256_colours_where_nobody_sees_it() -> None:
+    rows, columns = np.mgrid[:256, :256]
+    grain = np.random.default_rng(0).integers(0, 3, rows.shape)
+    gentle = drawn(np.stack([rows // 2 + grain, columns // 8 + grain, grain], -1).astype(np.uint8))
+    smaller = smaller_png(gentle)
+    assert len(smaller) < len(gentle)
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"), dtype=int)
+        for png in (gentle, smaller)
+    )
+    assert 0 < np.abs(after - before).mean() <= UNSEEN
+    assert np.percentile(np.abs(after - before), 99) <= HARDLY_SEEN
+    noise = drawn(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    assert smaller_png(noise) == noise, "256 colours are not enough for it"
+
+
 # --- pages ----------------------------------------------------------------------------------------
 
 
@@ -319,6 +350,36 @@ def test_pages_link_to_pages(tmp_path: Path) -> None:
         link for link in re.findall(r'<a href="([^"]+)"', page) if "label" in link or "." in link
     ]
     assert links == ["GLOSSARY.html#label-id", "02_two.html", "https://a.b/c.md"]
+
+
+def test_pages_of_a_language_say_so_and_link_to_the_others(tmp_path: Path) -> None:
+    text = "[English](../01_one.ipynb) 简体中文 [日本語](../ja/01_one.ipynb)"
+    write_page(new_notebook(cells=[new_markdown_cell(text)]), tmp_path / "01_one.html", "zh")
+    page = (tmp_path / "01_one.html").read_text(encoding="utf-8")
+    assert '<html lang="zh">' in page
+    assert 'href="../01_one.html"' in page
+    assert 'href="../ja/01_one.html"' in page
+
+
+def test_a_run_writes_the_pages_of_every_language(tmp_path: Path) -> None:
+    folder, output = tmp_path / "notebooks", tmp_path / "build"
+    title = nbformat.read(REPOSITORY / "notebooks" / "04_mean_iou.ipynb", as_version=4).cells[0]
+    path = write(folder, "04_mean_iou", RED_DOT)
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0] = title
+    nbformat.write(notebook, path)
+    (folder / "zh").mkdir()
+    (folder / "zh" / "GLOSSARY.md").write_text("# 术语表\n", encoding="utf-8")
+    done = command("run", "--folder", folder, "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert "平均交并比" in (output / "zh" / "04_mean_iou.html").read_text(encoding="utf-8")
+    assert "术语表" in (output / "zh" / "GLOSSARY.html").read_text(encoding="utf-8")
+    index = (output / "zh" / "index.html").read_text(encoding="utf-8")
+    course_title = (REPOSITORY / "README.zh.md").read_text(encoding="utf-8").partition("\n")[0]
+    assert f"<h1>{course_title.removeprefix('# ')}</h1>" in index
+    assert '<a href="../index.html">English</a> · <a href="../zh/index.html">简体中文</a>' in index
+    assert '<a href="04_mean_iou.html">04 · 平均交并比</a>' in index
+    assert '<a href="zh/index.html">简体中文</a>' in (output / "index.html").read_text("utf-8")
 
 
 def test_the_index_shows_each_notebook_and_links_what_else_is_there(tmp_path: Path) -> None:

@@ -78,10 +78,10 @@ def origin(root: Path) -> str:
 
 
 def addressed_files(root: Path = REPOSITORY) -> list[Path]:
-    """Return the files that hold the address; translations lie in folders such as notebooks/zh."""
+    """Return the files that hold the address, those in other languages too."""
     folder = root / "notebooks"
     notebooks = [*folder.glob("[0-9]*.ipynb"), *folder.glob("[a-z][a-z]/[0-9]*.ipynb")]
-    return [root / "pyproject.toml", root / "README.md", *sorted(notebooks)]
+    return [root / "pyproject.toml", *sorted(root.glob("README*.md")), *sorted(notebooks)]
 
 
 def write_address(address: Address, root: Path = REPOSITORY) -> None:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from helpers.profiles import REPOSITORY, Profile, get_profile
 from tools.course_map import COSTS_FILE, note_costs, note_total, write_map
 from tools.execute import NotebookError, execute, normalize, output_problems
-from tools.pages import write_index, write_markdown_page, write_page
-from tools.translations import LANGUAGES, translated
+from tools.pages import INDEX, write_index, write_markdown_page, write_page
+from tools.translations import LANGUAGES, folder_of, translated
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -82,16 +82,15 @@ def choose_notebooks(folder: Path, wanted: list[str] | None = None) -> list[Path
     return [path for path in found if path.stem.startswith(tuple(stems))]
 
 
-def run(paths: list[Path], output: Path, language: str = "en") -> None:
-    """Execute notebooks, write a page of each and an index into `output`, and say what came out.
+def run(paths: list[Path], output: Path) -> None:
+    """Execute notebooks, write their pages in every language, and say what came out.
 
     Args:
-        paths: the English notebooks.
+        paths: the English notebooks; translations lie in folders beside them, such as zh.
         output: where pages go, and model and overlays unless SEG_OUTPUT moves them.
-        language: of the pages, see tools/translations.py.
 
     Raises:
-        NotebookError: a cell failed; the page of that notebook shows how far it came.
+        NotebookError: a cell failed; the English page of that notebook shows how far it came.
     """
     import nbformat
 
@@ -99,41 +98,40 @@ def run(paths: list[Path], output: Path, language: str = "en") -> None:
         os.environ["SEG_OUTPUT"] = str(output)
     profile = get_profile()
     os.environ.update(headless_environment(profile.name))
-    output.mkdir(parents=True, exist_ok=True)
     print(f"Profile {profile.name}: {profile.description}", flush=True)
     begin, folder = time.time(), paths[0].parent
-    texts = folder if language == "en" else folder / language
-    for text in texts.glob("*.md"):  # the glossary, to which the notebooks link
-        write_markdown_page(text, output / f"{text.stem}.html")
+    languages = [code for code in LANGUAGES if (folder / folder_of(code)).is_dir()]
+    for language in languages:
+        pages = output / folder_of(language)
+        pages.mkdir(parents=True, exist_ok=True)
+        for text in (folder / folder_of(language)).glob("*.md"):  # the glossary
+            write_markdown_page(text, pages / f"{text.stem}.html", language)
     executed = {}
     for path, done in _execute_all(paths, profile.name):
-        page = output / f"{path.stem}.html"
         try:
-            notebook, *costs = done.result()
+            executed[path.stem], *costs = done.result()
         except NotebookError as error:
             print(f"{path.stem:<34}  FAILED", flush=True)
-            write_page(error.notebook, page)
+            write_page(error.notebook, output / f"{path.stem}.html")
             raise
         _tell_cost(path, *costs)
-        executed[path] = translated(notebook, path.stem, language)
-        write_page(executed[path], page)
         note_costs(output / COSTS_FILE, profile.name, path.stem, *costs)
-    # The index also links what an earlier run left, with the figure that is stored.
-    with_page = [
-        path for path in choose_notebooks(folder) if (output / f"{path.stem}.html").is_file()
-    ]
-    index = write_index(
-        {
-            path.stem: executed.get(path)
-            or translated(nbformat.read(path, as_version=4), path.stem, language)
-            for path in with_page
-        },
-        output,
-    )
+        for language in languages:
+            page = output / folder_of(language) / f"{path.stem}.html"
+            write_page(translated(executed[path.stem], path.stem, language), page, language)
+    # The indexes also link what an earlier run left, with the figure that is stored.
+    shown = {
+        path.stem: executed.get(path.stem) or nbformat.read(path, as_version=4)
+        for path in choose_notebooks(folder)
+        if (output / f"{path.stem}.html").is_file()
+    }
+    for language in languages:
+        notebooks = {stem: translated(one, stem, language) for stem, one in shown.items()}
+        write_index(notebooks, output / folder_of(language), language, languages)
     seconds = time.time() - begin
     if len(executed) == len(choose_notebooks(folder)):
         note_total(output / COSTS_FILE, seconds)
-    print(f"{'all':<34}{seconds:8.1f} s\n\nPages      {index}", flush=True)
+    print(f"{'all':<34}{seconds:8.1f} s\n\nPages      {output / INDEX}", flush=True)
     _tell_results(profile, since=begin)
 
 
@@ -225,9 +223,6 @@ def main(arguments: list[str] | None = None) -> int:
         default=REPOSITORY / "build",
         help="folder for pages, model and overlays; SEG_OUTPUT moves the last two (default: build)",
     )
-    run_parser.add_argument(
-        "--language", choices=LANGUAGES, default="en", help="of the pages (default: en)"
-    )
     refresh_parser = commands.add_parser("refresh", help="store the outputs of one clean run")
     for command in (run_parser, refresh_parser):
         command.add_argument("--notebooks", nargs="+", metavar="NN", help="only these, as in 01 05")
@@ -248,7 +243,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         paths = choose_notebooks(options.folder.resolve(), options.notebooks)
         if options.command == "run":
-            run(paths, options.output.resolve(), options.language)
+            run(paths, options.output.resolve())
         else:
             refresh(paths)
     except (NotebookError, ValueError, FileNotFoundError) as error:

@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from PIL import Image
 
 from helpers.profiles import REPOSITORY
 from tools.execute import WIDGET_VIEW
+from tools.translations import LANGUAGES, folder_of, readme_name
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -34,15 +35,18 @@ _PAGE_TEMPLATE = """{% extends 'lab/index.html.j2' %}
 <style>.jp-MarkdownOutput .highlight { margin-bottom: 1em }</style>
 {%- endblock -%}"""
 
-# A page links to its neighbours' pages, as a notebook links to notebooks and to the glossary.
-_LINK_TO_A_SOURCE = re.compile(r'(<a href="(?:\d\d_\w+|GLOSSARY))\.(?:ipynb|md)\b')
+# A page links to pages, as a notebook links to its neighbours, the glossary and other languages.
+_LINK_TO_A_SOURCE = re.compile(
+    r'(<a href="(?:\.\./)?(?:[a-z]{2}/)?(?:\d\d_\w+|GLOSSARY))\.(?:ipynb|md)\b'
+)
+_DESCRIPTION = re.compile(r"\*(?:Figure: |[图図]\uff1a)(.+)\*")
 
 _INDEX_PAGE = """<!doctype html>
-<html lang="en">
+<html lang="{language}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>Semantic segmentation</title>
+<title>{title}</title>
 <style>
 body {{ font: 16px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto;
        padding: 0 1rem }}
@@ -57,7 +61,8 @@ p {{ margin: 0 }}
 </style>
 </head>
 <body>
-<h1>Semantic segmentation, from pixels to a trained model</h1>
+<h1>{title}</h1>
+<p>{languages}</p>
 <ol>
 {cards}
 </ol>
@@ -70,7 +75,7 @@ _CARD = """<li>{figure}
 <p>{sentence}</p></li>"""
 
 
-def write_page(notebook: NotebookNode, path: Path) -> None:
+def write_page(notebook: NotebookNode, path: Path, language: str = "en") -> None:
     """Write an executed notebook as one HTML file that needs no other file and no network."""
     from jinja2 import DictLoader
     from nbconvert import HTMLExporter
@@ -78,7 +83,10 @@ def write_page(notebook: NotebookNode, path: Path) -> None:
     loader = DictLoader({"page.html.j2": _PAGE_TEMPLATE})
     # Without `embed_images`, which would close each <details> before its answer; figures are
     # embedded all the same, as the outputs that they are.
-    exporter = HTMLExporter(extra_loaders=[loader], template_file="page.html.j2")
+    # The language decides in which shapes a browser draws characters that zh and ja share.
+    exporter = HTMLExporter(
+        extra_loaders=[loader], template_file="page.html.j2", language_code=language
+    )
     # A page has no kernel: show a widget's image and not its (empty) live view.
     live = (WIDGET_VIEW, "application/javascript")
     shown = exporter.default_config["NbConvertBase"]["display_data_priority"]
@@ -88,20 +96,27 @@ def write_page(notebook: NotebookNode, path: Path) -> None:
     path.write_text(_LINK_TO_A_SOURCE.sub(r"\1.html", page), encoding="utf-8")
 
 
-def write_markdown_page(source: Path, path: Path) -> None:
+def write_markdown_page(source: Path, path: Path, language: str = "en") -> None:
     """Write a Markdown file, such as the glossary, as a page beside those of the notebooks."""
     from nbformat.v4 import new_markdown_cell, new_notebook
 
     text = source.read_text(encoding="utf-8")
-    write_page(new_notebook(cells=[new_markdown_cell(text)]), path)
+    write_page(new_notebook(cells=[new_markdown_cell(text)]), path, language)
 
 
-def write_index(notebooks: Mapping[str, NotebookNode], folder: Path) -> Path:
+def write_index(
+    notebooks: Mapping[str, NotebookNode],
+    folder: Path,
+    language: str = "en",
+    others: Iterable[str] = (),
+) -> Path:
     """Write a page that links the others: of each notebook its title, promise and first figure.
 
     Args:
         notebooks: stem of each page to its notebook, with outputs.
         folder: of the pages; other pages in it, such as the glossary's, are linked below.
+        language: of the pages.
+        others: the languages whose pages are linked too.
     """
     cards = []
     for stem, notebook in notebooks.items():
@@ -118,12 +133,26 @@ def write_index(notebooks: Mapping[str, NotebookNode], folder: Path) -> Path:
             )
         )
     names = sorted({path.stem for path in folder.glob("*.html")} - {*notebooks, Path(INDEX).stem})
-    others = " · ".join(f'<a href="{name}.html">{name.capitalize()}</a>' for name in names)
+    readme = (REPOSITORY / readme_name(language)).read_text(encoding="utf-8")
+    up = "../" if folder_of(language) else ""
+    links = {f"{up}{folder_of(other)}{INDEX}": LANGUAGES[other] for other in others}
     width, height = THUMBNAIL
+    page = _INDEX_PAGE.format(
+        language=language,
+        title=html.escape(readme.partition("\n")[0].removeprefix("# ")),
+        languages=_links(links),
+        cards="\n".join(cards),
+        others=_links({f"{name}.html": name.capitalize() for name in names}),
+        width=width,
+        height=height,
+    )
     index = folder / INDEX
-    page = _INDEX_PAGE.format(cards="\n".join(cards), others=others, width=width, height=height)
     index.write_text(page, encoding="utf-8")
     return index
+
+
+def _links(links: Mapping[str, str]) -> str:
+    return " · ".join(f'<a href="{target}">{text}</a>' for target, text in links.items())
 
 
 def _thumbnail(notebook: NotebookNode) -> str:
@@ -137,7 +166,7 @@ def _thumbnail(notebook: NotebookNode) -> str:
             figure.thumbnail((2 * THUMBNAIL[0], 2 * THUMBNAIL[1]))  # sharp on fine screens too
             file = io.BytesIO()
             figure.quantize(128).save(file, "PNG", optimize=True)
-            text = re.match(r"\*Figure: (.+)\*", following.source if following else "")
+            text = _DESCRIPTION.match(following.source if following else "")
             source = base64.b64encode(file.getvalue()).decode()
             described = html.escape(text[1] if text else "")
             return f'<img alt="{described}" src="data:image/png;base64,{source}">'

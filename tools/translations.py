@@ -231,15 +231,15 @@ def problems(stem: str, language: str, root: Path = REPOSITORY) -> Iterator[str]
 def badges(stem: str, language: str, address: Address) -> str:
     """The badge block: this notebook in Colab and on Binder, and the other languages."""
     notebook = "00_quickstart" if stem == "README" else stem
-    path = f"notebooks/{_folder(language)}{notebook}.ipynb"
+    path = f"notebooks/{folder_of(language)}{notebook}.ipynb"
     colab, binder = address.forms[2:4]
     links = []
     for other, name in LANGUAGES.items():
         if stem == "README":
-            target = _readme_name(other)
+            target = readme_name(other)
         else:
             up = "" if language == "en" else "../"
-            target = f"{up}{_folder(other)}{stem}.ipynb"
+            target = f"{up}{folder_of(other)}{stem}.ipynb"
         links.append(name if other == language else f"[{name}]({target})")
     return (
         "<!-- badges -->\n"
@@ -251,11 +251,12 @@ def badges(stem: str, language: str, address: Address) -> str:
     )
 
 
-def _folder(language: str) -> str:
+def folder_of(language: str) -> str:
+    """Where a language's notebooks lie beneath the English ones."""
     return "" if language == "en" else f"{language}/"
 
 
-def _readme_name(language: str) -> str:
+def readme_name(language: str) -> str:
     return "README.md" if language == "en" else f"README.{language}.md"
 
 
@@ -303,7 +304,7 @@ def built(stem: str, language: str, root: Path = REPOSITORY) -> tuple[Path, str]
         texts = [known.get(f"README:{key}", text) for key, text in _readme_blocks(root).items()]
         text = _BADGES.sub(badges(stem, language, read_address(root)), "\n\n".join(texts) + "\n")
         text = text.replace("](notebooks/", f"](notebooks/{language}/")
-        return root / _readme_name(language), text
+        return root / readme_name(language), text
     folder = root / "notebooks" / language
     if stem == "GLOSSARY":
         known = translations(stem, language, root)
