@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from accelerate.utils import gather_object
 from datasets import DatasetDict
 from samples import small_profile
@@ -75,6 +76,7 @@ def main() -> None:
     results["chance"] = chance(profile, scenes, output)
     if results["chance"]["rank"] == 0:
         torch.save(results, output / "result.pt")
+    PartialState().destroy_process_group()  # or a process may abort on its way out
 
 
 if __name__ == "__main__":
