@@ -313,6 +313,14 @@ def honest_minutes(notebook: NotebookNode) -> Iterator[str]:
         yield f"minutes: {lesson} to read without exercises, expected at most 45"
 
 
+def new_heads_are_seeded(notebook: NotebookNode) -> Iterator[str]:
+    """A cell that gives a pretrained encoder a head of random weights seeds them."""
+    for cell in code_cells(notebook):
+        if re.search(r"\.from_pretrained\([^)]*\bnum_labels=", cell.source):
+            if "torch.manual_seed(" not in cell.source:
+                yield f"seed: a new head is another one at each run: {cell.source[:60]!r}"
+
+
 def numbers_for_truths(notebook: NotebookNode) -> Iterator[str]:
     """A lesson shows the number: no output is a bare True, and at most two lines end in one."""
     lines = []
@@ -342,6 +350,7 @@ RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
     quiz,
     one_page,
     honest_minutes,
+    new_heads_are_seeded,
     numbers_for_truths,
 ]
 
@@ -431,6 +440,10 @@ BROKEN = {
     honest_minutes: (
         "and has text and figures for",
         everywhere(" minutes to read", "0 minutes to read"),
+    ),
+    new_heads_are_seeded: (
+        "another one",
+        example(source='Model.from_pretrained("nvidia/mit-b0", num_labels=2)'),
     ),
     numbers_for_truths: (
         "expected numbers",
