@@ -316,9 +316,9 @@ def honest_minutes(notebook: NotebookNode) -> Iterator[str]:
 def new_heads_are_seeded(notebook: NotebookNode) -> Iterator[str]:
     """A cell that gives a pretrained encoder a head of random weights seeds them."""
     for cell in code_cells(notebook):
-        if re.search(r"\.from_pretrained\([^)]*\bnum_labels=", cell.source):
-            if "torch.manual_seed(" not in cell.source:
-                yield f"seed: a new head is another one at each run: {cell.source[:60]!r}"
+        new_head = re.search(r"\.from_pretrained\([^)]*\bnum_labels=", cell.source)
+        if new_head and "torch.manual_seed(" not in cell.source:
+            yield f"seed: a new head is another one at each run: {cell.source[:60]!r}"
 
 
 def numbers_for_truths(notebook: NotebookNode) -> Iterator[str]:
