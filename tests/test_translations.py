@@ -49,13 +49,10 @@ def test_code_and_outputs_are_the_english_notebooks_own(language: str) -> None:
 
 def test_the_english_pages_name_their_translations() -> None:
     address = tool.read_address()
+    names = {"README": "README.md", "GLOSSARY": "notebooks/GLOSSARY.md"}
     for stem in STEMS:
-        if stem != "GLOSSARY":
-            name = "README.md" if stem == "README" else f"notebooks/{stem}.ipynb"
-            text = (REPOSITORY / name).read_text(encoding="utf-8")
-            if name.endswith(".ipynb"):
-                text = nbformat.reads(text, as_version=4).cells[0].source + "\n"
-            assert tool.badges(stem, "en", address) in text
+        text = markdown(REPOSITORY / names.get(stem, f"notebooks/{stem}.ipynb"))
+        assert tool.badges(stem, "en", address) in text
 
 
 @pytest.mark.parametrize("language", TRANSLATED)

@@ -230,24 +230,27 @@ def problems(stem: str, language: str, root: Path = REPOSITORY) -> Iterator[str]
 
 def badges(stem: str, language: str, address: Address) -> str:
     """The badge block: this notebook in Colab and on Binder, and the other languages."""
-    notebook = "00_quickstart" if stem == "README" else stem
-    path = f"notebooks/{folder_of(language)}{notebook}.ipynb"
-    colab, binder = address.forms[2:4]
     links = []
     for other, name in LANGUAGES.items():
         if stem == "README":
             target = readme_name(other)
         else:
             up = "" if language == "en" else "../"
-            target = f"{up}{folder_of(other)}{stem}.ipynb"
+            target = f"{up}{folder_of(other)}{stem}{'.md' if stem == 'GLOSSARY' else '.ipynb'}"
         links.append(name if other == language else f"[{name}]({target})")
+    languages = f"{' · '.join(links)}\n"
+    if stem == "GLOSSARY":
+        return f"<!-- badges -->\n{languages}"
+    notebook = "00_quickstart" if stem == "README" else stem
+    path = f"notebooks/{folder_of(language)}{notebook}.ipynb"
+    colab, binder = address.forms[2:4]
     return (
         "<!-- badges -->\n"
         "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
         f"(https://colab.research.google.com{colab}{path}) "
         "[![Open on Binder](https://mybinder.org/badge_logo.svg)]"
         f"(https://mybinder.org/v2{binder}labpath={path.replace('/', '%2F')})\n"
-        f"{' · '.join(links)}\n"
+        f"{languages}"
     )
 
 
@@ -309,7 +312,8 @@ def built(stem: str, language: str, root: Path = REPOSITORY) -> tuple[Path, str]
     if stem == "GLOSSARY":
         known = translations(stem, language, root)
         title, *sections = _glossary_sections(root)
-        texts = [known.get("GLOSSARY:title", title)]
+        title = known.get("GLOSSARY:title", title)
+        texts = [_BADGES.sub(badges(stem, language, read_address(root)), f"{title}\n").strip()]
         for section in sections:
             anchor = _anchor(section)
             translation = known.get(f"GLOSSARY:{anchor}", section)
