@@ -249,8 +249,7 @@ def badges(stem: str, language: str, address: Address) -> str:
         "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
         f"(https://colab.research.google.com{colab}{path}) "
         "[![Open on Binder](https://mybinder.org/badge_logo.svg)]"
-        f"(https://mybinder.org/v2{binder}labpath={path.replace('/', '%2F')})\n"
-        f"{languages}"
+        f"(https://mybinder.org/v2{binder}labpath={path.replace('/', '%2F')})\n{languages}"
     )
 
 
