@@ -18,9 +18,14 @@ import numpy as np
 import pytest
 import tqdm
 import yaml
+from matplotlib.colors import TABLEAU_COLORS, to_rgb
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
+from scipy import ndimage
 
+from helpers.ade20k import ADE20K
+from helpers.labels import Labels
+from helpers.toy import fruit
 from tools import course, course_map
 from tools.execute import (
     HARDLY_SEEN,
@@ -313,6 +318,12 @@ def encoded(image: Image.Image) -> str:
     return base64.b64encode(data.getvalue()).decode()
 
 
+def decoded(png: str) -> np.ndarray:
+    """The colours of a stored PNG, (height, width, 3), as whole numbers that may be subtracted."""
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    return np.asarray(image, dtype=int)
+
+
 def test_stored_figures_have_256_colours_where_nobody_sees_it() -> None:
     rows, columns = np.mgrid[:256, :256]
     grain = np.random.default_rng(0).integers(0, 3, rows.shape)
@@ -320,15 +331,62 @@ def test_stored_figures_have_256_colours_where_nobody_sees_it() -> None:
     gentle = encoded(Image.fromarray(colors.astype(np.uint8)))
     smaller = smaller_png(gentle)
     assert len(smaller) < len(gentle)
-    before, after = (
-        np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"), dtype=int)
-        for png in (gentle, smaller)
-    )
-    assert 0 < np.abs(after - before).mean() <= UNSEEN
-    assert np.percentile(np.abs(after - before), 99) <= HARDLY_SEEN
+    error = np.abs(decoded(smaller) - decoded(gentle))
+    assert 0 < error.mean() <= UNSEEN
+    assert np.percentile(error, 99) <= HARDLY_SEEN
     colors = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     noise = encoded(Image.fromarray(colors))
     assert smaller_png(noise) == noise, "256 colours are not enough for it"
+
+
+@pytest.mark.parametrize("size", [(9, 9), (5, 12)])
+def test_legends_keep_their_colors_exactly_in_a_smaller_figure(size: tuple[int, int]) -> None:
+    # Every class's patch, on white, above a large image of soft colours with grain.
+    height, width = size
+    legend = np.full((10 * 20, 15 * 20, 3), 255, np.uint8)
+    corners = [(row, column) for row in range(4, 200, 20) for column in range(3, 300, 20)]
+    for (row, column), color in zip(corners, ADE20K.palette, strict=True):
+        legend[row : row + height, column : column + width] = color
+    soft = np.mgrid[:900, :300].sum(0)[..., None] // np.array([20, 30, 40]) + 40
+    grain = np.random.default_rng(0).integers(0, 6, soft.shape)
+    figure = encoded(Image.fromarray(np.vstack([legend, soft + grain]).astype(np.uint8)))
+    smaller = smaller_png(figure)
+    assert len(smaller) < len(figure)
+    assert (decoded(smaller)[:200] == legend).all()
+
+
+def test_a_figure_with_too_many_flat_colors_is_stored_as_it_is() -> None:
+    colors = np.arange(201, dtype=np.uint8)[:, None] * np.ones(3, np.uint8)
+    figure = encoded(Image.fromarray(np.repeat(np.repeat(colors[:, None], 7, 0), 90, 1)))
+    assert smaller_png(figure) == figure
+
+
+def legend_patches(figure: np.ndarray) -> np.ndarray:
+    """The colours of small filled rectangles on white, (n, 3): the patches of a figure's legend."""
+    areas, _ = ndimage.label((figure != 255).any(-1))
+    colors = []
+    for number, box in enumerate(ndimage.find_objects(areas), start=1):
+        height, width = areas[box].shape
+        if 7 <= height <= 16 and 8 <= width <= 40 and (areas[box] == number).mean() > 0.9:
+            inside = np.unique(figure[box][2:-2, 2:-2].reshape(-1, 3), axis=0)
+            if len(inside) == 1:
+                colors.append(inside[0])
+    return np.array(colors).reshape(-1, 3)
+
+
+def test_stored_legends_have_the_official_colors() -> None:
+    charts = np.multiply([to_rgb(name) for name in TABLEAU_COLORS], 255).round()
+    official = np.vstack([ADE20K.palette, Labels(fruit.CLASSES).palette, charts]).astype(int)
+    exact = 0
+    for path in sorted((REPOSITORY / "notebooks").glob("*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            for output in cell.get("outputs", []):
+                if png := output.get("data", {}).get("image/png"):
+                    for color in legend_patches(decoded(png)):
+                        distance = np.abs(official - color).max(axis=1).min()
+                        assert distance == 0 or distance > 12, (path.name, cell.id, color)
+                        exact += distance == 0
+    assert exact > 300
 
 
 # --- pages ----------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from helpers.profiles import REPOSITORY
 
@@ -33,6 +34,13 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 UNSEEN, HARDLY_SEEN = 2.0, 13
 """How far the colours of a stored figure may be from those that were drawn, of 255."""
+
+FLAT = (7, 7), (5, 12)
+"""Heights and widths in pixels of areas whose colour a stored figure keeps: a legend's marker, and
+its patch beside small letters."""
+
+MOST_FLAT = 200
+"""With more such colours, too few of 256 are left for the rest of the figure."""
 
 TRAINED_FOR = re.compile(r"(\[\d+/\d+) [\d:]+, ")
 """In the table of `Trainer`, "[120/120 00:17, Epoch 6/6]": how long it took here."""
@@ -157,16 +165,33 @@ def normalize(notebook: NotebookNode) -> None:
 def smaller_png(encoded: str) -> str:
     """A stored figure with 256 colours, in a third of its bytes, where nobody sees the difference.
 
+    The colours of flat areas stay exactly as they are, so that a legend has the colours of its map.
+    The rest shares what is left of the 256.
+
     Args:
         encoded: a PNG in base64.
 
     Returns:
         The PNG with a palette if colours then differ by at most `UNSEEN` on average, and 99 of 100
-        by at most `HARDLY_SEEN`; else the one given.
+        by at most `HARDLY_SEEN`; else, and with more than `MOST_FLAT` flat colours, the one given.
     """
-    before = Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")
-    median_cut = Image.Quantize.MEDIANCUT
-    after = before.quantize(256, median_cut, kmeans=3, dither=Image.Dither.NONE)
+    before = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB"))
+    packed = before @ np.array([65536, 256, 1])
+    equal = [minimum_filter(packed, size) == maximum_filter(packed, size) for size in FLAT]
+    flat = np.unique(packed[np.logical_or(*equal)])
+    if len(flat) > MOST_FLAT:
+        return encoded
+    indices = np.searchsorted(flat, packed)
+    palette = [flat >> 16, flat >> 8 & 255, flat & 255]
+    is_rest = ~np.isin(packed, flat)
+    if is_rest.any():
+        rest = Image.fromarray(before[is_rest][None]).quantize(
+            256 - len(flat), Image.Quantize.MEDIANCUT, kmeans=3, dither=Image.Dither.NONE
+        )
+        indices[is_rest] = len(flat) + np.asarray(rest)[0]
+        palette = np.append(palette, np.reshape(rest.getpalette(), (-1, 3)).T, axis=1)
+    after = Image.fromarray(indices.astype(np.uint8))
+    after.putpalette(np.transpose(palette).astype(np.uint8).tobytes())
     error = np.abs(np.subtract(before, after.convert("RGB"), dtype=np.int16))
     if error.mean() > UNSEEN or np.percentile(error, 99) > HARDLY_SEEN:
         return encoded
