@@ -24,7 +24,7 @@ from helpers.hub import optional_file
 from helpers.labels import NAMES_FILE, RULES_FILE, Labels
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-TOY = REPOSITORY / "helpers" / "toy"
+BUNDLED = REPOSITORY / "helpers" / "bundled"
 
 
 @dataclass(frozen=True)
@@ -122,16 +122,16 @@ _LABEL_FILE = "hf://datasets/huggingface/label-files/ade20k-id2label.json"
 _TINY = Profile(
     name="tiny",
     description="200 toy scenes and a small encoder, bundled: offline, two CPU cores",
-    dataset=str(TOY / "dataset"),
+    dataset=str(BUNDLED / "scenes"),
     max_images=None,
-    encoder=str(TOY / "checkpoints" / "mit-toy"),
+    encoder=str(BUNDLED / "checkpoints" / "mit-toy"),
     encoder_revision=None,
-    semantic_model=str(TOY / "checkpoints" / "segformer-toy"),
-    finetuned_model=str(TOY / "checkpoints" / "segformer-toy"),
-    instance_model=str(TOY / "checkpoints" / "mask2former-toy-instance"),
-    panoptic_model=str(TOY / "checkpoints" / "mask2former-toy"),
-    street_image=str(TOY / "street.png"),
-    label_file=str(REPOSITORY / "helpers" / "ade20k" / NAMES_FILE),
+    semantic_model=str(BUNDLED / "checkpoints" / "segformer-toy"),
+    finetuned_model=str(BUNDLED / "checkpoints" / "segformer-toy"),
+    instance_model=str(BUNDLED / "checkpoints" / "mask2former-toy-instance"),
+    panoptic_model=str(BUNDLED / "checkpoints" / "mask2former-toy"),
+    street_image=str(BUNDLED / "street" / "for_models" / "image.png"),
+    label_file=str(BUNDLED / "ade20k" / NAMES_FILE),
     image_size=128,
     max_steps=120,
     warmup_steps=10,

@@ -19,8 +19,8 @@ from loopback_hub import LoopbackHub
 from PIL import Image
 
 from helpers.ade20k import ID2LABEL, LABEL2ID
-from helpers.profiles import REPOSITORY, TOY, get_profile
-from helpers.toy.scenes import SCENE_CATEGORIES, draw_scene
+from helpers.profiles import BUNDLED, REPOSITORY, get_profile
+from tools.drawing.scenes import SCENE_CATEGORIES, draw_scene
 
 DATASET = "merve/scene_parse_150"
 ENCODER = "nvidia/mit-b0"
@@ -58,7 +58,7 @@ def fill(hub: LoopbackHub) -> None:
     script = (REPOSITORY / "notebooks" / "mean_iou" / "mean_iou.py").read_bytes()
     hub.add(METRIC, {"mean_iou.py": script, "README.md": b"# Mean IoU\n"}, "space")
     owner, name, path = profile.street_image.removeprefix("hf://datasets/").split("/", 2)
-    with Image.open(TOY / "street.png") as street:
+    with Image.open(BUNDLED / "street" / "for_models" / "image.png") as street:
         hub.add(f"{owner}/{name}", {path: encoded(street.convert("RGB"), "JPEG")}, "dataset")
 
 
@@ -99,7 +99,7 @@ def trap() -> bytes:
 
 def folder(name: str) -> dict[str, bytes]:
     """The files of a bundled checkpoint."""
-    return {file.name: file.read_bytes() for file in (TOY / "checkpoints" / name).iterdir()}
+    return {file.name: file.read_bytes() for file in (BUNDLED / "checkpoints" / name).iterdir()}
 
 
 def encoded(image: Image.Image, kind: str) -> bytes:
@@ -146,7 +146,7 @@ def cityscapes_model() -> dict[str, bytes]:
     """The toy SegFormer with Cityscapes' 19 labels: the rows of its classifier that fit them."""
     from transformers import SegformerForSemanticSegmentation
 
-    source = TOY / "checkpoints" / "segformer-toy"
+    source = BUNDLED / "checkpoints" / "segformer-toy"
     model = SegformerForSemanticSegmentation.from_pretrained(source)
     rows = np.array([LABEL2ID[_NEAREST.get(name, name)] for name in CITYSCAPES])
     classifier = model.decode_head.classifier

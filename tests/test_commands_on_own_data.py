@@ -12,7 +12,7 @@ from helpers.evaluation.__main__ import main as evaluate
 from helpers.inference import load_labels, load_model
 from helpers.inference.__main__ import main as segment
 from helpers.labels import Labels
-from helpers.profiles import TOY
+from helpers.profiles import BUNDLED
 from helpers.training.__main__ import main as train
 
 LABELS = Labels(["table", "apple", "pear"], [(210, 200, 190), (220, 30, 40), (60, 160, 70)])
@@ -69,7 +69,7 @@ def test_train_resume_evaluate_and_predict(tmp_path, monkeypatch, capsys, reduce
 def test_a_model_of_other_classes_gets_a_new_layer_or_is_refused(
     tmp_path, monkeypatch, capsys
 ) -> None:
-    data, toy = tmp_path / "fruit", str(TOY / "checkpoints" / "segformer-toy")
+    data, toy = tmp_path / "fruit", str(BUNDLED / "checkpoints" / "segformer-toy")
     write_parquet(make_dataset(draw(tmp_path / "files", False), 0.3), data, LABELS)
     monkeypatch.setenv("SEG_DATA", str(data))
     assert evaluate(["--model", toy]) == 1

@@ -25,8 +25,8 @@ from scipy import ndimage
 
 from helpers.ade20k import ADE20K
 from helpers.labels import Labels
-from helpers.toy import fruit
 from tools import course, course_map
+from tools.drawing import fruit
 from tools.execute import (
     HARDLY_SEEN,
     UNSEEN,

@@ -38,9 +38,10 @@ from helpers.custom import (
 from helpers.evaluation import evaluate
 from helpers.inference import load_labels, load_model, segment
 from helpers.labels import IGNORE_INDEX, Labels
-from helpers.toy import fruit
+from helpers.profiles import BUNDLED
 from helpers.training import build_model, build_trainer
 from tools import oxford_pets as pets
+from tools.drawing import fruit
 
 SIZE = (24, 18)
 FRUIT_LABELS = Labels(fruit.CLASSES)
@@ -631,10 +632,25 @@ def test_fruit_is_drawn_the_same_each_time_and_holds_every_class() -> None:
     assert (areas > 0).all()
 
 
-def test_the_fruit_folder_has_the_flaws_it_promises(tmp_path: Path) -> None:
-    folder = fruit.write_fruit_folder(tmp_path, 40)
+@pytest.mark.slow
+def test_the_bundled_fruit_can_be_drawn_again(tmp_path: Path) -> None:
+    drawn, stored = fruit.write_fruit_folder(tmp_path), BUNDLED / "fruit"
+    names = [
+        sorted(file.relative_to(folder) for file in folder.rglob("*.*"))
+        for folder in (drawn, stored)
+    ]
+    assert names[0] == names[1]
+    for name in names[0]:
+        if name.suffix == ".png":
+            masks = [Image.open(folder / name) for folder in (drawn, stored)]
+            assert masks[0].mode == masks[1].mode
+            assert np.array_equal(*map(np.asarray, masks)), name
+
+
+def test_the_bundled_fruit_has_the_flaws_that_notebook_07_needs() -> None:
+    folder = BUNDLED / "fruit"
     found = find_pairs(folder / "images", folder / "masks")
-    assert len(found.pairs) == 39
+    assert len(found.pairs) == 59
     told = report_pairs(found, FRUIT_LABELS)
     kinds = ["value 7", "cannot be read", *["in colors"] * 5, "is 128 x 96"]
     kinds += ["no mask of its name", "no image of its name"]

@@ -26,13 +26,12 @@ NOTEBOOKS = choose_notebooks(REPOSITORY / "notebooks")
 LAYERS = (
     {"training", "evaluation", "widgets", "exercises"},
     {"inference", "custom", "data", "transforms", "visualize", "segments", "metrics"},
-    {"images", "profiles", "toy"},
+    {"images", "profiles"},
     {"ade20k", "labels"},
     {"hub", "upsampling", "cli"},
 )
 """Rooms import from their own layer and from those below it."""
 
-BELOW_TOY = {"toy", "labels", "ade20k", "images"}
 BENEATH = LAYERS[-1]
 """Used by the rooms, named in no notebook."""
 
@@ -155,16 +154,6 @@ def test_rooms_import_downwards() -> None:
         if level.get(room(target), 0) < level.get(room(name), 0)
     ]
     assert climbing == []
-
-
-def test_toy_imports_labels_and_images_alone() -> None:
-    others = [
-        f"{name} → {target}"
-        for name in HELPERS
-        for target in sorted(IMPORTS[name])
-        if room(name) == "toy" and room(target) not in BELOW_TOY
-    ]
-    assert others == []
 
 
 def test_nothing_imports_a_command_and_no_helper_imports_tools() -> None:

@@ -13,7 +13,7 @@ from hub_content import folder
 from loopback_hub import LoopbackHub, files_holding
 from samples import save_encoder, write_ade_folder
 
-from helpers.profiles import REPOSITORY, TOY
+from helpers.profiles import BUNDLED, REPOSITORY
 from helpers.training import sharing
 
 TOKEN = "hf_" + "c4n4ry" * 6
@@ -73,12 +73,12 @@ def test_card_names_data_metric_and_license_and_leaves_out_what_is_no_number(
 
 def test_card_tells_of_a_local_data_set_its_name_and_not_its_path(tmp_path: Path) -> None:
     save_encoder(tmp_path / "mine")
-    for source, name in ((TOY / "dataset", "toy-scenes"), (tmp_path / "facades", "facades")):
+    for source, name in ((BUNDLED / "scenes", "toy-scenes"), (tmp_path / "facades", "facades")):
         card = sharing.model_card(
             tmp_path / "mine",
             {"mean_iou": 0.5},
             str(source),
-            base_model=str(TOY / "checkpoints" / "mit-toy"),
+            base_model=str(BUNDLED / "checkpoints" / "mit-toy"),
         )
         data = metadata(str(card).encode())
         assert "datasets" not in data

@@ -18,7 +18,7 @@ from helpers.ade20k import LABEL2ID, reduce_labels
 from helpers.images import load_image
 from helpers.inference import load_model, segment
 from helpers.profiles import get_profile
-from helpers.toy.scenes import MODEL_STREET_SEED, STREET_SEED, draw_scene
+from tools.drawing.scenes import MODEL_STREET_SEED, STREET_SEED, draw_scene
 
 NOTEBOOK_06 = Path(__file__).resolve().parent.parent / "notebooks/06_inference_and_overlays.ipynb"
 CELLS_06 = {cell.id: cell for cell in nbformat.read(NOTEBOOK_06, as_version=4).cells}

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from helpers.labels import Labels
-from helpers.toy.scenes import draw_scene
 from tools.course import choose_notebooks, main
+from tools.drawing.scenes import draw_scene
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 LABELS = Labels(["table", "apple", "pear"])

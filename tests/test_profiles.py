@@ -74,8 +74,8 @@ def test_a_relative_data_folder_counts_from_the_repository(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)  # notebooks run in a folder of their own
-    monkeypatch.setenv("SEG_DATA", "helpers/toy")
-    assert get_profile().dataset == str(REPOSITORY / "helpers" / "toy")
+    monkeypatch.setenv("SEG_DATA", "helpers/bundled")
+    assert get_profile().dataset == str(REPOSITORY / "helpers" / "bundled")
 
 
 def test_data_may_be_a_folder_of_the_working_directory(

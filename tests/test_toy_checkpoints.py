@@ -11,16 +11,16 @@ from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 from helpers.ade20k import ID2LABEL, NUM_LABELS
 from helpers.evaluation import evaluate
 from helpers.inference import load_model
-from helpers.profiles import TOY, get_profile
-from tools.train_toy_semantic import held_out_scenes
-from tools.train_toy_semantic import main as pretrain
+from helpers.profiles import BUNDLED, get_profile
+from tools.drawing.train_semantic import held_out_scenes
+from tools.drawing.train_semantic import main as pretrain
 
-CHECKPOINTS = TOY / "checkpoints"
+CHECKPOINTS = BUNDLED / "checkpoints"
 
 
 def test_bundled_files_are_small() -> None:
-    files = [file for part in ("dataset", "checkpoints") for file in (TOY / part).rglob("*.*")]
-    files += list(TOY.glob("*.png"))
+    files = [file for part in ("scenes", "checkpoints") for file in (BUNDLED / part).rglob("*.*")]
+    files += list(BUNDLED.glob("*.png"))
     assert sum(file.stat().st_size for file in files) <= 15e6
 
 

@@ -20,8 +20,8 @@ from transformers import (
 
 from helpers.ade20k import ID2LABEL
 from helpers.inference.predict import load_image
-from helpers.profiles import TOY, get_profile
-from helpers.toy.scenes import (
+from helpers.profiles import BUNDLED, get_profile
+from tools.drawing.scenes import (
     CLASS_VALUES,
     HELD_OUT_SEEDS,
     PRETRAINING_SEEDS_START,
@@ -29,16 +29,16 @@ from helpers.toy.scenes import (
     THING_VALUES,
     draw_scene,
 )
-from tools.train_toy_panoptic import (
+from tools.drawing.train_panoptic import (
     PanopticScenes,
     backbone_of,
     build_network,
     panoptic_quality,
     segment_numbers,
 )
-from tools.train_toy_panoptic import main as train
+from tools.drawing.train_panoptic import main as train
 
-CHECKPOINTS = TOY / "checkpoints"
+CHECKPOINTS = BUNDLED / "checkpoints"
 NAMES = ["mask2former-toy", "mask2former-toy-instance"]
 SCENES = [draw_scene(seed) for seed in HELD_OUT_SEEDS[:30]]
 

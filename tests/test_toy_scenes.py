@@ -13,19 +13,19 @@ from datasets import Image as ImageFeature
 from PIL import Image
 
 from helpers.ade20k import ID2LABEL
-from helpers.toy import classes
-from helpers.toy.canvas import SMALLEST_INSTANCE
-from helpers.toy.scenes import (
+from helpers.profiles import BUNDLED
+from tools.drawing import classes
+from tools.drawing.canvas import SMALLEST_INSTANCE
+from tools.drawing.dataset import SPLIT_SEEDS, STREETS
+from tools.drawing.scenes import (
     CLASS_VALUES,
     HELD_OUT_SEEDS,
-    MODEL_STREET_SEED,
     PRETRAINING_SEEDS_START,
     SCENE_CATEGORIES,
     STUFF_VALUES,
     THING_VALUES,
     draw_scene,
 )
-from tools.make_toy_dataset import DATASET_DIRECTORY, SPLIT_SEEDS, STREET_IMAGE
 
 CLASS_NAMES = {
     name.lower().replace("_", " "): value
@@ -38,7 +38,7 @@ CLASS_NAMES = {
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> DatasetDict:
     """The bundled dataset, read as the course reads it."""
     cache = tmp_path_factory.mktemp("datasets")
-    return load_dataset(str(DATASET_DIRECTORY), cache_dir=str(cache))
+    return load_dataset(str(BUNDLED / "scenes"), cache_dir=str(cache))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_bundled_dataset_has_the_promised_splits_and_features(dataset: DatasetDi
 
 
 def test_bundled_files_are_small() -> None:
-    files = list(DATASET_DIRECTORY.rglob("*.parquet"))
+    files = list((BUNDLED / "scenes").rglob("*.parquet"))
     assert len(files) == 2
     assert sum(file.stat().st_size for file in files) <= 6_000_000
 
@@ -105,9 +105,12 @@ def test_bundled_scenes_can_be_drawn_again(
         assert np.abs(difference).mean() < 4, seed
 
 
-def test_the_street_of_notebook_01_can_be_drawn_again() -> None:
-    stored = np.asarray(Image.open(STREET_IMAGE))
-    assert np.array_equal(stored, np.asarray(draw_scene(MODEL_STREET_SEED, kind="street").image))
+@pytest.mark.parametrize(("name", "seed"), STREETS.items())
+def test_the_streets_of_notebook_01_can_be_drawn_again(name: str, seed: int) -> None:
+    scene = draw_scene(seed, kind="street")
+    for part in ("image", "annotation", "instances"):
+        stored = np.asarray(Image.open(BUNDLED / "street" / name / f"{part}.png"))
+        assert np.array_equal(stored, np.asarray(getattr(scene, part))), part
 
 
 def test_constants_are_named_as_ade20k_names_them() -> None:

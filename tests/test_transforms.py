@@ -25,7 +25,6 @@ from torchvision.transforms import v2
 from helpers.ade20k import ADE20K
 from helpers.labels import Labels
 from helpers.profiles import get_profile
-from helpers.toy.scenes import draw_scene
 from helpers.training import build_trainer
 from helpers.transforms import (
     annotation_tensor,
@@ -36,6 +35,7 @@ from helpers.transforms import (
     recipe_augmentation,
     train_augmentation,
 )
+from tools.drawing.scenes import draw_scene
 
 SIDE = 96
 

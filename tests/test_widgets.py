@@ -21,10 +21,10 @@ from helpers.images import load_image
 from helpers.inference import load_model, segment
 from helpers.labels import Labels
 from helpers.profiles import get_profile
-from helpers.toy.scenes import draw_scene
 from helpers.widgets.explorer import Explorer, picker, slider
 from helpers.widgets.models import uploaded
 from helpers.widgets.sheet import WIDTH, fit, lay_out, outline
+from tools.drawing.scenes import draw_scene
 from tools.execute import WIDGET_VIEW, normalize, output_problems
 
 PROFILE = get_profile("tiny")

@@ -12,11 +12,11 @@ from torch.nn.functional import interpolate
 
 from helpers.inference import load_model, segment, segment_windows
 from helpers.inference.windows import _ramp, _Windows, window_starts
-from helpers.profiles import TOY
-from helpers.toy.scenes import draw_scene
+from helpers.profiles import BUNDLED
+from tools.drawing.scenes import draw_scene
 
 ROOT = Path(__file__).parents[1]
-MODEL = TOY / "checkpoints" / "segformer-toy"
+MODEL = BUNDLED / "checkpoints" / "segformer-toy"
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from helpers.profiles import REPOSITORY, Profile, get_profile
+from helpers.profiles import BUNDLED, REPOSITORY, Profile, get_profile
 
 FILE = REPOSITORY / "tools" / "sweeps.json"
 
@@ -66,7 +66,7 @@ def losses(profile: Profile) -> dict[str, Any]:
     """Notebook 07's fruit with four losses; each score is a list, one of each seed."""
     from helpers import data, training
     from helpers.labels import Labels
-    from helpers.toy import fruit
+    from tools.drawing import fruit
 
     own = replace(profile, batch_size=4)
     with tempfile.TemporaryDirectory() as folder:
@@ -98,9 +98,9 @@ def clean_fruit(folder: Path, seed: int) -> Any:
     """The drawn fruit of notebook 07 with its masks converted, as a `DatasetDict`."""
     from helpers import custom
     from helpers.images import header, load_image
-    from helpers.toy import fruit
+    from tools.drawing import fruit
 
-    drawn, clean = fruit.write_fruit_folder(folder / "fruit"), folder / "masks"
+    drawn, clean = BUNDLED / "fruit", folder / "masks"
     clean.mkdir()
     found = custom.find_pairs(drawn / "images", drawn / "masks")
     values = {label: label for label in range(len(fruit.CLASSES))} | {7: 255}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from helpers.hub import hub_error
 from helpers.labels import NAMES_FILE, RULES_FILE
-from helpers.profiles import TOY
+from helpers.profiles import BUNDLED
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard
@@ -202,7 +202,7 @@ def _shown(source: str) -> str:
     """A Hub id, or the last part of a path: the rest means something on one machine only."""
     if _on_hub(source):
         return source
-    return "toy-scenes" if Path(source) == TOY / "dataset" else Path(source).name
+    return "toy-scenes" if Path(source) == BUNDLED / "scenes" else Path(source).name
 
 
 def _required(folder: Path, name: str) -> Path:

@@ -11,7 +11,7 @@ import json, time
 from helpers.inference.predict import load_model
 from helpers.inference.windows import segment_windows
 from helpers.profiles import get_profile
-from helpers.toy.scenes import draw_scene
+from tools.drawing.scenes import draw_scene
 from tests.benchmarks.measuring import peak_memory
 
 model, image_processor = load_model(get_profile("tiny").finetuned_model)

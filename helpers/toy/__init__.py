@@ -1,1 +1,0 @@
-"""Toy scenes: seeded drawings with ADE20K's annotation values, and the scripts that bundle them."""
