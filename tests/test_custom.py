@@ -286,6 +286,30 @@ def test_palettes_that_differ_are_told_with_two_files_and_the_index(folder: Path
     assert re.search(told, problem)
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ([100], ["index 100 is"]),
+        # No mask uses these, and 3 * 100 in a byte is 44, which lies in the first of them.
+        ([14, 15], []),
+    ],
+)
+def test_palettes_are_compared_at_the_indices_that_masks_hold(
+    folder: Path, recwarn: pytest.WarningsRecorder, changed: list[int], told: list[str]
+) -> None:
+    palette = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
+    other = palette.copy()
+    other[changed] = 255 - other[changed]
+    for number, colors in enumerate([palette, palette, other, palette]):
+        mask = draw(number)[1].point([0, 100, 255, *[0] * 253])
+        mask.putpalette(colors.tobytes())
+        mask.save(folder / "masks" / f"cat_{number}.png")
+    labels = Labels([f"class {k}" for k in range(101)])
+    palettes = [one for one in report(folder, labels).problems if "the palettes of" in one]
+    assert [part in one for part, one in zip(told, palettes, strict=True)] == [True] * len(told)
+    assert not [one for one in recwarn.list if issubclass(one.category, RuntimeWarning)]
+
+
 def test_what_deserves_a_look_is_a_notice_and_no_problem(folder: Path) -> None:
     image, _ = draw(0)
     save_turned(image, folder / "images" / "cat_0.jpg", 3)  # upside down: no size can tell

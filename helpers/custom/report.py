@@ -129,7 +129,7 @@ class _Look:
         self.row["values"] = " ".join(present)
         if stored.mode == "P":
             colors = stored.getpalette() or []
-            self.palette = {int(k): tuple(colors[3 * k : 3 * k + 3]) for k in found}
+            self.palette = {k: tuple(colors[3 * k : 3 * k + 3]) for k in found.tolist()}
         refuse_lossy(self.pair[1], f"mask {self.pair[1]}")
         return values
 
