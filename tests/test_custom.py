@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -308,6 +309,21 @@ def test_palettes_are_compared_at_the_indices_that_masks_hold(
     palettes = [one for one in report(folder, labels).problems if "the palettes of" in one]
     assert [part in one for part, one in zip(told, palettes, strict=True)] == [True] * len(told)
     assert not [one for one in recwarn.list if issubclass(one.category, RuntimeWarning)]
+
+
+def test_the_colors_of_a_mask_are_counted_as_numbers(folder: Path) -> None:
+    """`np.unique` takes fifty times as long for rows of three: 5 s a mask of two megapixels."""
+    coded = painted(draw(0, (1200, 900))[1])
+    draw(0, coded.size)[0].save(folder / "images" / "cat_0.jpg")
+    coded.save(folder / "masks" / "cat_0.png")
+    start = time.perf_counter()
+    rows = np.unique(np.asarray(coded).reshape(-1, 3), axis=0)
+    in_rows = time.perf_counter() - start
+    start = time.perf_counter()
+    values = report(folder).files["values"][0]
+    reported = time.perf_counter() - start
+    assert values == " ".join(str(tuple(color)) for color in rows.tolist())
+    assert reported < in_rows / 2
 
 
 def test_what_deserves_a_look_is_a_notice_and_no_problem(folder: Path) -> None:
