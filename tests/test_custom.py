@@ -6,10 +6,12 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
+import nbformat
 import numpy as np
 import pytest
 from datasets import DatasetDict, load_dataset
@@ -28,6 +30,7 @@ from samples import (
 )
 from torchvision.datasets import OxfordIIITPet
 
+from helpers import custom
 from helpers.custom import (
     find_pairs,
     labels_from_colors,
@@ -43,6 +46,7 @@ from helpers.toy import fruit
 from helpers.training import build_model, build_trainer
 from tools import oxford_pets as pets
 
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 SIZE = (24, 18)
 FRUIT_LABELS = Labels(fruit.CLASSES)
 
@@ -386,6 +390,29 @@ def test_one_broken_file_of_10_000_is_found(ten_thousand: Path) -> None:
     assert len(told.files) == 10_000
     (problem,) = told.problems
     assert f"mask {ten_thousand / 'masks' / '07777.png'} cannot be read" in problem
+
+
+def test_the_short_path_of_notebook_07_stops_at_problems(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = folder / "notebooks" / "photos"
+    photos.mkdir(parents=True)
+    for part in ("images", "masks"):
+        (folder / part).rename(photos / part)
+    monkeypatch.chdir(photos.parent)
+    notebook = nbformat.read(NOTEBOOKS / "07_custom_dataset.ipynb", as_version=4)
+    (cell,) = [cell for cell in notebook.cells if cell.id == "short-path"]
+    (lines,) = re.findall("```python\n(.*?)```", cell.source, re.DOTALL)
+    run = partial(exec, lines, {"Path": Path, "custom": custom, "Labels": Labels})
+    mask = photos / "masks" / "cat_2.png"
+    sound = mask.read_bytes()
+    edit(lambda m: m.point(lambda v: 255 * (v > 0)))(mask)
+    with pytest.raises(AssertionError, match=r"fix these first:\n.*cat_2.png holds 0 and 255"):
+        run()
+    assert not (folder / "outputs").exists()
+    mask.write_bytes(sound)
+    run()
+    assert Labels.load(folder / "outputs" / "my-data").names == FRUIT.names
 
 
 # --- masks into labels ----------------------------------------------------------------------------
