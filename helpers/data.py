@@ -25,6 +25,7 @@ import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features, config, load_dataset
 from PIL import Image
 
+from helpers.ade20k import ADE20K
 from helpers.cli import is_first_process, progress
 from helpers.custom.pairs import check_pair, find_pairs
 from helpers.hub import explained
@@ -60,7 +61,10 @@ def scene_features(**more: Any) -> Features:
 
 
 def load_scenes(
-    profile: Profile, check: bool = True, splits: Sequence[str] = ("train", "test")
+    profile: Profile,
+    check: bool = True,
+    splits: Sequence[str] = ("train", "test"),
+    allow_empty: bool = True,
 ) -> DatasetDict:
     """Load a profile's data as splits "train" and "test".
 
@@ -71,11 +75,13 @@ def load_scenes(
             hours later, in the middle of training; and turn masks upright that are stored
             sideways, as the camera stored their images.
         splits: which of the two to load.
+        allow_empty: False refuses a class without a pixel in the split "train", if both splits are
+            loaded and checked; of ADE20K's 150 classes any may be empty.
 
     Raises:
         FileNotFoundError: a folder, or the partner of an image, is missing.
         ConnectionError: the Hub is needed and cannot be reached.
-        ValueError: a split is empty, or an image and its annotation do not fit together.
+        ValueError: a split or a class is empty, or an image and its annotation do not fit together.
     """
     source = Path(profile.dataset)
     if source.is_absolute() and not source.is_dir():
@@ -101,7 +107,11 @@ def load_scenes(
         if profile.own_labels is None:
             _refuse_other_labels(sum(areas.values()), profile)
         if len(areas) == 2:
-            warn_of_unseen_classes(areas["train"], areas["test"], profile.labels)
+            if not allow_empty and profile.labels.names != ADE20K.names:
+                _refuse_empty_classes(areas["train"], profile)
+            if is_first_process():
+                warn_of_unseen_classes(areas["train"], areas["test"], profile.labels)
+                _warn_of_one_class(areas["test"], profile.labels)
     return scenes
 
 
@@ -170,14 +180,36 @@ def warn_of_unseen_classes(trained: np.ndarray, tested: np.ndarray, labels: Labe
         tested: the same for the test split.
         labels: gives the names.
     """
-    unseen = [labels.names[label] for label in np.flatnonzero((tested > 0) & (trained == 0))]
-    if unseen:
-        names = ", ".join(unseen[:5]) + (f" and {len(unseen) - 5} more" if unseen[5:] else "")
+    if unseen := _names((tested > 0) & (trained == 0), labels):
         warnings.warn(
-            f"no training image shows {names}, but the test split does: a model cannot learn "
+            f"no training image shows {unseen}, but the test split does: a model cannot learn "
             "what it never sees, so split with another seed or annotate more images",
             stacklevel=2,
         )
+
+
+def _warn_of_one_class(tested: np.ndarray, labels: Labels) -> None:
+    if np.count_nonzero(tested) == 1:
+        warnings.warn(
+            f"the validation images show only {_names(tested > 0, labels)}: a model that predicts "
+            "nothing else has a mean IoU of 1, so split with another seed or annotate more images",
+            stacklevel=3,
+        )
+
+
+def _refuse_empty_classes(trained: np.ndarray, profile: Profile) -> None:
+    if empty := _names(trained == 0, profile.labels):
+        raise ValueError(
+            f"no training image of {profile.dataset} shows {empty}, and a model cannot learn what "
+            f"it never sees: look at the masks' values (expected {profile.labels.expected_values}),"
+            " split with another seed or annotate more images; --allow-empty trains anyway"
+        )
+
+
+def _names(wanted: np.ndarray, labels: Labels) -> str:
+    """The names of the labels where this is True, of which five are listed."""
+    names = [labels.names[label] for label in np.flatnonzero(wanted)]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if names[5:] else "")
 
 
 def _refuse_other_labels(areas: np.ndarray, profile: Profile) -> None:

@@ -4,11 +4,14 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
+import nbformat
 import numpy as np
 import pytest
 from datasets import DatasetDict, load_dataset
@@ -27,6 +30,7 @@ from samples import (
 )
 from torchvision.datasets import OxfordIIITPet
 
+from helpers import custom
 from helpers.custom import (
     find_pairs,
     labels_from_colors,
@@ -43,6 +47,7 @@ from helpers.training import build_model, build_trainer
 from tools import oxford_pets as pets
 from tools.drawing import fruit
 
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 SIZE = (24, 18)
 FRUIT_LABELS = Labels(fruit.CLASSES)
 
@@ -287,6 +292,45 @@ def test_palettes_that_differ_are_told_with_two_files_and_the_index(folder: Path
     assert re.search(told, problem)
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ([100], ["index 100 is"]),
+        # No mask uses these, and 3 * 100 in a byte is 44, which lies in the first of them.
+        ([14, 15], []),
+    ],
+)
+def test_palettes_are_compared_at_the_indices_that_masks_hold(
+    folder: Path, recwarn: pytest.WarningsRecorder, changed: list[int], told: list[str]
+) -> None:
+    palette = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
+    other = palette.copy()
+    other[changed] = 255 - other[changed]
+    for number, colors in enumerate([palette, palette, other, palette]):
+        mask = draw(number)[1].point([0, 100, 255, *[0] * 253])
+        mask.putpalette(colors.tobytes())
+        mask.save(folder / "masks" / f"cat_{number}.png")
+    labels = Labels([f"class {k}" for k in range(101)])
+    palettes = [one for one in report(folder, labels).problems if "the palettes of" in one]
+    assert [part in one for part, one in zip(told, palettes, strict=True)] == [True] * len(told)
+    assert not [one for one in recwarn.list if issubclass(one.category, RuntimeWarning)]
+
+
+def test_the_colors_of_a_mask_are_counted_as_numbers(folder: Path) -> None:
+    """`np.unique` takes fifty times as long for rows of three: 5 s a mask of two megapixels."""
+    coded = painted(draw(0, (1200, 900))[1])
+    draw(0, coded.size)[0].save(folder / "images" / "cat_0.jpg")
+    coded.save(folder / "masks" / "cat_0.png")
+    start = time.perf_counter()
+    rows = np.unique(np.asarray(coded).reshape(-1, 3), axis=0)
+    in_rows = time.perf_counter() - start
+    start = time.perf_counter()
+    values = report(folder).files["values"][0]
+    reported = time.perf_counter() - start
+    assert values == " ".join(str(tuple(color)) for color in rows.tolist())
+    assert reported < in_rows / 2
+
+
 def test_what_deserves_a_look_is_a_notice_and_no_problem(folder: Path) -> None:
     image, _ = draw(0)
     save_turned(image, folder / "images" / "cat_0.jpg", 3)  # upside down: no size can tell
@@ -347,6 +391,29 @@ def test_one_broken_file_of_10_000_is_found(ten_thousand: Path) -> None:
     assert len(told.files) == 10_000
     (problem,) = told.problems
     assert f"mask {ten_thousand / 'masks' / '07777.png'} cannot be read" in problem
+
+
+def test_the_short_path_of_notebook_07_stops_at_problems(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = folder / "notebooks" / "photos"
+    photos.mkdir(parents=True)
+    for part in ("images", "masks"):
+        (folder / part).rename(photos / part)
+    monkeypatch.chdir(photos.parent)
+    notebook = nbformat.read(NOTEBOOKS / "07_custom_dataset.ipynb", as_version=4)
+    (cell,) = [cell for cell in notebook.cells if cell.id == "short-path"]
+    (lines,) = re.findall("```python\n(.*?)```", cell.source, re.DOTALL)
+    run = partial(exec, lines, {"Path": Path, "custom": custom, "Labels": Labels})
+    mask = photos / "masks" / "cat_2.png"
+    sound = mask.read_bytes()
+    edit(lambda m: m.point(lambda v: 255 * (v > 0)))(mask)
+    with pytest.raises(AssertionError, match=r"fix these first:\n.*cat_2.png holds 0 and 255"):
+        run()
+    assert not (folder / "outputs").exists()
+    mask.write_bytes(sound)
+    run()
+    assert Labels.load(folder / "outputs" / "my-data").names == FRUIT.names
 
 
 # --- masks into labels ----------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -474,6 +475,38 @@ def test_a_class_that_training_never_saw_is_named_in_one_sentence(
         load_scenes(profile_for(folder))
     (sentence,) = [str(one.message) for one in told if "no training image" in str(one.message)]
     assert "\n" not in sentence
+
+
+def test_an_empty_class_is_refused_where_the_data_name_it(tmp_path: Path) -> None:
+    folder = write_fruit_folder(tmp_path / "fruit")
+    FRUIT.save(folder)
+    assert len(load_scenes(profile_for(folder), allow_empty=False)["train"]) == 4
+    for file in (folder / "annotations" / "training").iterdir():
+        Image.open(file).point(lambda value: min(value, 1)).save(file)
+    told = f"no training image of {re.escape(str(folder))} shows pear, .*--allow-empty"
+    with pytest.raises(ValueError, match=told):
+        load_scenes(profile_for(folder), allow_empty=False)
+    many = Labels([*FRUIT.names, *map(str, range(3, 9))])
+    many.save(folder)
+    with pytest.raises(ValueError, match="shows pear, 3, 4, 5, 6 and 2 more, and a model"):
+        load_scenes(profile_for(folder), allow_empty=False)
+    ADE20K.save(folder)  # of its 150, hardly a folder shows all
+    assert len(load_scenes(profile_for(folder), allow_empty=False)["train"]) == 4
+
+
+def test_validation_images_of_one_class_are_told_by_the_first_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_fruit_folder(tmp_path / "fruit")
+    FRUIT.save(folder)
+    for file in (folder / "annotations" / "validation").iterdir():
+        Image.open(file).point(lambda value: 255 if value == 2 else 1).save(file)
+    with pytest.warns(UserWarning, match="the validation images show only apple"):
+        load_scenes(profile_for(folder))
+    monkeypatch.setenv("RANK", "1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        load_scenes(profile_for(folder))
 
 
 def test_a_split_without_one_labelled_pixel_is_refused(tmp_path: Path) -> None:

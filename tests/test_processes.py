@@ -17,6 +17,7 @@ from PIL import Image
 from samples import save_encoder, small_model, small_profile, write_ade_folder
 
 from helpers.data import load_scenes
+from helpers.labels import Labels
 from helpers.profiles import REPOSITORY
 from helpers.training.distributed import SharedBatchNorm2d, share_batch_norm
 from helpers.training.recipe import build_arguments, build_trainer
@@ -295,6 +296,18 @@ def test_a_mistake_is_told_once(tmp_path: Path) -> None:
     told, _ = process.communicate(timeout=200)
     assert process.returncode != 0
     assert told.count("a batch of 8 images cannot be shared equally among 6 parts") == 1
+
+
+@pytest.mark.slow
+def test_a_class_without_a_pixel_is_told_once(tmp_path: Path) -> None:
+    data = write_ade_folder(tmp_path / "data")
+    for file in data.glob("annotations/*/*.png"):
+        Image.open(file).point(lambda value: 0 if value < 20 else 255).save(file)
+    Labels(["background", "thing"]).save(data)
+    process = start(*LAUNCH, *TRAIN, "--output-dir", tmp_path / "out", SEG_DATA=data)
+    told, _ = process.communicate(timeout=200)
+    assert process.returncode != 0
+    assert told.count(f"no training image of {data} shows thing") == 1
 
 
 @pytest.mark.slow

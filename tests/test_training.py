@@ -38,6 +38,7 @@ from transformers import (
 from helpers import profiles
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID
 from helpers.data import load_scenes
+from helpers.labels import Labels
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import REPOSITORY, Profile
 from helpers.training.__main__ import main
@@ -730,13 +731,41 @@ def test_bad_data_ends_the_command_before_training(
     assert "SEG_DATA" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("small_tiny")
+def test_a_class_without_a_training_pixel_ends_the_command_unless_it_is_allowed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a tool stores it as 255: to find the rest everywhere scores a mean IoU of 1."""
+    folder = write_ade_folder(tmp_path / "scenes")
+    for file in folder.glob("annotations/*/*.png"):
+        Image.open(file).point(lambda value: 0 if value < 20 else 255).save(file)
+    Labels(["background", "thing"]).save(folder)
+    monkeypatch.setenv("SEG_DATA", str(folder))
+    arguments = (tmp_path / "out", "--max-steps", "1")
+    assert run_main(*arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: no training image of {folder} shows thing, ")
+    assert "--allow-empty" in line
+    assert not (tmp_path / "out").exists()
+    with pytest.warns(UserWarning, match="show only background"):
+        assert run_main(*arguments, "--allow-empty") == 0
+    assert "test mIoU 1.0000" in capsys.readouterr().out
+
+
 def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["--help"])
     assert stop.value.code == 0
     told = capsys.readouterr().out
     assert "python -m helpers.training" in told
-    for option in ("--profile", "--output-dir", "--max-steps", "--resume", "--no-dropout"):
+    for option in (
+        "--profile",
+        "--output-dir",
+        "--max-steps",
+        "--resume",
+        "--no-dropout",
+        "--allow-empty",
+    ):
         assert option in told
 
 

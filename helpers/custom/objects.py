@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from helpers.custom.conversions import colors_as_numbers
 from helpers.images import Source, header, load_mask, name_of
 from helpers.labels import Labels
 
@@ -56,7 +57,8 @@ def labels_from_objects(
     """
     name, ids = name_of(bitmap, "mask"), load_mask(bitmap, image)
     if header(bitmap).mode in ("RGB", "RGBA"):
-        ids = load_mask(bitmap, image, in_colors=True).astype(np.int64) @ [1, 256, 65536]
+        blue_first = load_mask(bitmap, image, in_colors=True)[..., ::-1]
+        ids = colors_as_numbers(blue_first)
     category = {0: None} | {each["id"]: each["category_id"] for each in objects}
     present, where = np.unique(ids, return_inverse=True)
     for each in present.tolist():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from helpers.cli import progress
+from helpers.custom.conversions import color_of_number, colors_as_numbers
 from helpers.custom.pairs import Pairs, check_mask, refuse_lossy
 from helpers.images import header, load_image, load_mask, orientation
 from helpers.labels import IGNORE_INDEX, Labels
@@ -120,16 +121,16 @@ class _Look:
         self.row |= {"mask_size": _size(stored.size), "mask_mode": stored.mode}
         values = load_mask(self.pair[1], self.pair[0] if image_is_sound else None)
         if values.ndim == 3:
-            found = np.unique(values.reshape(-1, 3), axis=0)
-            present = [str(tuple(color)) for color in found[:_LISTED].tolist()]
+            found = np.unique(colors_as_numbers(values)).tolist()
+            present = [str(color_of_number(number)) for number in found[:_LISTED]]
         else:
-            found = np.unique(values)
-            present = [str(value) for value in found[:_LISTED].astype(int).tolist()]
+            found = np.unique(values).astype(int).tolist()
+            present = [str(value) for value in found[:_LISTED]]
         present += ["..."] if len(found) > _LISTED else []
         self.row["values"] = " ".join(present)
         if stored.mode == "P":
             colors = stored.getpalette() or []
-            self.palette = {int(k): tuple(colors[3 * k : 3 * k + 3]) for k in found}
+            self.palette = {k: tuple(colors[3 * k : 3 * k + 3]) for k in found}
         refuse_lossy(self.pair[1], f"mask {self.pair[1]}")
         return values
 

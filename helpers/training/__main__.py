@@ -76,6 +76,7 @@ def _build(options: argparse.Namespace) -> SegmentationTrainer:
         output_dir=options.output_dir / _CHECKPOINTS,
         augment=not options.no_augmentation,
         dropout=not options.no_dropout,
+        allow_empty=options.allow_empty,
         **{name: value for name, value in overrides.items() if value is not None},
     )
 
@@ -167,6 +168,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--no-augmentation", action="store_true", help="train on the images as they are"
     )
     parser.add_argument("--no-dropout", action="store_true", help="for exact comparisons")
+    parser.add_argument(
+        "--allow-empty",
+        action="store_true",
+        help="train even if no training image shows one of the classes that the data name",
+    )
     parser.add_argument(
         "--resume",
         action="store_true",

@@ -154,6 +154,7 @@ def build_trainer(
     augment: bool = True,
     dropout: bool = True,
     labels: Labels | None = None,
+    allow_empty: bool = True,
     **overrides: Any,
 ) -> SegmentationTrainer:
     """Everything that notebook 05 sets up step by step, ready for `.train()`.
@@ -165,12 +166,13 @@ def build_trainer(
         augment: crop, flip and jitter the training images.
         dropout: False switches every dropout off, for exact comparisons.
         labels: what the masks' values mean; None: the profile's.
+        allow_empty: see `load_scenes`; of scenes that are given, any class may be empty.
         overrides: further fields of `TrainingArguments`.
     """
     arguments = build_arguments(
         profile, output_dir or profile.output_dir / "checkpoints", **overrides
     )
-    scenes = load_scenes(profile) if scenes is None else scenes
+    scenes = load_scenes(profile, allow_empty=allow_empty) if scenes is None else scenes
     labels = labels or profile.labels
     image_processor = load_image_processor(profile, labels)
     augmentation = train_augmentation(profile, labels) if augment else None
