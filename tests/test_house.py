@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOKS = choose_notebooks(REPOSITORY / "notebooks")
 
 LAYERS = (
-    {"training", "evaluation", "widgets", "exercises"},
+    {"training", "evaluation", "widgets"},
     {"inference", "custom", "data", "transforms", "visualize", "segments", "metrics"},
     {"images", "profiles"},
     {"ade20k", "labels"},

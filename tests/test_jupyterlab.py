@@ -269,11 +269,11 @@ def answer_one_exercise(page, before: nbformat.NotebookNode) -> None:
     """Into the first exercise's cell go the folded solution and an answer that is none."""
     for index, cell in enumerate(before.cells[:-1]):
         solution = re.search(r"```python\n(.*?)```", before.cells[index + 1].source, re.DOTALL)
-        check = re.search(r"^exercises\.check_\w+", cell.source, re.MULTILINE)
+        check = re.search(r"^checks\.check_\w+", cell.source, re.MULTILINE)
         if cell.cell_type == "code" and check and solution:
             break
     else:
-        pytest.skip("all but an exercise was tested: no cell calls exercises.check_...")
+        pytest.skip("all but an exercise was tested: no cell calls checks.check_...")
     call = next(line for line in cell.source.splitlines() if check[0] in line)
     count = len(ast.parse(call).body[0].value.args)
     no_idea = ", ".join(["'I do not know'"] * count)

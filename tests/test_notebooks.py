@@ -24,7 +24,7 @@ QUICKSTART = "# 00 · "
 """How the title of the one notebook begins that is a page to copy from, without exercises."""
 CLOSING_SECTIONS = ["## Exercises", "## Recap", "## Self-quiz"]
 UNCOMPARED = {"nbval-ignore-output", "nbval-skip"}
-CHECK_CALL = re.compile(r"^exercises\.(check_\w+)\(.+\)$", flags=re.MULTILINE)
+CHECK_CALL = re.compile(r"^checks\.(check_\w+)\(.+\)$", flags=re.MULTILINE)
 SOLUTION = re.compile(
     r"<details><summary>Solution</summary>\n\n```python\n.+\n```\n\n.+\n</details>", flags=re.DOTALL
 )
@@ -435,7 +435,7 @@ BROKEN = {
     figures_are_read: ("no line '*Figure", everywhere("*Figure: ", "*")),
     no_branch_on_profile: ("branches", example(source="n = 1 if profile.name else 2")),
     imports_in_one_cell: ("import torch", example(source="%time 1\nimport torch")),
-    exercises_answer: ("0 ask a check", everywhere("exercises.check_", "print")),
+    exercises_answer: ("0 ask a check", everywhere("checks.check_", "print")),
     quiz: ("expected 4 to 6 pairs", everywhere("<details>", "<p>")),
     honest_minutes: (
         "and has text and figures for",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers.exercises.core import NotYet, answers, as_array, call, compare, describe, expect
+from notebooks.exercises.core import NotYet, answers, as_array, call, compare, describe, expect
 
 _LOGITS = (8, 19, 96, 128)  # of 8 images of 384 rows and 512 columns, 19 classes
 

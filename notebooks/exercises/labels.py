@@ -8,7 +8,7 @@ import numpy as np
 
 from helpers import ade20k
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID
-from helpers.exercises.core import NotYet, answers, call, describe, expect, expect_refusal
+from notebooks.exercises.core import NotYet, answers, call, describe, expect, expect_refusal
 
 
 @answers(

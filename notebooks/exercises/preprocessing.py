@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from helpers.exercises.core import NotYet, answers, as_array, call, describe, expect, seeded
+from notebooks.exercises.core import NotYet, answers, as_array, call, describe, expect, seeded
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _OTHER = ((0.5, 0.5, 0.5), (0.25, 0.5, 0.125))

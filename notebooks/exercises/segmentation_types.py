@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID
-from helpers.exercises.core import NotYet, answers, as_array, call, describe, number
+from notebooks.exercises.core import NotYet, answers, as_array, call, describe, number
 
 _BRIDGE, _FAR_CAR = 0.71, 0.83  # probability where the near cars touch, and the far car's best
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from helpers.exercises.core import answers, call, expect, expect_refusal
+from notebooks.exercises.core import answers, call, expect, expect_refusal
 
 
 @answers(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from helpers.ade20k import IGNORE_INDEX
-from helpers.exercises.core import NotYet, answers, as_array, call, describe, expect
+from notebooks.exercises.core import NotYet, answers, as_array, call, describe, expect
 
 
 @answers(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers.exercises.core import answers, call, expect
+from notebooks.exercises.core import answers, call, expect
 
 
 @answers(

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from helpers.ade20k import IGNORE_INDEX
-from helpers.exercises.core import (
+from notebooks.exercises.core import (
     NotYet,
     answers,
     as_array,
