@@ -63,16 +63,16 @@ lint: $(VENV)/.dev  ## ruff over modules, tests and notebooks
 
 refresh: $(VENV)/.dev  ## run the notebooks and store their outputs in them, in every language
 	@$(PY) -m tools.course refresh $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
-	@$(PY) -m tools.translations
+	@$(PY) -m tools.course translations
 
 translations: $(VENV)/.dev  ## bring the catalogues up to date, and build what is translated
-	@$(PY) -m tools.translations
+	@$(PY) -m tools.course translations
 
 map: $(VENV)/.course  ## write what the last `make course` cost into the README's course map
 	@$(PY) -m tools.course map
 
 address: $(VENV)/.course  ## write where the course is published: git's origin, or REPOSITORY=OWNER/NAME REF=v1.0
-	@$(PY) -m tools.address $(if $(REPOSITORY),--repository $(REPOSITORY)) $(if $(REF),--ref $(REF))
+	@$(PY) -m tools.course address $(if $(REPOSITORY),--repository $(REPOSITORY)) $(if $(REF),--ref $(REF))
 
 lock: $(VENV)/.made  ## write constraints.txt from the newest releases
 	@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade \

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.course import READS_OUTPUT_OF, headless_environment
+from tools.course.run import READS_OUTPUT_OF, headless_environment
 
 _BUILD = Path(__file__).parent / "build"
 

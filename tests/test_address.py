@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.address import Address, addressed_files, main, origin, read_address
+from tools.course.address import Address, addressed_files, main, origin, read_address
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOKS = [path for path in addressed_files() if path.suffix == ".ipynb"]

@@ -10,8 +10,8 @@ import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from tools.address import read_address
 from tools.colab import REQUIREMENTS, lacking
+from tools.course.address import read_address
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FIRST = min((REPOSITORY / "notebooks").glob("[0-9]*.ipynb"))

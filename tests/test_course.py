@@ -25,9 +25,9 @@ from scipy import ndimage
 
 from helpers.ade20k import ADE20K
 from helpers.labels import Labels
-from tools import course, course_map
-from tools.drawing import fruit
-from tools.execute import (
+from tools.course import map as course_map
+from tools.course import run as course
+from tools.course.execute import (
     HARDLY_SEEN,
     UNSEEN,
     NotebookError,
@@ -35,7 +35,8 @@ from tools.execute import (
     output_problems,
     smaller_png,
 )
-from tools.pages import write_index, write_markdown_page, write_page
+from tools.course.pages import write_index, write_markdown_page, write_page
+from tools.drawing import fruit
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RED_DOT = "import matplotlib.pyplot as plt\nplt.plot([1], 'ro')\nplt.show()"

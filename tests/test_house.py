@@ -18,7 +18,7 @@ import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from tools.course import choose_notebooks
+from tools.course.run import choose_notebooks
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOKS = choose_notebooks(REPOSITORY / "notebooks")

@@ -11,7 +11,7 @@ from hub_content import fill
 from loopback_hub import LoopbackHub, files_holding
 
 from helpers.profiles import REPOSITORY
-from tools.course import choose_notebooks
+from tools.course.run import choose_notebooks
 
 QUICKSTART, *NOTEBOOKS = choose_notebooks(REPOSITORY / "notebooks")
 STAND_INS = "guide = profile.capped(40)"

@@ -23,7 +23,7 @@ import nbformat
 import pytest
 from PIL import Image
 
-from tools.course import choose_notebooks
+from tools.course.run import choose_notebooks
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from helpers.labels import Labels
-from tools.course import choose_notebooks, main
+from tools.course.__main__ import main
+from tools.course.run import choose_notebooks
 from tools.drawing.scenes import draw_scene
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"

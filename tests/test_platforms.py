@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.address import read_address
-from tools.course import choose_notebooks
-from tools.execute import execute
+from tools.course.address import read_address
+from tools.course.execute import execute
+from tools.course.run import choose_notebooks
 
 pytestmark = pytest.mark.platforms
 

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from helpers.profiles import get_profile
-from tools import sweeps
+from tools.course import sweeps
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 SHOWN_IN = {"heads": "05_training", "rates": "05_training", "losses": "07_custom_dataset"}
@@ -19,7 +19,7 @@ SHOWN_IN = {"heads": "05_training", "rates": "05_training", "losses": "07_custom
 def test_a_sweep_was_measured_with_the_profile_s_present_settings(name: str):
     present = sweeps.settings(get_profile("tiny"))
     measured = sweeps.stored()[name]["settings"]
-    assert measured.items() >= present.items(), f"run `python -m tools.sweeps {name}`"
+    assert measured.items() >= present.items(), f"run `python -m tools.course sweeps {name}`"
 
 
 @pytest.mark.parametrize("name", sweeps.SWEEPS)

@@ -9,8 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tools import translations as tool
-from tools.translations import TRANSLATED, differences
+from tools.course import translations as tool
+from tools.course.translations import TRANSLATED, differences
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STEMS = tool.stems()

@@ -24,8 +24,8 @@ from helpers.profiles import get_profile
 from helpers.widgets.explorer import Explorer, picker, slider
 from helpers.widgets.models import uploaded
 from helpers.widgets.sheet import WIDTH, fit, lay_out, outline
+from tools.course.execute import WIDGET_VIEW, normalize, output_problems
 from tools.drawing.scenes import draw_scene
-from tools.execute import WIDGET_VIEW, normalize, output_problems
 
 PROFILE = get_profile("tiny")
 

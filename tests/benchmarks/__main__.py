@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def prepare(scratch: Path, network: bool) -> None:
     """Settings for every group and its child processes, before any library reads them."""
-    from tools.course import headless_environment
+    from tools.course.run import headless_environment
 
     os.environ.update(headless_environment("sample" if network else "tiny"))
     for name in [name for name in os.environ if name.startswith("SEG_") and "TEST" not in name]:

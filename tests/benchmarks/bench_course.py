@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from datetime import date
 
 from tests.benchmarks.measuring import REPOSITORY, Row, alone, skipped
-from tools.course import choose_notebooks
-from tools.course_map import COSTS_FILE
+from tools.course.map import COSTS_FILE
+from tools.course.run import choose_notebooks
 
 
 def rows(quick: bool) -> Iterator[Row]:

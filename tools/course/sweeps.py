@@ -1,4 +1,6 @@
-"""Measure the tables of settings in the notebooks: `python -m tools.sweeps heads rates losses`.
+"""Measure the tables of settings in the notebooks.
+
+`python -m tools.course sweeps heads rates losses` takes under twenty minutes.
 
 A table of ten trainings would keep a reader waiting for minutes, so the notebook shows what this
 command has measured on profile `tiny` and trains one point of it. `sweeps.json` holds, for each
@@ -10,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +21,7 @@ from typing import Any
 
 from helpers.profiles import BUNDLED, REPOSITORY, Profile, get_profile
 
-FILE = REPOSITORY / "tools" / "sweeps.json"
+FILE = REPOSITORY / "tools" / "course" / "sweeps.json"
 
 HEAD_FACTORS = (1, 3, 10, 30, 100)
 """The decode head's learning rate over the encoder's."""
@@ -193,7 +194,7 @@ def stored() -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure the sweeps that are named, store them, and print their tables."""
-    parser = argparse.ArgumentParser(prog="python -m tools.sweeps", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.course sweeps", description=__doc__)
     parser.add_argument("sweeps", nargs="+", choices=SWEEPS, metavar="|".join(SWEEPS))
     profile = get_profile("tiny")
     for name in parser.parse_args(arguments).sweeps:
@@ -214,7 +215,3 @@ def _shown(value: Any) -> str:
 def _rate(rate: float) -> str:
     """4e-4 instead of 0.0004."""
     return f"{rate:.1e}".replace("e-0", "e-").replace(".0e", "e")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

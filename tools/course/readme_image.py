@@ -1,7 +1,8 @@
-"""Draw the README's image, a test scene beside its overlay: `python -m tools.readme_image`."""
+"""The README's image, a test scene beside its overlay: `python -m tools.course readme-image`."""
 
 from __future__ import annotations
 
+import argparse
 import io
 from pathlib import Path
 
@@ -17,8 +18,13 @@ SCENE = 10
 """A street with cars, trees, houses and a bus: row of the test split."""
 
 
-def draw(file: Path = FILE) -> None:
-    """Segment the scene with the bundled model, and write image and overlay with names on it."""
+def main(arguments: list[str] | None = None) -> int:
+    """Draw the README's image: a test scene, and the bundled model's overlay with names on it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.course readme-image", description=__doc__
+    )
+    parser.add_argument("--file", type=Path, default=FILE, help="where to (default: .github/overlay.png)")
+    file = parser.parse_args(arguments).file
     profile = get_profile("tiny")
     image = load_scenes(profile)["test"][SCENE]["image"]
     label_map = segment(image, *load_model(profile.finetuned_model))
@@ -32,7 +38,4 @@ def draw(file: Path = FILE) -> None:
     figure.savefig(drawn, dpi=90)
     few_colors = Image.open(drawn).convert("RGB").quantize(256, kmeans=3)  # a third of the bytes
     few_colors.save(file, optimize=True)
-
-
-if __name__ == "__main__":
-    draw()
+    return 0

@@ -1,8 +1,8 @@
 """The course in other languages: its texts as gettext catalogues, and what is built from them.
 
-`python -m tools.translations` writes new English texts into the catalogues of `translations/`,
-marks as fuzzy what was translated from another English text, and builds `notebooks/zh`,
-`notebooks/ja`, `README.zh.md` and `README.ja.md`. Code and outputs are the English notebooks' own.
+`python -m tools.course translations` writes new English texts into the catalogues of
+`translations/`, marks as fuzzy what was translated from another English text, and builds
+`notebooks/zh`, `notebooks/ja`, `README.zh.md` and `README.ja.md`. Code and outputs are the English notebooks' own.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from __future__ import annotations
 import argparse
 import copy
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.profiles import REPOSITORY
-from tools.address import Address, read_address
+from tools.course.address import Address, read_address
 
 if TYPE_CHECKING:
     from babel.messages.catalog import Catalog
@@ -324,8 +323,10 @@ def built(stem: str, language: str, root: Path = REPOSITORY) -> tuple[Path, str]
 
 
 def main(arguments: list[str] | None = None, root: Path = REPOSITORY) -> int:
-    """Run the command line; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tools.translations", description=__doc__)
+    """Bring the catalogues up to date, and build what is translated."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.course translations", description=__doc__
+    )
     parser.add_argument("--languages", nargs="+", choices=TRANSLATED, default=TRANSLATED)
     parser.add_argument(
         "--texts", nargs="+", metavar="NAME", help="only these, as in 05_training GLOSSARY README"
@@ -346,7 +347,3 @@ def main(arguments: list[str] | None = None, root: Path = REPOSITORY) -> int:
     print(*found, sep="\n", end="\n" * bool(found))
     print(f"{len(found)} entries to translate or to correct in translations/")
     return 1 if found else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,16 +1,9 @@
-"""Run the notebooks without a browser, and refresh the outputs stored in them.
-
-`python -m tools.course run` executes the course and writes pages, their index, model and overlays;
-`python -m tools.course refresh` stores the outputs of one clean run in the notebooks;
-`python -m tools.course map` writes what the last run cost into the README's course map.
-"""
+"""Run the notebooks without a browser, and refresh the outputs stored in them."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,11 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.profiles import REPOSITORY, Profile, get_profile
-from tools.course_map import COSTS_FILE, note_costs, note_total, write_map
-from tools.execute import NotebookError, execute, normalize, output_problems
-from tools.pages import INDEX, write_index, write_markdown_page, write_page
-from tools.translations import LANGUAGES, folder_of, translated
+from helpers.profiles import Profile, get_profile
+from tools.course.execute import NotebookError, execute, normalize, output_problems
+from tools.course.map import COSTS_FILE, note_costs, note_total
+from tools.course.pages import INDEX, write_index, write_markdown_page, write_page
+from tools.course.translations import LANGUAGES, folder_of, translated
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -210,47 +203,3 @@ def _tell_results(profile: Profile, since: float) -> None:
     if trained:
         mean_iou = json.loads(scores.read_text(encoding="utf-8"))["eval_mean_iou"]
         print(f"Test mIoU  {mean_iou:.4f}")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tools.course", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    run_parser = commands.add_parser("run", help="execute notebooks, write pages and results")
-    run_parser.add_argument(
-        "--output",
-        type=Path,
-        default=REPOSITORY / "build",
-        help="folder for pages, model and overlays; SEG_OUTPUT moves the last two (default: build)",
-    )
-    refresh_parser = commands.add_parser("refresh", help="store the outputs of one clean run")
-    for command in (run_parser, refresh_parser):
-        command.add_argument("--notebooks", nargs="+", metavar="NN", help="only these, as in 01 05")
-        command.add_argument(
-            "--folder",
-            type=Path,
-            default=REPOSITORY / "notebooks",
-            help="folder of the notebooks (default: notebooks)",
-        )
-    map_parser = commands.add_parser("map", help="write the last run's costs into the README")
-    map_parser.add_argument("--costs", type=Path, default=REPOSITORY / "build" / COSTS_FILE)
-    map_parser.add_argument("--readme", type=Path, default=REPOSITORY / "README.md")
-    options = parser.parse_args(arguments)
-    os.environ.pop("MPLBACKEND", None)  # the kernel's inline backend puts figures into the cells
-    try:
-        if options.command == "map":
-            write_map(options.costs, options.readme)
-            return 0
-        paths = choose_notebooks(options.folder.resolve(), options.notebooks)
-        if options.command == "run":
-            run(paths, options.output.resolve())
-        else:
-            refresh(paths)
-    except (NotebookError, ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

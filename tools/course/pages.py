@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from helpers.profiles import REPOSITORY
-from tools.execute import WIDGET_VIEW
-from tools.translations import LANGUAGES, folder_of, readme_name
+from tools.course.execute import WIDGET_VIEW
+from tools.course.translations import LANGUAGES, folder_of, readme_name
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -1,7 +1,7 @@
 """Where the course is published: one address in pyproject.toml, README, badges and set-up cells.
 
-`python -m tools.address` replaces it everywhere by that of git's `origin`;
-`python -m tools.address --repository OWNER/NAME --ref REF` by another.
+`python -m tools.course address` replaces it everywhere by that of git's `origin`;
+`python -m tools.course address --repository OWNER/NAME --ref REF` by another.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def write_address(address: Address, root: Path = REPOSITORY) -> None:
 
 
 def main(arguments: list[str] | None = None, root: Path = REPOSITORY) -> int:
-    """Run the command line; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tools.address", description=__doc__)
+    """Write where the course is published into badges, set-up cells and READMEs."""
+    parser = argparse.ArgumentParser(prog="python -m tools.course address", description=__doc__)
     parser.add_argument(
         "--repository", metavar="OWNER/NAME", help="where it is published (default: git's origin)"
     )
@@ -112,7 +112,3 @@ def main(arguments: list[str] | None = None, root: Path = REPOSITORY) -> int:
     count = len(addressed_files(root))
     print(f"{count} files name https://github.com/{address.repository} at {address.ref}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

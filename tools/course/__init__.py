@@ -1,0 +1,1 @@
+"""Making of the course: `python -m tools.course --help` lists the commands."""

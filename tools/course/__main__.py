@@ -1,0 +1,71 @@
+"""Making of the course: run it, refresh its outputs, translate, publish, measure."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from helpers.profiles import REPOSITORY
+from tools.course import address, readme_image, sweeps, translations
+from tools.course.execute import NotebookError
+from tools.course.map import COSTS_FILE, write_map
+from tools.course.run import choose_notebooks, refresh, run
+
+OTHERS = {
+    "translations": translations.main,
+    "address": address.main,
+    "sweeps": sweeps.main,
+    "readme-image": readme_image.main,
+}
+"""Commands that read their own options."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in OTHERS:
+        return OTHERS[arguments[0]](arguments[1:])
+    parser = argparse.ArgumentParser(prog="python -m tools.course", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run_parser = commands.add_parser("run", help="execute notebooks, write pages and results")
+    run_parser.add_argument(
+        "--output",
+        type=Path,
+        default=REPOSITORY / "build",
+        help="folder for pages, model and overlays; SEG_OUTPUT moves the last two (default: build)",
+    )
+    refresh_parser = commands.add_parser("refresh", help="store the outputs of one clean run")
+    for command in (run_parser, refresh_parser):
+        command.add_argument("--notebooks", nargs="+", metavar="NN", help="only these, as in 01 05")
+        command.add_argument(
+            "--folder",
+            type=Path,
+            default=REPOSITORY / "notebooks",
+            help="folder of the notebooks (default: notebooks)",
+        )
+    map_parser = commands.add_parser("map", help="write the last run's costs into the README")
+    map_parser.add_argument("--costs", type=Path, default=REPOSITORY / "build" / COSTS_FILE)
+    map_parser.add_argument("--readme", type=Path, default=REPOSITORY / "README.md")
+    for name, command in OTHERS.items():
+        commands.add_parser(name, help=command.__doc__[0].lower() + command.__doc__[1:-1])
+    options = parser.parse_args(arguments)
+    os.environ.pop("MPLBACKEND", None)  # the kernel's inline backend puts figures into the cells
+    try:
+        if options.command == "map":
+            write_map(options.costs, options.readme)
+            return 0
+        paths = choose_notebooks(options.folder.resolve(), options.notebooks)
+        if options.command == "run":
+            run(paths, options.output.resolve())
+        else:
+            refresh(paths)
+    except (NotebookError, ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
