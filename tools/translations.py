@@ -3,6 +3,8 @@
 `python -m tools.translations` writes new English texts into the catalogues of `translations/`,
 marks as fuzzy what was translated from another English text, and builds `notebooks/zh`,
 `notebooks/ja`, `README.zh.md` and `README.ja.md`. Code and outputs are the English notebooks' own.
+Until somebody has translated a changed text again, its last translation is shown, and of a new one
+the English: a warning, which only `--release` counts as a fault.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +23,7 @@ from helpers.profiles import REPOSITORY
 from tools.address import Address, read_address
 
 if TYPE_CHECKING:
-    from babel.messages.catalog import Catalog
+    from babel.messages.catalog import Catalog, Message
     from nbformat import NotebookNode
 
 LANGUAGES = {"en": "English", "zh": "简体中文", "ja": "日本語"}
@@ -30,6 +33,7 @@ TRANSLATED = tuple(LANGUAGES)[1:]
 
 _BADGES = re.compile(r"^<!-- badges -->\n(?:.+\n?)*", flags=re.MULTILINE)
 _FENCE = re.compile(r"^```.*?^```$", flags=re.MULTILINE | re.DOTALL)
+_LINK_TO_A_HEADING = re.compile(r"\]\((\w+\.ipynb|GLOSSARY\.md|)#([^)\s]+)\)")
 _TAG = re.compile(r"</?[a-z][^>]*>")
 _HEADER = r"""msgid ""
 msgstr ""
@@ -115,57 +119,70 @@ def catalogue_file(stem: str, language: str, root: Path = REPOSITORY) -> Path:
 def read_catalogue(file: Path, language: str) -> Catalog:
     """Read a catalogue; a file that does not exist yet is an empty one."""
     from babel.messages.catalog import Catalog
-    from babel.messages.pofile import read_po
+    from babel.messages.pofile import denormalize, read_po
 
     if not file.is_file():
         return Catalog(locale=language)
     with file.open("rb") as opened:
-        return read_po(opened, locale=language, abort_invalid=True)
+        catalogue = read_po(opened, locale=language, abort_invalid=True)
+    for entry in catalogue:  # Babel takes the previous text of a fuzzy entry for a comment
+        lines = [line[2:] for line in entry.user_comments if line.startswith("| ")]
+        if previous := "\n".join(lines).partition("msgid ")[2]:
+            entry.previous_id = [denormalize(previous)]
+    return catalogue
 
 
-def updated(old: Catalog, texts: dict[str, str], language: str) -> Catalog:
+def entries(stem: str, language: str, root: Path = REPOSITORY) -> dict[str, Message]:
+    """Where a text stands to its entry in the catalogue, of those that hold a translation."""
+    catalogue = read_catalogue(catalogue_file(stem, language, root), language)
+    return {entry.context: entry for entry in catalogue if entry.id and entry.string}
+
+
+def translated_from(entry: Message) -> str:
+    """The English text that the translation of an entry is one of."""
+    return entry.previous_id[0] if entry.fuzzy and entry.previous_id else entry.id
+
+
+def updated(old: dict[str, Message], texts: dict[str, str], language: str) -> Catalog:
     """The catalogue of `texts` with the translations of `old`; those of another text are fuzzy."""
     from babel.messages.catalog import Catalog
 
-    known = {message.context: message for message in old if message.id}
-    moved = {message.id: message for message in known.values()}
+    moved = {key: entry for entry in old.values() for key in (entry.id, translated_from(entry))}
     new = Catalog(locale=language)
     for context, text in texts.items():
-        before = known.get(context)
-        if before is None or before.id != text:
-            before = moved.get(text, before)
-        if before is None or not before.string:
+        before = old.get(context)
+        if before is None or translated_from(before) != text:
+            # The README's blocks are counted: what stood here may have moved, with its translation.
+            moved_away = before is not None and translated_from(before) in texts.values()
+            before = moved.get(text, None if moved_away else before)
+        if before is None:
             new.add(text, "", context=context)
-        elif before.id == text:
-            new.add(text, before.string, context=context, flags=before.flags)
+        elif translated_from(before) == text:
+            flags = before.flags if before.id == text else before.flags - {"fuzzy"}
+            new.add(text, before.string, context=context, flags=flags)
         else:
-            previous = before.previous_id or before.id
-            flags = {*before.flags, "fuzzy"}
-            new.add(text, before.string, context=context, flags=flags, previous_id=previous)
+            origin, flags = translated_from(before), before.flags | {"fuzzy"}
+            new.add(text, before.string, context=context, flags=flags, previous_id=origin)
     return new
 
 
 def write_catalogue(catalogue: Catalog, file: Path) -> None:
     """Write a catalogue with a line for each line of its texts, so that changes read well."""
-    from babel.messages.pofile import write_po
+    from babel.messages.pofile import normalize
 
+    # Babel's own writer puts the time into the header, and breaks previous texts anywhere.
+    blocks = [_HEADER.format(language=catalogue.locale)]
+    for entry in catalogue:
+        if not entry.id:
+            continue
+        lines = [f"#, {', '.join(sorted(entry.flags))}"] if entry.flags else []
+        if entry.previous_id:
+            lines.append(f"#| msgid {normalize(entry.previous_id[0], prefix='#| ', width=0)}")
+        texts = {"msgctxt": entry.context, "msgid": entry.id, "msgstr": entry.string}
+        lines += [f"{key} {normalize(text, width=0)}" for key, text in texts.items()]
+        blocks.append("\n".join(lines) + "\n\n")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("wb") as opened:
-        # Babel's own header has the time of writing in it.
-        opened.write(_HEADER.format(language=catalogue.locale).encode())
-        write_po(opened, catalogue, width=0, omit_header=True, include_previous=True)
-
-
-def translations(stem: str, language: str, root: Path = REPOSITORY) -> dict[str, str]:
-    """Where a text stands to its translation; only those of the present English text."""
-    texts = english_texts(stem, root)
-    catalogue = read_catalogue(catalogue_file(stem, language, root), language)
-    return {
-        message.context: message.string
-        for message in catalogue
-        if message.id and message.string and not message.fuzzy
-        if texts.get(message.context) == message.id
-    }
+    file.write_text("".join(blocks), encoding="utf-8", newline="\n")
 
 
 # --- what a translation must keep -----------------------------------------------------------------
@@ -209,20 +226,26 @@ def _emphases(text: str) -> dict[str, int]:
     return {kind: kinds[f"{kind}_open"] for kind in ("strong", "em", "link")}
 
 
-def problems(stem: str, language: str, root: Path = REPOSITORY) -> Iterator[str]:
-    """What keeps a translation from being complete: missing, fuzzy and differing entries."""
-    catalogue = read_catalogue(catalogue_file(stem, language, root), language)
-    entries = {message.context: message for message in catalogue if message.id}
+def stale(stem: str, language: str, root: Path = REPOSITORY) -> Iterator[str]:
+    """What is not translated, or only from an earlier English text: a release waits for it."""
+    known = entries(stem, language, root)
     for context, text in english_texts(stem, root).items():
-        entry = entries.pop(context, None)
-        where = f"{language} {context}"
-        if entry is None or not entry.string:
-            yield f"{where} is not translated"
+        entry = known.get(context)
+        if entry is None:
+            yield f"{language} {context} is not translated"
         elif entry.fuzzy or entry.id != text:
-            yield f"{where} was translated from another English text, or is marked fuzzy"
-        else:
-            yield from (f"{where}: {difference}" for difference in differences(text, entry.string))
-    yield from (f"{language} {context}: no English text has this place" for context in entries)
+            yield f"{language} {context} was translated from another English text, or is fuzzy"
+
+
+def problems(stem: str, language: str, root: Path = REPOSITORY) -> Iterator[str]:
+    """What is wrong with translations, each beside the English text that it was made from."""
+    texts = english_texts(stem, root)
+    for context, entry in entries(stem, language, root).items():
+        where = f"{language} {context}"
+        if context not in texts:
+            yield f"{where}: no English text has this place; `make translations` takes it away"
+        for difference in differences(translated_from(entry), entry.string):
+            yield f"{where}: {difference}"
 
 
 # --- what is built --------------------------------------------------------------------------------
@@ -269,25 +292,49 @@ def translated(
     if language == "en":
         return notebook
     notebook = copy.deepcopy(notebook)
-    known, block = translations(stem, language, root), badges(stem, language, read_address(root))
-
-    def rebased(link: re.Match[str]) -> str:
-        return f"]({link[1]}.ipynb#{_anchors(link[1], language, root).get(link[2], link[2])})"
-
+    texts, block = shown(stem, language, root), badges(stem, language, read_address(root))
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            text = known.get(f"{stem}:{cell.id}", cell.source)
-            text = re.sub(r"\]\((\w+)\.ipynb#([^)\s]+)\)", rebased, text)
+            text = texts.get(f"{stem}:{cell.id}", cell.source)
             cell.source = _BADGES.sub(block, f"{text}\n").strip()
     return notebook
 
 
-def _anchors(stem: str, language: str, root: Path) -> dict[str, str]:
-    """JupyterLab's anchors of a notebook's English headings to those of their translations."""
-    known, anchors = translations(stem, language, root), {}
+def shown(stem: str, language: str, root: Path = REPOSITORY) -> dict[str, str]:
+    """Where a text stands to what is read there: its translation, its last one, or English.
+
+    Links lead to headings as they are shown; where an old translation links to one that is gone,
+    to the top of its page.
+    """
+    known, texts = entries(stem, language, root), {}
     for context, text in english_texts(stem, root).items():
-        ours, theirs = map(heading_anchors, (text, known.get(context, text)))
-        anchors |= dict(zip(ours, theirs, strict=False))
+        entry = known.get(context)
+        is_old = entry is not None and translated_from(entry) != text
+        texts[context] = _relinked(entry.string if entry else text, is_old, stem, language, root)
+    return texts
+
+
+def _relinked(text: str, is_old: bool, stem: str, language: str, root: Path) -> str:
+    def to_what_is_shown(link: re.Match[str]) -> str:
+        file, anchor = link.groups()
+        anchors = _anchors(Path(file).stem or stem, language, root)
+        return f"]({file}#{anchors.get(anchor, '' if is_old else anchor)})"
+
+    return _LINK_TO_A_HEADING.sub(to_what_is_shown, text)
+
+
+def _anchors(stem: str, language: str, root: Path) -> dict[str, str]:
+    """The anchors of English headings to those shown; "" where there is no such heading yet."""
+    if stem == "GLOSSARY":  # each of its sections has the English anchor in every language
+        return {anchor: anchor for anchor in map(_anchor, _glossary_sections(root)[1:])}
+    known, anchors = entries(stem, language, root), {}
+    for context, text in english_texts(stem, root).items():
+        entry = known.get(context)
+        ours = heading_anchors(entry.string if entry else text)
+        # An old translation still has the headings, and is met by links, of its own original.
+        for english in (text, translated_from(entry) if entry else text):
+            theirs = heading_anchors(english)
+            anchors |= dict(zip_longest(theirs, ours[: len(theirs)], fillvalue=""))
     return anchors
 
 
@@ -302,21 +349,17 @@ def built(stem: str, language: str, root: Path = REPOSITORY) -> tuple[Path, str]
     import nbformat
 
     if stem == "README":
-        known = translations(stem, language, root)
+        known = shown(stem, language, root)
         texts = [known.get(f"README:{key}", text) for key, text in _readme_blocks(root).items()]
         text = _BADGES.sub(badges(stem, language, read_address(root)), "\n\n".join(texts) + "\n")
         text = text.replace("](notebooks/", f"](notebooks/{language}/")
         return root / readme_name(language), text
     folder = root / "notebooks" / language
     if stem == "GLOSSARY":
-        known = translations(stem, language, root)
-        title, *sections = _glossary_sections(root)
-        title = known.get("GLOSSARY:title", title)
+        (_, title), *sections = shown(stem, language, root).items()
         texts = [_BADGES.sub(badges(stem, language, read_address(root)), f"{title}\n").strip()]
-        for section in sections:
-            anchor = _anchor(section)
-            translation = known.get(f"GLOSSARY:{anchor}", section)
-            texts.append(f'<a id="{anchor}"></a>\n\n{translation}')
+        for context, text in sections:
+            texts.append(f'<a id="{context.removeprefix("GLOSSARY:")}"></a>\n\n{text}')
         return folder / "GLOSSARY.md", "\n\n".join(texts) + "\n"
     english = _read_notebook(root / "notebooks" / f"{stem}.ipynb")
     notebook = translated(english, stem, language, root)
@@ -330,22 +373,29 @@ def main(arguments: list[str] | None = None, root: Path = REPOSITORY) -> int:
     parser.add_argument(
         "--texts", nargs="+", metavar="NAME", help="only these, as in 05_training GLOSSARY README"
     )
+    parser.add_argument(
+        "--release", action="store_true", help="fail where a translation is missing or an old one"
+    )
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.texts or ()) - set(stems(root))):
         parser.error(f"no text {', '.join(unknown)}: choose from {', '.join(stems(root))}")
-    found = []
+    wrong, behind = [], []
     for language in options.languages:
         for stem in options.texts or stems(root):
-            file = catalogue_file(stem, language, root)
-            new = updated(read_catalogue(file, language), english_texts(stem, root), language)
-            write_catalogue(new, file)
+            file, texts = catalogue_file(stem, language, root), english_texts(stem, root)
+            write_catalogue(updated(entries(stem, language, root), texts, language), file)
+            wrong += problems(stem, language, root)
+            behind += stale(stem, language, root)
+    # A link may lead to a heading of any other text: the catalogues come first.
+    for language in options.languages:
+        for stem in options.texts or stems(root):
             path, text = built(stem, language, root)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
-            found += problems(stem, language, root)
-    print(*found, sep="\n", end="\n" * bool(found))
-    print(f"{len(found)} entries to translate or to correct in translations/")
-    return 1 if found else 0
+    for line in [*wrong, *(f"warning: {entry}" for entry in behind)]:
+        print(line)
+    print(f"{len(wrong)} faults, and {len(behind)} entries to translate, in translations/")
+    return 1 if wrong or (options.release and behind) else 0
 
 
 if __name__ == "__main__":
