@@ -11,7 +11,8 @@ import nbformat
 import pytest
 
 from tools import translations as tool
-from tools.translations import TRANSLATED, differences
+from tools.differences import differences
+from tools.translations import TRANSLATED
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STEMS = tool.stems()
@@ -172,6 +173,40 @@ def test_a_faithful_translation_differs_in_nothing() -> None:
 def test_what_a_translation_loses_is_named(old: str, new: str, what: str) -> None:
     assert old in CHINESE
     assert what in " ".join(differences(ENGLISH, CHINESE.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("english", "translation"),
+    [
+        ("forty steps", "40 ステップ"),
+        ("40 steps", "四十步"),
+        ("two thirds of 2,000 pixels", "2,000 ピクセルの 3 分の 2"),
+        ("a thirty-second of its width", "幅の 32 分の 1"),
+        ("two hundred times", "200 倍"),
+        ("a thousand steps in half a minute", "30 秒で 1,000 ステップ"),
+        ("10,000 pixels in 12 rows", "十二行，一万个像素"),
+        ("1,250 times", "一千二百五十倍"),
+        ("seven of ten", "十个里有八个"),  # words alone are not compared
+    ],
+)
+def test_a_number_may_be_written_as_a_word(english: str, translation: str) -> None:
+    assert differences(english, translation) == []
+
+
+@pytest.mark.parametrize(
+    ("english", "translation", "told"),
+    [
+        ("forty steps", "50 ステップ", "[] lost, ['50'] added"),
+        ("after thirty seconds", "32 秒後", "[] lost, ['32'] added"),
+        ("40 steps", "五十步", "['40'] lost, [] added"),
+        ("two hundred times", "2 倍", "[] lost, ['2'] added"),
+        ("twenty-five images", "20 枚", "[] lost, ['20'] added"),
+        ("0.22 and 0.25, then 0.22", "0.22 と 0.25、次に 0.25", "['0.22'] lost, ['0.25'] added"),
+        ("3 of 40", "３ / 40", "['3'] lost, ['３'] added"),
+    ],
+)
+def test_another_number_is_named(english: str, translation: str, told: str) -> None:
+    assert differences(english, translation) == [f"numbers: {told}"]
 
 
 # --- the catalogues -------------------------------------------------------------------------------

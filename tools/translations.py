@@ -13,7 +13,6 @@ import argparse
 import copy
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from helpers.profiles import REPOSITORY
 from tools.address import Address, read_address
+from tools.differences import FENCE, differences
 
 if TYPE_CHECKING:
     from babel.messages.catalog import Catalog, Message
@@ -32,7 +32,6 @@ LANGUAGES = {"en": "English", "zh": "简体中文", "ja": "日本語"}
 TRANSLATED = tuple(LANGUAGES)[1:]
 
 _BADGES = re.compile(r"^<!-- badges -->\n(?:.+\n?)*", flags=re.MULTILINE)
-_FENCE = re.compile(r"^```.*?^```$", flags=re.MULTILINE | re.DOTALL)
 _LINK_TO_A_HEADING = re.compile(r"\]\((\w+\.ipynb|GLOSSARY\.md|)#([^)\s]+)\)")
 _TAG = re.compile(r"</?[a-z][^>]*>")
 _HEADER = r"""msgid ""
@@ -105,7 +104,7 @@ def _readme_blocks(root: Path) -> dict[str, str]:
 
 
 def _has_prose(text: str) -> bool:
-    text = re.sub(r"<!--.*?-->", "", _TAG.sub("", _FENCE.sub("", text)))
+    text = re.sub(r"<!--.*?-->", "", _TAG.sub("", FENCE.sub("", text)))
     return any(character.isalpha() for character in text)
 
 
@@ -185,45 +184,7 @@ def write_catalogue(catalogue: Catalog, file: Path) -> None:
     file.write_text("".join(blocks), encoding="utf-8", newline="\n")
 
 
-# --- what a translation must keep -----------------------------------------------------------------
-
-# In this order: what one finds, the next does not see.
-_KEPT = {
-    "code blocks": _FENCE.pattern,
-    "code spans": r"`[^`\n]+`|<code>.*?</code>",
-    "formulas": r"\$\$.+?\$\$|(?<!\\)\$[^$\n]+\$",
-    "links": r"\]\([^)\s]+\)",
-    "tags": r"</?[a-z][^>]*>|<!--.*?-->",
-    "headings, lists and rows": r"^(?:#+ |[-*] |\d+\. )|\|",
-    "numbers": r"\d+(?:[.,]\d+)*",
-}
-
-
-def differences(english: str, translation: str) -> list[str]:
-    """What a translation has other than its original: code, formulas, links, numbers, shapes."""
-    found = []
-    bold, expected = _emphases(translation), _emphases(english)
-    if bold != expected:
-        found.append(f"once rendered: {bold}, expected {expected} (is a * or ** still seen?)")
-    for what, pattern in _KEPT.items():
-        flags = re.MULTILINE | re.DOTALL
-        ours, theirs = (Counter(re.findall(pattern, t, flags)) for t in (english, translation))
-        if ours != theirs:
-            lost, added = list((ours - theirs).elements()), list((theirs - ours).elements())
-            found.append(f"{what}: {lost} lost, {added} added")
-        english, translation = (
-            re.sub(pattern, " ", t, flags=flags) for t in (english, translation)
-        )
-    return found
-
-
-def _emphases(text: str) -> dict[str, int]:
-    """How many parts of a text are bold, italic or links once it is rendered."""
-    from markdown_it import MarkdownIt
-
-    tokens = MarkdownIt("commonmark").enable("table").parse(text)
-    kinds = Counter(child.type for token in tokens for child in token.children or [])
-    return {kind: kinds[f"{kind}_open"] for kind in ("strong", "em", "link")}
+# --- what is missing or wrong ---------------------------------------------------------------------
 
 
 def stale(stem: str, language: str, root: Path = REPOSITORY) -> Iterator[str]:
@@ -340,7 +301,7 @@ def _anchors(stem: str, language: str, root: Path) -> dict[str, str]:
 
 def heading_anchors(text: str) -> list[str]:
     """The anchors that JupyterLab gives to the headings of a Markdown text."""
-    headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", text), flags=re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), flags=re.MULTILINE)
     return [heading.replace("`", "").strip().replace(" ", "-") for heading in headings]
 
 
