@@ -100,11 +100,43 @@ def terms() -> list[dict[str, str]]:
 def test_the_glossary_uses_the_table_of_terms(language: str) -> None:
     _, *sections = tool.entries("GLOSSARY", language).values()
     headings = {re.match("## (.+)", s.id)[1]: re.match("## (.+)", s.string)[1] for s in sections}
-    expected = {term["English"]: term[language] for term in terms()}
+    expected = {t["English"]: t[language] for t in terms() if t["glossary"] == "yes"}
     if not list(tool.stale("GLOSSARY", language)):  # a new term has no translation yet
         assert list(headings) == list(expected)
     for term in headings.keys() & expected.keys():
         assert re.fullmatch(rf"{re.escape(expected[term])}(（.+）)?", headings[term])
+
+
+def unwanted_terms(text: str, language: str) -> list[str]:
+    """The words of a translation for which the table of terms has another, outside code."""
+    prose = re.sub(r"^```.*?^```|`[^`\n]*`|\]\([^)]*\)", " ", text, flags=re.DOTALL | re.MULTILINE)
+    return [
+        f"{found[0]}: write {term[language]} ({term['English']})"
+        for term in terms()
+        if term[f"not in {language}"]
+        for found in re.finditer(term[f"not in {language}"], prose)
+    ]
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+@pytest.mark.parametrize("stem", STEMS)
+def test_there_is_one_word_for_one_thing(stem: str, language: str) -> None:
+    for context, entry in tool.entries(stem, language).items():
+        assert unwanted_terms(entry.string, language) == [], context
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "complaints"),
+    [
+        ("zh", "一辆小汽车", ["小汽车: write 汽车 (car)"]),
+        ("zh", "每个 epoch", ["epoch: write 轮 (epoch)"]),
+        ("zh", "一辆汽车，每一轮（epoch），`num_train_epochs`", []),
+        ("ja", "偏差を掛ける", ["偏差: write 標準偏差 (standard deviation)"]),
+        ("ja", "標準偏差を掛けて、窓（window）を見る", []),
+    ],
+)
+def test_an_unwanted_word_is_found(language: str, text: str, complaints: list[str]) -> None:
+    assert unwanted_terms(text, language) == complaints
 
 
 def test_all_notebooks_in_all_languages_are_small() -> None:
