@@ -2,13 +2,16 @@
 
 import csv
 import json
+import os
 import re
 import shutil
+import subprocess
 import warnings
 from pathlib import Path
 
 import nbformat
 import pytest
+from markdown_it import MarkdownIt
 
 from tools import translations as tool
 from tools.differences import differences
@@ -89,6 +92,65 @@ def markdown(path: Path) -> str:
         return text
     cells = nbformat.reads(text, as_version=4).cells
     return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_no_chinese_or_japanese_character_is_slanted(language: str) -> None:
+    folder = REPOSITORY / "notebooks" / language
+    for file in [*folder.iterdir(), REPOSITORY / tool.readme_name(language)]:
+        assert slanted(markdown(file)) == [], file.name
+
+
+def slanted(text: str) -> list[str]:
+    """Chinese and Japanese that is rendered in italics, and asterisks that are seen."""
+    found, depth = [], 0
+    for block in MarkdownIt("commonmark").enable("table").parse(text):
+        for token in block.children or []:
+            depth += {"em_open": 1, "em_close": -1}.get(token.type, 0)
+            if token.type == "text":
+                text = re.sub(r"\$[^$]+\$", "", token.content)
+                found += re.findall(r"[\u3040-\u30ff\u4e00-\u9fff]+" if depth else r".*\*.*", text)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("catalogue", "shown"),
+    [
+        ("*图：一条街，`mask` 是 $a * b$。*", "**图**：一条街，`mask` 是 $a * b$。"),
+        ("一*行*之和，*Correct*，`2 * 3 * 四`", "一**行**之和，*Correct*，`2 * 3 * 四`"),
+        (
+            "[*ラベル ID*](GLOSSARY.md#label-id) は**強い**",
+            "[**ラベル ID**](GLOSSARY.md#label-id) は**強い**",
+        ),
+        ("```\n*中*\n```", "```\n*中*\n```"),
+    ],
+)
+def test_emphasis_and_captions_stand_upright(catalogue: str, shown: str) -> None:
+    assert tool.upright(catalogue) == shown
+    assert slanted(shown) == []
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_the_commands_of_the_readme_open_this_language(language: str) -> None:
+    text = (REPOSITORY / tool.readme_name(language)).read_text(encoding="utf-8")
+    commands = "\n".join(re.findall(r"^```.*?^```", text, flags=re.DOTALL | re.MULTILINE))
+    assert f"make lab LANGUAGE={language} " in commands
+    assert commands.count(f"jupyter lab notebooks/{language}/00_quickstart.ipynb\n") == 2
+    assert f"open build/{language}/index.html" in commands
+    assert f"open build\\{language}\\index.html" in commands
+    columns = {line.find("#") for line in commands.splitlines() if line.startswith("make ")}
+    assert len(columns) == 1, "the comments of the first block stand below one another"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the Makefile is for Linux and macOS")
+@pytest.mark.parametrize(
+    ("language", "folder"), [("", ""), ("zh", "zh/"), ("ja", "ja/"), ("de_DE:en", "")]
+)
+def test_make_lab_opens_a_language(language: str, folder: str) -> None:
+    # GNU's gettext reads a variable of this name, which may hold anything.
+    make = ["make", "--dry-run", "--always-make", "lab", f"LANGUAGE={language}"]
+    plan = subprocess.check_output(make, cwd=REPOSITORY, text=True)
+    assert f" notebooks/{folder}00_quickstart.ipynb\n" in plan
 
 
 def terms() -> list[dict[str, str]]:

@@ -33,6 +33,13 @@ TRANSLATED = tuple(LANGUAGES)[1:]
 
 _BADGES = re.compile(r"^<!-- badges -->\n(?:.+\n?)*", flags=re.MULTILINE)
 _LINK_TO_A_HEADING = re.compile(r"\]\((\w+\.ipynb|GLOSSARY\.md|)#([^)\s]+)\)")
+_CHARACTER = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
+_CODE_OR_FORMULA = r"`[^`\n]+`|\$[^$\n]+\$"
+# What may hold asterisks of its own; what is bold; and what is slanted.
+_SLANTED = re.compile(
+    rf"{FENCE.pattern}|{_CODE_OR_FORMULA}|\*\*[^*]+\*\*|\*((?:{_CODE_OR_FORMULA}|[^*`$])+)\*",
+    flags=re.MULTILINE | re.DOTALL,
+)
 _TAG = re.compile(r"</?[a-z][^>]*>")
 _HEADER = r"""msgid ""
 msgstr ""
@@ -265,14 +272,27 @@ def shown(stem: str, language: str, root: Path = REPOSITORY) -> dict[str, str]:
     """Where a text stands to what is read there: its translation, its last one, or English.
 
     Links lead to headings as they are shown; where an old translation links to one that is gone,
-    to the top of its page.
+    to the top of its page. No Chinese or Japanese is slanted.
     """
     known, texts = entries(stem, language, root), {}
     for context, text in english_texts(stem, root).items():
         entry = known.get(context)
         is_old = entry is not None and translated_from(entry) != text
-        texts[context] = _relinked(entry.string if entry else text, is_old, stem, language, root)
+        text = upright(entry.string) if entry else text
+        texts[context] = _relinked(text, is_old, stem, language, root)
     return texts
+
+
+def upright(text: str) -> str:
+    """Chinese and Japanese have no italics: what a catalogue slants is bold, a caption plain."""
+
+    def set_upright(found: re.Match[str]) -> str:
+        slanted = found[1] or ""
+        if caption := re.match("([图図])(\uff1a.+)", slanted, flags=re.DOTALL):
+            return f"**{caption[1]}**{caption[2]}"
+        return f"**{slanted}**" if _CHARACTER.search(slanted) else found[0]
+
+    return _SLANTED.sub(set_upright, text)
 
 
 def _relinked(text: str, is_old: bool, stem: str, language: str, root: Path) -> str:
@@ -313,8 +333,7 @@ def built(stem: str, language: str, root: Path = REPOSITORY) -> tuple[Path, str]
         known = shown(stem, language, root)
         texts = [known.get(f"README:{key}", text) for key, text in _readme_blocks(root).items()]
         text = _BADGES.sub(badges(stem, language, read_address(root)), "\n\n".join(texts) + "\n")
-        text = text.replace("](notebooks/", f"](notebooks/{language}/")
-        return root / readme_name(language), text
+        return root / readme_name(language), _led_to(text, language)
     folder = root / "notebooks" / language
     if stem == "GLOSSARY":
         (_, title), *sections = shown(stem, language, root).items()
@@ -325,6 +344,15 @@ def built(stem: str, language: str, root: Path = REPOSITORY) -> tuple[Path, str]
     english = _read_notebook(root / "notebooks" / f"{stem}.ipynb")
     notebook = translated(english, stem, language, root)
     return folder / f"{stem}.ipynb", nbformat.writes(notebook) + "\n"
+
+
+def _led_to(text: str, language: str) -> str:
+    """A README whose links and commands open the notebooks and pages of a language."""
+    text = re.sub(r"(\]\(|lab )notebooks/", rf"\1notebooks/{language}/", text)
+    text = re.sub(r"open build([/\\])", lambda found: f"{found[0]}{language}{found[1]}", text)
+    option = f" LANGUAGE={language}"
+    text = text.replace("\nmake lab ", f"\nmake lab{option} ")
+    return text.replace("\nmake course ", f"\nmake course{' ' * len(option)} ")
 
 
 def main(arguments: list[str] | None = None, root: Path = REPOSITORY) -> int:
