@@ -13,6 +13,7 @@ import nbformat
 import pytest
 from markdown_it import MarkdownIt
 
+from tools import catalogues
 from tools import translations as tool
 from tools.differences import differences
 from tools.translations import TRANSLATED
@@ -160,7 +161,7 @@ def terms() -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_the_glossary_uses_the_table_of_terms(language: str) -> None:
-    _, *sections = tool.entries("GLOSSARY", language).values()
+    _, *sections = catalogues.entries("GLOSSARY", language).values()
     headings = {re.match("## (.+)", s.id)[1]: re.match("## (.+)", s.string)[1] for s in sections}
     expected = {t["English"]: t[language] for t in terms() if t["glossary"] == "yes"}
     if not list(tool.stale("GLOSSARY", language)):  # a new term has no translation yet
@@ -183,7 +184,7 @@ def unwanted_terms(text: str, language: str) -> list[str]:
 @pytest.mark.parametrize("language", TRANSLATED)
 @pytest.mark.parametrize("stem", STEMS)
 def test_there_is_one_word_for_one_thing(stem: str, language: str) -> None:
-    for context, entry in tool.entries(stem, language).items():
+    for context, entry in catalogues.entries(stem, language).items():
         assert unwanted_terms(entry.string, language) == [], context
 
 
@@ -329,13 +330,13 @@ def write(course: Path, *cells: tuple[str, str], name: str = "01_one") -> None:
 
 def translate(course: Path, stem: str = "01_one", **texts: str) -> None:
     """Put translations into a Chinese catalogue, as a translator's program does."""
-    file = tool.catalogue_file(stem, "zh", course)
-    catalogue = tool.read_catalogue(file, "zh")
+    file = catalogues.catalogue_file(stem, "zh", course)
+    catalogue = catalogues.read_catalogue(file, "zh")
     for message in catalogue:
         if message.id and (text := texts.get(message.context.partition(":")[2])):
             message.string = text
             message.flags.discard("fuzzy")
-    tool.write_catalogue(catalogue, file)
+    catalogues.write_catalogue(catalogue, file)
 
 
 def build(course: Path, *options: str) -> int:
@@ -377,13 +378,16 @@ def test_a_changed_english_text_shows_its_last_translation(course: Path, capsys)
         assert "warning: zh 01_one:c is not translated" in told
         assert "01_one:b" not in told
         assert shown(course) == ["读 2。", "更多。", "New."]
-        assert tool.translated_from(tool.entries("01_one", "zh", course)["01_one:a"]) == old
-        written = tool.catalogue_file("01_one", "zh", course).read_text(encoding="utf-8")
+        assert (
+            catalogues.translated_from(catalogues.entries("01_one", "zh", course)["01_one:a"])
+            == old
+        )
+        written = catalogues.catalogue_file("01_one", "zh", course).read_text(encoding="utf-8")
         assert '#, fuzzy\n#| msgid ""\n#| "Read 2.\\n"\n' in written
     assert build(course, "--release") == 1
     translate(course, a="读 3 页。", c="新的。")
     assert build(course, "--release") == 0
-    assert "#" not in tool.catalogue_file("01_one", "zh", course).read_text(encoding="utf-8")
+    assert "#" not in catalogues.catalogue_file("01_one", "zh", course).read_text(encoding="utf-8")
 
 
 def test_an_english_text_that_is_as_before_again_has_its_translation(course: Path) -> None:
