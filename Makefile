@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # The notebooks that `course` and `refresh` run, such as NOTEBOOKS="01 05"; empty means all.
 NOTEBOOKS ?=
+# LANGUAGE=zh or ja: `lab` opens these notebooks. Systems set it too, to languages that the course may not have.
+LANGUAGE ?=
 # UV=no installs with pip alone.
 UV ?= yes
 # More options for JupyterLab, such as LAB_FLAGS=--no-browser.
@@ -29,7 +31,7 @@ course: $(VENV)/.course  ## run every notebook headless: pages, an index, model 
 	@$(PY) -m tools.course run $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
 
 lab: $(VENV)/.course  ## open JupyterLab on the first notebook
-	@$(PY) -m jupyterlab $(LAB_FLAGS) notebooks/00_quickstart.ipynb
+	@$(PY) -m jupyterlab $(LAB_FLAGS) notebooks/$(addsuffix /,$(filter zh ja,$(LANGUAGE)))00_quickstart.ipynb
 
 test: $(VENV)/.dev  ## lint, quick unit tests, then every notebook against its stored outputs
 	@failed=0; summary=; \

@@ -415,12 +415,13 @@ def test_pages_link_to_pages(tmp_path: Path) -> None:
 
 
 def test_pages_of_a_language_say_so_and_link_to_the_others(tmp_path: Path) -> None:
-    text = "[English](../01_one.ipynb) 简体中文 [日本語](../ja/01_one.ipynb)"
+    text = "# 一 & `二`\n\n[English](../01_one.ipynb) 简体中文 [日本語](../ja/01_one.ipynb)"
     write_page(new_notebook(cells=[new_markdown_cell(text)]), tmp_path / "01_one.html", "zh")
     page = (tmp_path / "01_one.html").read_text(encoding="utf-8")
-    assert '<html lang="zh">' in page
+    assert '<html lang="zh-Hans">' in page
     assert 'href="../01_one.html"' in page
     assert 'href="../ja/01_one.html"' in page
+    assert "<title>一 &amp; 二</title>" in page
 
 
 def test_a_run_writes_the_pages_of_every_language(tmp_path: Path) -> None:
@@ -437,6 +438,8 @@ def test_a_run_writes_the_pages_of_every_language(tmp_path: Path) -> None:
     assert "平均交并比" in (output / "zh" / "04_mean_iou.html").read_text(encoding="utf-8")
     assert "术语表" in (output / "zh" / "GLOSSARY.html").read_text(encoding="utf-8")
     index = (output / "zh" / "index.html").read_text(encoding="utf-8")
+    assert '<html lang="zh-Hans">' in index
+    assert '<a href="GLOSSARY.html">术语表</a>' in index
     course_title = (REPOSITORY / "README.zh.md").read_text(encoding="utf-8").partition("\n")[0]
     assert f"<h1>{course_title.removeprefix('# ')}</h1>" in index
     assert '<a href="../index.html">English</a> · <a href="../zh/index.html">简体中文</a>' in index
@@ -450,14 +453,29 @@ def test_the_index_shows_each_notebook_and_links_what_else_is_there(tmp_path: Pa
     shown = new_code_cell("plot()", outputs=[new_output("display_data", figure)])
     said = new_markdown_cell('*Figure: a "red" field.*\n\nAll of it is red.')
     first = new_notebook(cells=[new_markdown_cell(opening), shown, said])
-    (tmp_path / "GLOSSARY.html").touch()
+    (tmp_path / "GLOSSARY.md").write_text("# Glossary & more\n", encoding="utf-8")
+    write_markdown_page(tmp_path / "GLOSSARY.md", tmp_path / "GLOSSARY.html")
     page = write_index({"01_sky": first, "02_bare": new_notebook()}, tmp_path).read_text("utf-8")
     assert '<h2><a href="01_sky.html">01 · Sky &amp; sea</a></h2>' in page
     assert "<p>After this you can run fit, and more.</p>" in page
     (thumbnail,) = re.findall(r'<img alt="a &quot;red&quot; field." src="data:[^,]*,(.*?)"', page)
     assert Image.open(io.BytesIO(base64.b64decode(thumbnail))).size == (600, 300)
     assert '<h2><a href="02_bare.html">02_bare</a></h2>' in page
-    assert re.findall(r'<p><a href="(.*?)">(.*?)</a></p>', page) == [("GLOSSARY.html", "Glossary")]
+    links = re.findall(r'<p><a href="(.*?)">(.*?)</a></p>', page)
+    assert links == [("GLOSSARY.html", "Glossary &amp; more")]
+
+
+@pytest.mark.parametrize(
+    "caption", ["*Figure: 红色。*", "**图**\uff1a红色。", "**図**\uff1a红色。"]
+)
+def test_the_index_describes_its_figures_in_each_language(tmp_path: Path, caption: str) -> None:
+    figure = {"image/png": encoded(Image.new("RGB", (8, 8), "red"))}
+    plot = new_code_cell("plot()", outputs=[new_output("display_data", figure)])
+    said = new_markdown_cell(f"{caption}\n\n**图**里都是红的。")
+    page = write_index({"01_one": new_notebook(cells=[plot, said])}, tmp_path, "zh").read_text(
+        "utf-8"
+    )
+    assert '<img alt="红色。"' in page
 
 
 # --- the environment ------------------------------------------------------------------------------

@@ -32,17 +32,20 @@ _PAGE_TEMPLATE = """{% extends 'lab/index.html.j2' %}
 {{ super() | replace("<script src", "<script async src") }}
 {%- endblock -%}
 {%- block html_head_css -%}
-<style>.jp-MarkdownOutput .highlight { margin-bottom: 1em }</style>
+<style>
+.jp-MarkdownOutput .highlight { margin-bottom: 1em }
+:lang(ja) { line-break: strict }
+</style>
 {%- endblock -%}"""
 
 # A page links to pages, as a notebook links to its neighbours, the glossary and other languages.
 _LINK_TO_A_SOURCE = re.compile(
     r'(<a href="(?:\.\./)?(?:[a-z]{2}/)?(?:\d\d_\w+|GLOSSARY))\.(?:ipynb|md)\b'
 )
-_DESCRIPTION = re.compile(r"\*(?:Figure: |[图図]\uff1a)(.+)\*")
+_DESCRIPTION = re.compile(r"\*Figure: (?P<en>.+)\*|\*\*[图図]\*\*\uff1a(?P<other>.+)")
 
 _INDEX_PAGE = """<!doctype html>
-<html lang="{language}">
+<html lang="{tag}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
@@ -58,6 +61,7 @@ img {{ display: block; width: {width}px; height: {height}px; object-fit: contain
       margin: 0 auto }}
 h2 {{ font-size: 1.1rem; margin: .7rem 0 .3rem }}
 p {{ margin: 0 }}
+:lang(ja) {{ line-break: strict }}
 </style>
 </head>
 <body>
@@ -83,16 +87,15 @@ def write_page(notebook: NotebookNode, path: Path, language: str = "en") -> None
     loader = DictLoader({"page.html.j2": _PAGE_TEMPLATE})
     # Without `embed_images`, which would close each <details> before its answer; figures are
     # embedded all the same, as the outputs that they are.
-    # The language decides in which shapes a browser draws characters that zh and ja share.
-    exporter = HTMLExporter(
-        extra_loaders=[loader], template_file="page.html.j2", language_code=language
-    )
+    exporter = HTMLExporter(extra_loaders=[loader], template_file="page.html.j2")
     # A page has no kernel: show a widget's image and not its (empty) live view.
     live = (WIDGET_VIEW, "application/javascript")
     shown = exporter.default_config["NbConvertBase"]["display_data_priority"]
     exporter.config.NbConvertBase.display_data_priority = [m for m in shown if m not in live]
-    metadata = {"name": path.stem, "path": str(REPOSITORY / "notebooks")}
+    metadata = {"name": _title(notebook) or path.stem, "path": str(REPOSITORY / "notebooks")}
     page, _ = exporter.from_notebook_node(notebook, resources={"metadata": metadata})
+    # The exporter's own option takes two letters, which leave open which Chinese it is.
+    page = page.replace('<html lang="en">', f'<html lang="{_tag(language)}">', 1)
     path.write_text(_LINK_TO_A_SOURCE.sub(r"\1.html", page), encoding="utf-8")
 
 
@@ -121,34 +124,51 @@ def write_index(
     cards = []
     for stem, notebook in notebooks.items():
         opening = notebook.cells[0].source if notebook.cells else ""
-        title = re.search(r"^# (.+)$", opening, flags=re.MULTILINE)
         promise = re.search(r"^\w.+[.。]$", opening, flags=re.MULTILINE)
         figure = _thumbnail(notebook)
         cards.append(
             _CARD.format(
                 page=f"{stem}.html",
-                title=html.escape(title[1] if title else stem),
+                title=html.escape(_title(notebook) or stem),
                 sentence=html.escape(promise[0].replace("`", "") if promise else ""),
                 figure=f'<a href="{stem}.html">{figure}</a>' if figure else "",
             )
         )
-    names = sorted({path.stem for path in folder.glob("*.html")} - {*notebooks, Path(INDEX).stem})
+    pages = sorted(folder.glob("*.html"))
+    rest = [path for path in pages if path.stem not in {*notebooks, Path(INDEX).stem}]
     readme = (REPOSITORY / readme_name(language)).read_text(encoding="utf-8")
     up = "../" if folder_of(language) else ""
     links = {f"{up}{folder_of(other)}{INDEX}": LANGUAGES[other] for other in others}
     width, height = THUMBNAIL
     page = _INDEX_PAGE.format(
-        language=language,
+        tag=_tag(language),
         title=html.escape(readme.partition("\n")[0].removeprefix("# ")),
         languages=_links(links),
         cards="\n".join(cards),
-        others=_links({f"{name}.html": name.capitalize() for name in names}),
+        others=_links({path.name: _title_of_page(path) for path in rest}),
         width=width,
         height=height,
     )
     index = folder / INDEX
     index.write_text(page, encoding="utf-8")
     return index
+
+
+def _tag(language: str) -> str:
+    """A language as browsers are told it: by it they choose the shapes of characters."""
+    return "zh-Hans" if language == "zh" else language
+
+
+def _title(notebook: NotebookNode) -> str:
+    """The first heading of a notebook; "" if it does not begin with one."""
+    opening = notebook.cells[0].source if notebook.cells else ""
+    title = re.search(r"^# (.+)$", opening, flags=re.MULTILINE)
+    return title[1].replace("`", "") if title else ""
+
+
+def _title_of_page(path: Path) -> str:
+    title = re.search("<title>(.*?)</title>", path.read_text(encoding="utf-8"))
+    return title[1] if title else path.stem
 
 
 def _links(links: Mapping[str, str]) -> str:
@@ -168,6 +188,6 @@ def _thumbnail(notebook: NotebookNode) -> str:
             figure.quantize(128).save(file, "PNG", optimize=True)
             text = _DESCRIPTION.match(following.source if following else "")
             source = base64.b64encode(file.getvalue()).decode()
-            described = html.escape(text[1] if text else "")
+            described = html.escape(text["en"] or text["other"] if text else "")
             return f'<img alt="{described}" src="data:image/png;base64,{source}">'
     return ""

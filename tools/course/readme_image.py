@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tools.course readme-image", description=__doc__
     )
-    parser.add_argument("--file", type=Path, default=FILE, help="where to (default: .github/overlay.png)")
+    parser.add_argument("--file", type=Path, default=FILE, help="default: .github/overlay.png")
     file = parser.parse_args(arguments).file
     profile = get_profile("tiny")
     image = load_scenes(profile)["test"][SCENE]["image"]

@@ -2,7 +2,9 @@
 
 `python -m tools.course translations` writes new English texts into the catalogues of
 `translations/`, marks as fuzzy what was translated from another English text, and builds
-`notebooks/zh`, `notebooks/ja`, `README.zh.md` and `README.ja.md`. Code and outputs are the English notebooks' own.
+`notebooks/zh`, `notebooks/ja`, `README.zh.md` and `README.ja.md`. Code and outputs are the English
+notebooks' own. Until somebody has translated a changed text again, its last translation is shown,
+and of a new one the English: a warning, which only `--release` counts as a fault.
 """
 
 from __future__ import annotations
@@ -10,16 +12,23 @@ from __future__ import annotations
 import argparse
 import copy
 import re
-from collections import Counter
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.profiles import REPOSITORY
 from tools.course.address import Address, read_address
+from tools.course.catalogues import (
+    catalogue_file,
+    entries,
+    translated_from,
+    updated,
+    write_catalogue,
+)
+from tools.course.differences import FENCE, differences
 
 if TYPE_CHECKING:
-    from babel.messages.catalog import Catalog
     from nbformat import NotebookNode
 
 LANGUAGES = {"en": "English", "zh": "简体中文", "ja": "日本語"}
@@ -28,16 +37,15 @@ LANGUAGES = {"en": "English", "zh": "简体中文", "ja": "日本語"}
 TRANSLATED = tuple(LANGUAGES)[1:]
 
 _BADGES = re.compile(r"^<!-- badges -->\n(?:.+\n?)*", flags=re.MULTILINE)
-_FENCE = re.compile(r"^```.*?^```$", flags=re.MULTILINE | re.DOTALL)
+_LINK_TO_A_HEADING = re.compile(r"\]\((\w+\.ipynb|GLOSSARY\.md|)#([^)\s]+)\)")
+_CHARACTER = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
+_CODE_OR_FORMULA = r"`[^`\n]+`|\$[^$\n]+\$"
+# What may hold asterisks of its own; what is bold; and what is slanted.
+_SLANTED = re.compile(
+    rf"{FENCE.pattern}|{_CODE_OR_FORMULA}|\*\*[^*]+\*\*|\*((?:{_CODE_OR_FORMULA}|[^*`$])+)\*",
+    flags=re.MULTILINE | re.DOTALL,
+)
 _TAG = re.compile(r"</?[a-z][^>]*>")
-_HEADER = r"""msgid ""
-msgstr ""
-"Language: {language}\n"
-"MIME-Version: 1.0\n"
-"Content-Type: text/plain; charset=utf-8\n"
-"Content-Transfer-Encoding: 8bit\n"
-
-"""
 _REST = "The rest, from profiles to commands, is in the [English README](README.md)."
 
 
@@ -100,128 +108,33 @@ def _readme_blocks(root: Path) -> dict[str, str]:
 
 
 def _has_prose(text: str) -> bool:
-    text = re.sub(r"<!--.*?-->", "", _TAG.sub("", _FENCE.sub("", text)))
+    text = re.sub(r"<!--.*?-->", "", _TAG.sub("", FENCE.sub("", text)))
     return any(character.isalpha() for character in text)
 
 
-# --- the catalogues -------------------------------------------------------------------------------
+# --- what is missing or wrong ---------------------------------------------------------------------
 
 
-def catalogue_file(stem: str, language: str, root: Path = REPOSITORY) -> Path:
-    return root / "translations" / language / f"{stem}.po"
-
-
-def read_catalogue(file: Path, language: str) -> Catalog:
-    """Read a catalogue; a file that does not exist yet is an empty one."""
-    from babel.messages.catalog import Catalog
-    from babel.messages.pofile import read_po
-
-    if not file.is_file():
-        return Catalog(locale=language)
-    with file.open("rb") as opened:
-        return read_po(opened, locale=language, abort_invalid=True)
-
-
-def updated(old: Catalog, texts: dict[str, str], language: str) -> Catalog:
-    """The catalogue of `texts` with the translations of `old`; those of another text are fuzzy."""
-    from babel.messages.catalog import Catalog
-
-    known = {message.context: message for message in old if message.id}
-    moved = {message.id: message for message in known.values()}
-    new = Catalog(locale=language)
-    for context, text in texts.items():
-        before = known.get(context)
-        if before is None or before.id != text:
-            before = moved.get(text, before)
-        if before is None or not before.string:
-            new.add(text, "", context=context)
-        elif before.id == text:
-            new.add(text, before.string, context=context, flags=before.flags)
-        else:
-            previous = before.previous_id or before.id
-            flags = {*before.flags, "fuzzy"}
-            new.add(text, before.string, context=context, flags=flags, previous_id=previous)
-    return new
-
-
-def write_catalogue(catalogue: Catalog, file: Path) -> None:
-    """Write a catalogue with a line for each line of its texts, so that changes read well."""
-    from babel.messages.pofile import write_po
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("wb") as opened:
-        # Babel's own header has the time of writing in it.
-        opened.write(_HEADER.format(language=catalogue.locale).encode())
-        write_po(opened, catalogue, width=0, omit_header=True, include_previous=True)
-
-
-def translations(stem: str, language: str, root: Path = REPOSITORY) -> dict[str, str]:
-    """Where a text stands to its translation; only those of the present English text."""
-    texts = english_texts(stem, root)
-    catalogue = read_catalogue(catalogue_file(stem, language, root), language)
-    return {
-        message.context: message.string
-        for message in catalogue
-        if message.id and message.string and not message.fuzzy
-        if texts.get(message.context) == message.id
-    }
-
-
-# --- what a translation must keep -----------------------------------------------------------------
-
-# In this order: what one finds, the next does not see.
-_KEPT = {
-    "code blocks": _FENCE.pattern,
-    "code spans": r"`[^`\n]+`|<code>.*?</code>",
-    "formulas": r"\$\$.+?\$\$|(?<!\\)\$[^$\n]+\$",
-    "links": r"\]\([^)\s]+\)",
-    "tags": r"</?[a-z][^>]*>|<!--.*?-->",
-    "headings, lists and rows": r"^(?:#+ |[-*] |\d+\. )|\|",
-    "numbers": r"\d+(?:[.,]\d+)*",
-}
-
-
-def differences(english: str, translation: str) -> list[str]:
-    """What a translation has other than its original: code, formulas, links, numbers, shapes."""
-    found = []
-    bold, expected = _emphases(translation), _emphases(english)
-    if bold != expected:
-        found.append(f"once rendered: {bold}, expected {expected} (is a * or ** still seen?)")
-    for what, pattern in _KEPT.items():
-        flags = re.MULTILINE | re.DOTALL
-        ours, theirs = (Counter(re.findall(pattern, t, flags)) for t in (english, translation))
-        if ours != theirs:
-            lost, added = list((ours - theirs).elements()), list((theirs - ours).elements())
-            found.append(f"{what}: {lost} lost, {added} added")
-        english, translation = (
-            re.sub(pattern, " ", t, flags=flags) for t in (english, translation)
-        )
-    return found
-
-
-def _emphases(text: str) -> dict[str, int]:
-    """How many parts of a text are bold, italic or links once it is rendered."""
-    from markdown_it import MarkdownIt
-
-    tokens = MarkdownIt("commonmark").enable("table").parse(text)
-    kinds = Counter(child.type for token in tokens for child in token.children or [])
-    return {kind: kinds[f"{kind}_open"] for kind in ("strong", "em", "link")}
+def stale(stem: str, language: str, root: Path = REPOSITORY) -> Iterator[str]:
+    """What is not translated, or only from an earlier English text: a release waits for it."""
+    known = entries(stem, language, root)
+    for context, text in english_texts(stem, root).items():
+        entry = known.get(context)
+        if entry is None:
+            yield f"{language} {context} is not translated"
+        elif entry.fuzzy or entry.id != text:
+            yield f"{language} {context} was translated from another English text, or is fuzzy"
 
 
 def problems(stem: str, language: str, root: Path = REPOSITORY) -> Iterator[str]:
-    """What keeps a translation from being complete: missing, fuzzy and differing entries."""
-    catalogue = read_catalogue(catalogue_file(stem, language, root), language)
-    entries = {message.context: message for message in catalogue if message.id}
-    for context, text in english_texts(stem, root).items():
-        entry = entries.pop(context, None)
+    """What is wrong with translations, each beside the English text that it was made from."""
+    texts = english_texts(stem, root)
+    for context, entry in entries(stem, language, root).items():
         where = f"{language} {context}"
-        if entry is None or not entry.string:
-            yield f"{where} is not translated"
-        elif entry.fuzzy or entry.id != text:
-            yield f"{where} was translated from another English text, or is marked fuzzy"
-        else:
-            yield from (f"{where}: {difference}" for difference in differences(text, entry.string))
-    yield from (f"{language} {context}: no English text has this place" for context in entries)
+        if context not in texts:
+            yield f"{where}: no English text has this place; `make translations` takes it away"
+        for difference in differences(translated_from(entry), entry.string):
+            yield f"{where}: {difference}"
 
 
 # --- what is built --------------------------------------------------------------------------------
@@ -268,31 +181,68 @@ def translated(
     if language == "en":
         return notebook
     notebook = copy.deepcopy(notebook)
-    known, block = translations(stem, language, root), badges(stem, language, read_address(root))
-
-    def rebased(link: re.Match[str]) -> str:
-        return f"]({link[1]}.ipynb#{_anchors(link[1], language, root).get(link[2], link[2])})"
-
+    texts, block = shown(stem, language, root), badges(stem, language, read_address(root))
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            text = known.get(f"{stem}:{cell.id}", cell.source)
-            text = re.sub(r"\]\((\w+)\.ipynb#([^)\s]+)\)", rebased, text)
+            text = texts.get(f"{stem}:{cell.id}", cell.source)
             cell.source = _BADGES.sub(block, f"{text}\n").strip()
     return notebook
 
 
-def _anchors(stem: str, language: str, root: Path) -> dict[str, str]:
-    """JupyterLab's anchors of a notebook's English headings to those of their translations."""
-    known, anchors = translations(stem, language, root), {}
+def shown(stem: str, language: str, root: Path = REPOSITORY) -> dict[str, str]:
+    """Where a text stands to what is read there: its translation, its last one, or English.
+
+    Links lead to headings as they are shown; where an old translation links to one that is gone,
+    to the top of its page. No Chinese or Japanese is slanted.
+    """
+    known, texts = entries(stem, language, root), {}
     for context, text in english_texts(stem, root).items():
-        ours, theirs = map(heading_anchors, (text, known.get(context, text)))
-        anchors |= dict(zip(ours, theirs, strict=False))
+        entry = known.get(context)
+        is_old = entry is not None and translated_from(entry) != text
+        text = upright(entry.string) if entry else text
+        texts[context] = _relinked(text, is_old, stem, language, root)
+    return texts
+
+
+def upright(text: str) -> str:
+    """Chinese and Japanese have no italics: what a catalogue slants is bold, a caption plain."""
+
+    def set_upright(found: re.Match[str]) -> str:
+        slanted = found[1] or ""
+        if caption := re.match("([图図])(\uff1a.+)", slanted, flags=re.DOTALL):
+            return f"**{caption[1]}**{caption[2]}"
+        return f"**{slanted}**" if _CHARACTER.search(slanted) else found[0]
+
+    return _SLANTED.sub(set_upright, text)
+
+
+def _relinked(text: str, is_old: bool, stem: str, language: str, root: Path) -> str:
+    def to_what_is_shown(link: re.Match[str]) -> str:
+        file, anchor = link.groups()
+        anchors = _anchors(Path(file).stem or stem, language, root)
+        return f"]({file}#{anchors.get(anchor, '' if is_old else anchor)})"
+
+    return _LINK_TO_A_HEADING.sub(to_what_is_shown, text)
+
+
+def _anchors(stem: str, language: str, root: Path) -> dict[str, str]:
+    """The anchors of English headings to those shown; "" where there is no such heading yet."""
+    if stem == "GLOSSARY":  # each of its sections has the English anchor in every language
+        return {anchor: anchor for anchor in map(_anchor, _glossary_sections(root)[1:])}
+    known, anchors = entries(stem, language, root), {}
+    for context, text in english_texts(stem, root).items():
+        entry = known.get(context)
+        ours = heading_anchors(entry.string if entry else text)
+        # An old translation still has the headings, and is met by links, of its own original.
+        for english in (text, translated_from(entry) if entry else text):
+            theirs = heading_anchors(english)
+            anchors |= dict(zip_longest(theirs, ours[: len(theirs)], fillvalue=""))
     return anchors
 
 
 def heading_anchors(text: str) -> list[str]:
     """The anchors that JupyterLab gives to the headings of a Markdown text."""
-    headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", text), flags=re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), flags=re.MULTILINE)
     return [heading.replace("`", "").strip().replace(" ", "-") for heading in headings]
 
 
@@ -301,25 +251,29 @@ def built(stem: str, language: str, root: Path = REPOSITORY) -> tuple[Path, str]
     import nbformat
 
     if stem == "README":
-        known = translations(stem, language, root)
+        known = shown(stem, language, root)
         texts = [known.get(f"README:{key}", text) for key, text in _readme_blocks(root).items()]
         text = _BADGES.sub(badges(stem, language, read_address(root)), "\n\n".join(texts) + "\n")
-        text = text.replace("](notebooks/", f"](notebooks/{language}/")
-        return root / readme_name(language), text
+        return root / readme_name(language), _led_to(text, language)
     folder = root / "notebooks" / language
     if stem == "GLOSSARY":
-        known = translations(stem, language, root)
-        title, *sections = _glossary_sections(root)
-        title = known.get("GLOSSARY:title", title)
+        (_, title), *sections = shown(stem, language, root).items()
         texts = [_BADGES.sub(badges(stem, language, read_address(root)), f"{title}\n").strip()]
-        for section in sections:
-            anchor = _anchor(section)
-            translation = known.get(f"GLOSSARY:{anchor}", section)
-            texts.append(f'<a id="{anchor}"></a>\n\n{translation}')
+        for context, text in sections:
+            texts.append(f'<a id="{context.removeprefix("GLOSSARY:")}"></a>\n\n{text}')
         return folder / "GLOSSARY.md", "\n\n".join(texts) + "\n"
     english = _read_notebook(root / "notebooks" / f"{stem}.ipynb")
     notebook = translated(english, stem, language, root)
     return folder / f"{stem}.ipynb", nbformat.writes(notebook) + "\n"
+
+
+def _led_to(text: str, language: str) -> str:
+    """A README whose links and commands open the notebooks and pages of a language."""
+    text = re.sub(r"(\]\(|lab )notebooks/", rf"\1notebooks/{language}/", text)
+    text = re.sub(r"open build([/\\])", lambda found: f"{found[0]}{language}{found[1]}", text)
+    option = f" LANGUAGE={language}"
+    text = text.replace("\nmake lab ", f"\nmake lab{option} ")
+    return text.replace("\nmake course ", f"\nmake course{' ' * len(option)} ")
 
 
 def main(arguments: list[str] | None = None, root: Path = REPOSITORY) -> int:
@@ -331,19 +285,26 @@ def main(arguments: list[str] | None = None, root: Path = REPOSITORY) -> int:
     parser.add_argument(
         "--texts", nargs="+", metavar="NAME", help="only these, as in 05_training GLOSSARY README"
     )
+    parser.add_argument(
+        "--release", action="store_true", help="fail where a translation is missing or an old one"
+    )
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.texts or ()) - set(stems(root))):
         parser.error(f"no text {', '.join(unknown)}: choose from {', '.join(stems(root))}")
-    found = []
+    wrong, behind = [], []
     for language in options.languages:
         for stem in options.texts or stems(root):
-            file = catalogue_file(stem, language, root)
-            new = updated(read_catalogue(file, language), english_texts(stem, root), language)
-            write_catalogue(new, file)
+            file, texts = catalogue_file(stem, language, root), english_texts(stem, root)
+            write_catalogue(updated(entries(stem, language, root), texts, language), file)
+            wrong += problems(stem, language, root)
+            behind += stale(stem, language, root)
+    # A link may lead to a heading of any other text: the catalogues come first.
+    for language in options.languages:
+        for stem in options.texts or stems(root):
             path, text = built(stem, language, root)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
-            found += problems(stem, language, root)
-    print(*found, sep="\n", end="\n" * bool(found))
-    print(f"{len(found)} entries to translate or to correct in translations/")
-    return 1 if found else 0
+    for line in [*wrong, *(f"warning: {entry}" for entry in behind)]:
+        print(line)
+    print(f"{len(wrong)} faults, and {len(behind)} entries to translate, in translations/")
+    return 1 if wrong or (options.release and behind) else 0
