@@ -1,19 +1,40 @@
-"""Our `mean_iou` module, through `evaluate.load`, against the published one's definition."""
+"""Our `mean_iou` module, through `evaluate.load`, against the published one's definition.
 
+At the end: the function that notebook 04 offers to copy, in a `Trainer`.
+"""
+
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import datasets
 import evaluate
+import nbformat
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from reference import KEYS
 from reference import mean_iou as reference_mean_iou
+from torch.nn.functional import interpolate
+from transformers import (
+    SegformerConfig,
+    SegformerForSemanticSegmentation,
+    SegformerImageProcessor,
+    Trainer,
+    TrainingArguments,
+)
 
+from helpers.ade20k import NUM_LABELS
+from helpers.data import load_scenes
 from helpers.metrics import ConfusionMatrix
-from helpers.profiles import REPOSITORY
+from helpers.profiles import REPOSITORY, get_profile
+
+NOTEBOOK_04 = nbformat.read(REPOSITORY / "notebooks" / "04_mean_iou.ipynb", as_version=4)
+MEAN_IOU = {cell.id: cell.source for cell in NOTEBOOK_04.cells}
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +215,42 @@ def test_maps_of_unlike_shape_are_refused(metric: evaluate.Metric, shape: tuple[
         )
     assert str(shape) in str(error.value)
     assert "(2, 3)" in str(error.value)
+
+
+# --- what notebook 04 offers to copy --------------------------------------------------------------
+
+
+def test_what_notebook_04_offers_to_copy_serves_a_trainer_that_saves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY / "notebooks")
+    copied: dict[str, Any] = {}
+    exec(re.search(r"```python\n(.+?)```", MEAN_IOU["nb04-compute-metrics"], re.DOTALL)[1], copied)
+
+    image_processor = SegformerImageProcessor(size=64, do_reduce_labels=True)
+    scenes = load_scenes(get_profile("tiny"))["test"].select(range(4))
+    scenes = scenes.with_transform(lambda rows: image_processor(rows["image"], rows["annotation"]))
+    small = {"depths": [1] * 4, "hidden_sizes": [8] * 4, "decoder_hidden_size": 8}
+    trainer = Trainer(
+        SegformerForSemanticSegmentation(SegformerConfig(num_labels=NUM_LABELS, **small)),
+        TrainingArguments(
+            output_dir=str(tmp_path),
+            max_steps=2,
+            eval_strategy="steps",
+            eval_steps=1,
+            save_steps=1,
+            remove_unused_columns=False,
+            report_to="none",
+            use_cpu=True,
+        ),
+        train_dataset=scenes,
+        eval_dataset=scenes,
+        compute_metrics=copied["compute_metrics"],
+    )
+    trainer.train()
+    state = json.loads((tmp_path / "checkpoint-2" / "trainer_state.json").read_text())
+    logits, labels, _ = trainer.predict(scenes)
+    predictions = interpolate(torch.from_numpy(logits), labels.shape[-2:], mode="bilinear")
+    expected = reference_mean_iou(predictions.argmax(dim=1).numpy(), labels, NUM_LABELS, 255)
+    for name in ("mean_iou", "mean_accuracy", "overall_accuracy"):
+        assert state["log_history"][-1][f"eval_{name}"] == pytest.approx(expected[name])
