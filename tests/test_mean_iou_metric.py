@@ -1,19 +1,46 @@
-"""Our `mean_iou` module, through `evaluate.load`, against the published one's definition."""
+"""Our `mean_iou` module, through `evaluate.load`, against the published one's definition.
 
+At the end: what notebooks 00 and 04 hand to `Trainer`, and what they say that it costs.
+"""
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
 import evaluate
+import nbformat
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from reference import KEYS
 from reference import mean_iou as reference_mean_iou
+from torch.nn.functional import interpolate
+from transformers import (
+    SegformerConfig,
+    SegformerForSemanticSegmentation,
+    SegformerImageProcessor,
+    Trainer,
+    TrainingArguments,
+)
 
+from helpers.ade20k import NUM_LABELS
+from helpers.data import load_scenes
 from helpers.metrics import ConfusionMatrix
-from helpers.profiles import REPOSITORY
+from helpers.profiles import REPOSITORY, get_profile
+
+QUICKSTART, MEAN_IOU = (
+    {
+        cell.id: cell.source
+        for cell in nbformat.read(REPOSITORY / "notebooks" / name, as_version=4).cells
+    }
+    for name in ("00_quickstart.ipynb", "04_mean_iou.ipynb")
+)
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +221,68 @@ def test_maps_of_unlike_shape_are_refused(metric: evaluate.Metric, shape: tuple[
         )
     assert str(shape) in str(error.value)
     assert "(2, 3)" in str(error.value)
+
+
+# --- what the notebooks hand to `Trainer` ---------------------------------------------------------
+
+
+def test_what_notebook_04_offers_to_copy_serves_a_trainer_that_saves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY / "notebooks")
+    copied: dict[str, Any] = {}
+    exec(re.search(r"```python\n(.+?)```", MEAN_IOU["nb04-compute-metrics"], re.DOTALL)[1], copied)
+
+    image_processor = SegformerImageProcessor(size=64, do_reduce_labels=True)
+    scenes = load_scenes(get_profile("tiny"))["test"].select(range(4))
+    scenes = scenes.with_transform(lambda rows: image_processor(rows["image"], rows["annotation"]))
+    small = {"depths": [1] * 4, "hidden_sizes": [8] * 4, "decoder_hidden_size": 8}
+    trainer = Trainer(
+        SegformerForSemanticSegmentation(SegformerConfig(num_labels=NUM_LABELS, **small)),
+        TrainingArguments(
+            output_dir=str(tmp_path),
+            max_steps=2,
+            eval_strategy="steps",
+            eval_steps=1,
+            save_steps=1,
+            remove_unused_columns=False,
+            report_to="none",
+            use_cpu=True,
+        ),
+        train_dataset=scenes,
+        eval_dataset=scenes,
+        compute_metrics=copied["compute_metrics"],
+    )
+    trainer.train()
+    state = json.loads((tmp_path / "checkpoint-2" / "trainer_state.json").read_text())
+    logits, labels, _ = trainer.predict(scenes)
+    predictions = interpolate(torch.from_numpy(logits), labels.shape[-2:], mode="bilinear")
+    expected = reference_mean_iou(predictions.argmax(dim=1).numpy(), labels, NUM_LABELS, 255)
+    for name in ("mean_iou", "mean_accuracy", "overall_accuracy"):
+        assert state["log_history"][-1][f"eval_{name}"] == pytest.approx(expected[name])
+
+
+@pytest.mark.parametrize("text", [QUICKSTART["evaluate"], MEAN_IOU["nb04-compute-metrics"]])
+def test_the_metric_of_notebook_00_takes_the_memory_that_the_notebooks_say(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`compute` decodes all maps that were added, and has them in memory at once."""
+    monkeypatch.chdir(REPOSITORY / "notebooks")
+    notebook = {"evaluate": evaluate, "interpolate": interpolate, "id2label": range(NUM_LABELS)}
+    exec(QUICKSTART["metric"], notebook)
+    metric, taken = notebook["metric"], []
+    compute = metric._compute
+
+    def measured(predictions: list, references: list, **settings: Any) -> dict[str, Any]:
+        taken.append(sum(np.asarray(one).nbytes for one in (*predictions, *references)))
+        return compute(predictions, references, **settings)
+
+    monkeypatch.setattr(metric, "_compute", measured)
+    maps = torch.zeros(2, 512, 512, dtype=torch.long)
+    batch = SimpleNamespace(predictions=maps.byte(), label_ids=maps)
+    for batches in (1, 3):
+        for number in range(batches):
+            notebook["compute_metrics"](batch, compute_result=number + 1 == batches)
+    assert taken[1] == 3 * taken[0], "it grows with the number of images"
+    told = re.search(r"about ([\d.]+) GB for 2,000 images of 512 × 512", text)
+    assert float(told[1]) == pytest.approx(2000 * taken[0] / len(maps) / 1e9, rel=0.1)

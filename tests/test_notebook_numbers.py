@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from contextlib import redirect_stdout
 from io import StringIO
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -17,11 +16,13 @@ from transformers import pipeline
 from helpers.ade20k import LABEL2ID, reduce_labels
 from helpers.images import load_image
 from helpers.inference import load_model, segment
-from helpers.profiles import get_profile
+from helpers.profiles import REPOSITORY, get_profile
 from tools.drawing.scenes import MODEL_STREET_SEED, STREET_SEED, draw_scene
 
-NOTEBOOK_06 = Path(__file__).resolve().parent.parent / "notebooks/06_inference_and_overlays.ipynb"
-CELLS_06 = {cell.id: cell for cell in nbformat.read(NOTEBOOK_06, as_version=4).cells}
+CELLS_06, CELLS_09 = (
+    {cell.id: cell for cell in nbformat.read(REPOSITORY / "notebooks" / name, as_version=4).cells}
+    for name in ("06_inference_and_overlays.ipynb", "09_scaling_and_sharing.ipynb")
+)
 
 
 def numbers(printed: str) -> list[float]:
@@ -187,3 +188,33 @@ def test_notebook_06_what_its_text_says_of_the_stored_numbers_is_so() -> None:
     beside, beside_overall, overlap, overlap_overall = stored["windows-seam"]
     assert 0.05 < overlap - beside < 0.09, "about seven points"
     assert abs(overlap_overall - beside_overall) < 0.03
+
+
+def test_notebook_09_its_text_draws_no_more_from_the_tables_of_costs_than_they_hold() -> None:
+    space = {"PROFILE": "tiny"}
+    for name in ("imports", "recipe", "schedule", "flops", "flops-table"):
+        exec(CELLS_09[name].source, space)
+    read = CELLS_09["flops-read"].source
+    flop = {name: float(row[1]) for name, row in space["rows"].items()}
+    ratio = flop["SegFormer-B5 at 640"] / flop["SegFormer-B2"]
+    assert f"from B2 to B5, another {ratio:.1f} times" in read
+    assert [name for name, row in space["rows"].items() if row[3] == "–"] == ["SegFormer-B5"]
+
+    for name in ("recipe-cost", "machines"):
+        exec(CELLS_09[name].source, space)
+    read = CELLS_09["machines-read"].source
+    cpu, t4, four_cores, sixteen_cores, eight_gpus = (
+        [float(hours.replace(",", "")) for hours in row] for row in space["rows"].values()
+    )
+    assert cpu[0] == cpu[1] > 2 * 30 * 24, "measured; more than two months"
+    best, worst, images = t4
+    assert best > 10, "half a day even at best"
+    assert 0.4 < images / best < 0.6, "the images in half of that time"
+    for best, _, images in (sixteen_cores, eight_gpus):
+        assert images < best / 2, "the GPU decides"
+    best, worst, images = four_cores
+    assert 0.9 < images / best < 1.2, "as long"
+    assert 11.5 < worst / images < 12.5, "twelve times as long"
+    public = 45 / (200 * 20_210 / 16) * 160_000
+    assert f"{public:.1f} hours for 160,000 steps" in read
+    assert best < public < worst

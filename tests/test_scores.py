@@ -1,6 +1,8 @@
 """Notebook 08's own functions: areas of rims against a slow way, and what its text says."""
 
+import re
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from scipy.ndimage import binary_erosion
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "08_scores.ipynb"
 CELLS = {cell.id: cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells}
+BOOTSTRAP = compile(CELLS["bootstrap"], "bootstrap", "exec")
 
 
 def run(*cells: str, **names: Any) -> dict[str, Any]:
@@ -62,25 +65,77 @@ def test_a_perfect_prediction_has_perfect_rims_whatever_is_ignored() -> None:
     assert areas.all()
 
 
-def test_what_the_text_says_about_noise_and_outlines_is_so() -> None:
+@pytest.fixture(scope="module")
+def notebook() -> dict[str, Any]:
+    """What the notebook has defined by its last score, with the bundled model."""
     names = (
-        *("model", "areas", "protocol-areas", "mean-iou", "subsets", "bootstrap", "paired"),
-        *("paired-table", "rim", "two-ways", "rim-scores"),
+        *("model", "areas", "protocol-areas", "mean-iou", "subsets", "bootstrap"),
+        *("intervals-figure", "paired", "paired-table", "rim", "two-ways", "rim-scores"),
     )
     from helpers.profiles import get_profile
 
-    space = run(*names, profile=get_profile("tiny"))
-    areas, mean_iou = space["areas"], space["mean_iou"]
+    return run(*names, profile=get_profile("tiny"))
+
+
+def bootstrap(areas: np.ndarray, mean_iou: Callable) -> tuple[np.ndarray, tuple[float, float]]:
+    """The resampled scores and the interval, as the cell `bootstrap` has them."""
+    space = {"np": np, "areas": {"squashed": areas}, "scenes": areas, "mean_iou": mean_iou}
+    with redirect_stdout(None):
+        exec(BOOTSTRAP, space)
+    return space["scores"], (space["low"], space["high"])
+
+
+def test_the_interval_holds_the_true_score_more_often_than_the_resampled_scores(
+    notebook: dict[str, Any],
+) -> None:
+    """Here, the truth is the score of the 40 test images, and images are drawn from those."""
+    areas, mean_iou = notebook["areas"]["squashed"], notebook["mean_iou"]
+    areas = areas[..., areas.any(axis=(0, 1))]  # without the classes that are nowhere
+    truth, random, tries = mean_iou(areas.sum(axis=0)), np.random.default_rng(0), 200
+    told = re.search(
+        r"for (\d+) % of the test sets of 16 images, (\d+) % of those of 40 and (\d+) % of those "
+        r"of 160\. The reflected range does so for (\d+), (\d+) and (\d+) %",
+        CELLS["bootstrap-read"],
+    )
+    told = np.reshape([int(number) / 100 for number in told.groups()], (2, 3)).T
+    for images, expected in zip((16, 40, 160), told, strict=True):
+        found = []
+        for _ in range(tries):
+            scores, interval = bootstrap(random.choice(areas, images), mean_iou)
+            found.append([np.percentile(scores, [2.5, 97.5]), interval])
+        lows, highs = np.moveaxis(found, -1, 0)  # each (tries, 2)
+        held = ((lows <= truth) & (truth <= highs)).mean(axis=0)
+        assert held == pytest.approx(expected, abs=0.08)  # the text's are those of 700 scenes
+        if images < 160:
+            assert held[0] + 0.05 < held[1]
+            assert not (lows[:, 0] > truth).any(), "resampled scores lie too low"
+
+
+def test_the_interval_of_a_nearly_perfect_score_ends_at_1(notebook: dict[str, Any]) -> None:
+    areas = np.full((5, 3, 2), 100)
+    areas[0, 0] = 80
+    scores, (_, end) = bootstrap(areas, notebook["mean_iou"])
+    assert 2 * notebook["mean_iou"](areas.sum(axis=0)) - np.percentile(scores, 2.5) > 1
+    assert end == 1
+
+
+def test_what_the_text_says_about_noise_and_outlines_is_so(notebook: dict[str, Any]) -> None:
+    areas, mean_iou = notebook["areas"], notebook["mean_iou"]
     score = mean_iou(areas["squashed"].sum(axis=0))
     assert 0.76 < score < 0.80
-    low, high = np.percentile(space["scores"], [2.5, 97.5])
-    assert 0.74 < low < score < high < 0.81
-    assert 0 < score - space["scores"].mean() < 0.006, "rare classes are missing from some draws"
+    scores, (low, high) = bootstrap(areas["squashed"], mean_iou)
+    assert 0.75 < low < score < high < 0.82
+    assert 0.028 < high - low < 0.036, "three points of width"
+    assert 0 < score - scores.mean() < 0.006, "smaller sets score lower"
+    figure = notebook["axis"]
+    for bar, dot in zip(figure.collections, figure.lines, strict=True):
+        (left, _), (right, _) = bar.get_segments()[0]
+        assert left < dot.get_xdata()[0] < (left + right) / 2, "left of the middle"
     first = areas["squashed"][:16].sum(axis=0)
     absent = first[2] == 0
     assert (first[1][absent] > 0).sum() == 1, "one class is predicted and in none of the images"
     assert 0.015 < mean_iou(first[:, ~absent]) - mean_iou(first) < 0.03
-    squashed, flip = space["changes"].values()
+    squashed, flip = notebook["changes"].values()
     assert all(low < 0 < high for _, low, high in squashed.values()), "noise"
     assert squashed["first 16"][0] < -0.8
     assert abs(squashed["last 16"][0]) < 0.5
@@ -89,10 +144,10 @@ def test_what_the_text_says_about_noise_and_outlines_is_so() -> None:
     assert flip["all 40"][1] > 0.4, "a real gain"
     assert all(0.7 < change < 1.8 for change, _, _ in flip.values())
     change = {
-        kind: space["difference"](("argmax first", kind), ("argmax last", kind))[0]
+        kind: notebook["difference"](("argmax first", kind), ("argmax last", kind))[0]
         for kind in ("IoU", "boundary IoU")
     }
     assert 3.5 < change["IoU"] < 5.5 < change["boundary IoU"] < 8.5
-    rims = space["iou_of"](areas["argmax last", "boundary IoU"].sum(axis=0))
-    plain = space["iou_of"](areas["argmax last", "IoU"].sum(axis=0))
+    rims = notebook["iou_of"](areas["argmax last", "boundary IoU"].sum(axis=0))
+    plain = notebook["iou_of"](areas["argmax last", "IoU"].sum(axis=0))
     assert (rims[~np.isnan(rims)] <= plain[~np.isnan(rims)] + 0.01).all()

@@ -166,7 +166,7 @@ def _rim_mistakes(prediction: np.ndarray, reference: np.ndarray, distance: int) 
 
 @answers(
     "areas add up, scores do not. With a thousand draws, the 2.5th and the 97.5th percentile of "
-    "what you return are a 95 % confidence interval."
+    "what you return, reflected at the score, are a 95 % confidence interval."
 )
 def check_bootstrap_mean_iou(bootstrap_mean_iou: Any) -> None:
     """Compute the mean IoU of each resampled test set from the areas of single images."""
