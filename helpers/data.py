@@ -26,11 +26,11 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, config, load_da
 from PIL import Image
 
 from helpers.ade20k import ADE20K
-from helpers.cli import is_first_process, progress
 from helpers.custom.pairs import check_pair, find_pairs
 from helpers.hub import explained
 from helpers.images import is_turned, load_image, load_mask
 from helpers.labels import Labels
+from helpers.processes import is_first_process, progress
 from helpers.profiles import Profile
 
 _CATEGORY = "scene_category"

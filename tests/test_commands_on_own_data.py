@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from helpers.custom import make_dataset, write_parquet
-from helpers.evaluation.__main__ import main as evaluate
 from helpers.inference import load_labels, load_model
-from helpers.inference.__main__ import main as segment
 from helpers.labels import Labels
 from helpers.profiles import BUNDLED
-from helpers.training.__main__ import main as train
+from scripts.evaluate import main as evaluate
+from scripts.segment import main as segment
+from scripts.train import main as train
 
 LABELS = Labels(["table", "apple", "pear"], [(210, 200, 190), (220, 30, 40), (60, 160, 70)])
 

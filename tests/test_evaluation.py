@@ -28,7 +28,6 @@ from transformers import BaseImageProcessor, SegformerForSemanticSegmentation
 
 from helpers.ade20k import ADE20K, ID2LABEL
 from helpers.data import load_scenes
-from helpers.evaluation.__main__ import main
 from helpers.evaluation.protocol import (
     Protocol,
     evaluate,
@@ -40,6 +39,7 @@ from helpers.labels import Labels
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import REPOSITORY, get_profile
 from helpers.transforms import resized_size
+from scripts.evaluate import main
 
 PROTOCOLS = [
     Protocol(32),
@@ -419,7 +419,7 @@ def test_two_processes_count_each_image_once(
     done = subprocess.run(
         [
             *(sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"),
-            *("-m", "helpers.evaluation", *options, str(tmp_path / "2.json")),
+            *("-m", "scripts.evaluate", *options, str(tmp_path / "2.json")),
         ],
         cwd=REPOSITORY,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -569,6 +569,6 @@ def test_help_tells_options_and_exit_status(capsys: pytest.CaptureFixture[str]) 
         main(["--help"])
     assert stop.value.code == 0
     told = capsys.readouterr().out
-    for part in ("python -m helpers.evaluation", "--short-side", "--window", "--flip", "--json"):
+    for part in ("python -m scripts.evaluate", "--short-side", "--window", "--flip", "--json"):
         assert part in told
     assert "Exit status" in told

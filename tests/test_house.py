@@ -28,7 +28,7 @@ LAYERS = (
     {"inference", "custom", "data", "transforms", "visualize", "segments", "metrics"},
     {"images", "profiles"},
     {"ade20k", "labels"},
-    {"hub", "upsampling", "cli"},
+    {"hub", "processes", "upsampling"},
 )
 """Rooms import from their own layer and from those below it."""
 
@@ -49,7 +49,7 @@ def room(module: str) -> str:
 
 FILES = {
     module_name(file): file
-    for folder in ("helpers", "tools")
+    for folder in ("helpers", "scripts", "tools")
     for file in sorted((REPOSITORY / folder).rglob("*.py"))
 }
 HELPERS = [name for name in FILES if name.startswith("helpers.")]
@@ -123,7 +123,7 @@ def reached(modules: set[str]) -> set[str]:
 def test_imports_are_found_in_functions_and_through_faces() -> None:
     source = """
 if TYPE_CHECKING:
-    import helpers.cli
+    import helpers.processes
 def share():
     from helpers import training
     training.push
@@ -156,20 +156,31 @@ def test_rooms_import_downwards() -> None:
     assert climbing == []
 
 
-def test_nothing_imports_a_command_and_no_helper_imports_tools() -> None:
+def test_imports_run_from_tools_to_scripts_to_helpers() -> None:
+    order = ["helpers", "scripts", "tools"]
     forbidden = [
         f"{name} → {target}"
         for name, targets in IMPORTS.items()
         for target in sorted(targets)
-        if target.endswith(".__main__") or (name in HELPERS and target.startswith("tools"))
+        if order.index(target.split(".")[0]) > order.index(name.split(".")[0])
     ]
     assert forbidden == []
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [("training", "train"), ("evaluation", "evaluate"), ("inference", "segment")]
+)
+def test_the_old_name_of_a_command_answers_with_the_new_one(old: str, new: str) -> None:
+    command = [sys.executable, "-m", f"helpers.{old}", "--help"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    told = f"python -m helpers.{old} is python -m scripts.{new} now\n"
+    assert (done.returncode, done.stderr) == (2, told)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_imports_no_command_no_tools_and_nothing_from_beneath(path: Path) -> None:
+def test_a_notebook_imports_no_scripts_no_tools_and_nothing_from_beneath(path: Path) -> None:
     direct = imports(code(path))
-    assert [name for name in direct if name.startswith("tools") or name.endswith("_main__")] == []
+    assert [name for name in direct if name.startswith(("tools", "scripts"))] == []
     named = {room(name) for name in direct if name.startswith("helpers.")} & BENEATH
     named |= {*re.findall(r"helpers[./](\w+)", path.read_text(encoding="utf-8"))} & BENEATH
     assert named == set()
@@ -178,9 +189,8 @@ def test_a_notebook_imports_no_command_no_tools_and_nothing_from_beneath(path: P
 @pytest.mark.parametrize(
     "path", [path for path in NOTEBOOKS if path.stem[:2] <= "04"], ids=lambda path: path.stem
 )
-def test_a_first_notebook_reaches_no_training_and_no_command(path: Path) -> None:
-    far = reached(imports(code(path)))
-    assert sorted(name for name in far if room(name) == "training" or "__main__" in name) == []
+def test_a_first_notebook_reaches_no_training(path: Path) -> None:
+    assert sorted(name for name in reached(imports(code(path))) if room(name) == "training") == []
 
 
 def test_importing_helpers_loads_nothing_heavy() -> None:

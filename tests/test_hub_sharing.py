@@ -266,7 +266,7 @@ def test_training_uploads_when_asked_and_keeps_the_secret(
     hub: LoopbackHub, small_data: Path, tmp_path: Path
 ) -> None:
     done = hub.run(
-        *("-m", "helpers.training", "--profile", "tiny", "--output-dir", tmp_path / "out"),
+        *("-m", "scripts.train", "--profile", "tiny", "--output-dir", tmp_path / "out"),
         *("--max-steps", "2", "--save-steps", "1", "--push-to-hub", "learner/blocks"),
         home=tmp_path / "home",
         token=TOKEN,
@@ -303,7 +303,7 @@ def test_without_a_token_training_does_not_begin(
 ) -> None:
     before = len(hub.requests)
     done = hub.run(
-        *("-m", "helpers.training", "--profile", "tiny", "--output-dir", tmp_path / "out"),
+        *("-m", "scripts.train", "--profile", "tiny", "--output-dir", tmp_path / "out"),
         *("--push-to-hub", "learner/never"),
         home=tmp_path / "home",
         SEG_DATA=str(small_data),
@@ -323,7 +323,7 @@ def test_training_that_is_not_asked_to_upload_asks_the_hub_nothing(
 ) -> None:
     before = len(hub.requests)
     done = hub.run(
-        *("-m", "helpers.training", "--profile", "tiny", "--output-dir", tmp_path / "out"),
+        *("-m", "scripts.train", "--profile", "tiny", "--output-dir", tmp_path / "out"),
         *("--max-steps", "1"),
         home=tmp_path / "home",
         token=TOKEN,
@@ -339,7 +339,7 @@ def test_a_token_that_the_hub_does_not_know_stops_before_training(
     hub: LoopbackHub, small_data: Path, tmp_path: Path
 ) -> None:
     done = hub.run(
-        *("-m", "helpers.training", "--profile", "tiny", "--output-dir", tmp_path / "out"),
+        *("-m", "scripts.train", "--profile", "tiny", "--output-dir", tmp_path / "out"),
         *("--push-to-hub", "learner/never"),
         home=tmp_path / "home",
         token="hf_" + "wr0ng0" * 6,

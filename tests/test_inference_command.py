@@ -16,15 +16,15 @@ from PIL import Image
 from samples import draw_blocks, save_encoder, small_model, small_processor
 from transformers import ViTConfig, ViTForImageClassification
 
-import helpers.inference.images
-import helpers.inference.results
+import scripts.results
+import scripts.segmenter
 from helpers.ade20k import ID2LABEL, PALETTE
 from helpers.images import load_image
-from helpers.inference.__main__ import main
 from helpers.inference.predict import load_labels, load_model, segment
-from helpers.inference.sources import find_sources
 from helpers.profiles import REPOSITORY
 from helpers.visualize import overlay
+from scripts.segment import main
+from scripts.sources import find_sources
 
 RUNNING_AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -378,7 +378,7 @@ def test_a_second_call_does_only_what_is_missing(
         segmented.append(path)
         return load_image(path)
 
-    monkeypatch.setattr(helpers.inference.images, "load_image", counting)
+    monkeypatch.setattr(scripts.segmenter, "load_image", counting)
     assert run(*common) == 0
     assert segmented == []
     # Missing, empty, or made from an image that has changed since.
@@ -423,8 +423,8 @@ def test_other_settings_are_refused_unless_all_is_overwritten(
 KILLED_RUN = """
 import os, signal, sys
 from pathlib import Path
-import helpers.inference.results as files
-from helpers.inference.__main__ import main
+import scripts.results as files
+from scripts.segment import main
 
 replace, left = os.replace, [int(sys.argv[1])]
 def dying(part, target):
@@ -479,7 +479,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence(
         replace(part, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(helpers.inference.results.os, "replace", full)
+        patch.setattr(scripts.results.os, "replace", full)
         assert run(*common, "--output", out) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert run(*common, "--output", out) == 0
@@ -504,7 +504,7 @@ def test_a_stopped_run_says_how_to_resume(
     said: str,
 ) -> None:
     common = [folder, "--model", model_dir, "--output", tmp_path / "out", "--batch-size", 2]
-    segment_batch, left = helpers.inference.images.segment_batch, [2]
+    segment_batch, left = scripts.segmenter.segment_batch, [2]
 
     def stopping(*arguments: object) -> list:
         left[0] -= 1
@@ -513,7 +513,7 @@ def test_a_stopped_run_says_how_to_resume(
         return segment_batch(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(helpers.inference.images, "segment_batch", stopping)
+        patch.setattr(scripts.segmenter, "segment_batch", stopping)
         assert run(*common) == status
     assert said in capsys.readouterr().err
     assert run(*common) == 0
@@ -524,15 +524,15 @@ def test_a_stopped_run_says_how_to_resume(
 def test_huge_images_are_not_decoded_together(
     folder: Path, model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(helpers.inference.images, "_MOST_PIXELS", 60 * 40 + 31 * 47)
+    monkeypatch.setattr(scripts.segmenter, "_MOST_PIXELS", 60 * 40 + 31 * 47)
     sizes = []
-    segment_batch = helpers.inference.images.segment_batch
+    segment_batch = scripts.segmenter.segment_batch
 
     def watched(images: list, *rest: object) -> list:
         sizes.append([image.width * image.height for image in images])
         return segment_batch(images, *rest)
 
-    monkeypatch.setattr(helpers.inference.images, "segment_batch", watched)
+    monkeypatch.setattr(scripts.segmenter, "segment_batch", watched)
     assert run(folder, "--model", model_dir, "--output", tmp_path / "out") == 0
     assert sum(map(len, sizes)) == 5
     assert max(map(sum, sizes)) <= 60 * 40 + 31 * 47

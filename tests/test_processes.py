@@ -229,21 +229,21 @@ def test_one_process_takes_one_gpu(
     assert trainer.args.train_batch_size == profile.batch_size  # and not twice as much
     told = capsys.readouterr().out
     assert "2 GPUs are visible" in told
-    assert "accelerate launch --num_processes 2 -m helpers.training" in told
+    assert "accelerate launch --num_processes 2 -m scripts.train" in told
 
 
 # --- the command ----------------------------------------------------------------------------------
 
 # Without GPUs accelerate itself would start one process, and say nothing.
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"]
-TRAIN = ["-m", "helpers.training", "--profile", "tiny", "--no-augmentation", "--no-dropout"]
+TRAIN = ["-m", "scripts.train", "--profile", "tiny", "--no-augmentation", "--no-dropout"]
 
 
 def processes_of(parent: int, rank: str) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(parent).children(recursive=True):
         try:
-            if child.environ().get("RANK") == rank and "helpers.training" in child.cmdline():
+            if child.environ().get("RANK") == rank and "scripts.train" in child.cmdline():
                 found.append(child)
         except psutil.Error:
             continue

@@ -41,7 +41,6 @@ from helpers.data import load_scenes
 from helpers.labels import Labels
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import REPOSITORY, Profile
-from helpers.training.__main__ import main
 from helpers.training.checkpoints import write_checksums
 from helpers.training.diagram import draw_segformer
 from helpers.training.recipe import (
@@ -51,6 +50,7 @@ from helpers.training.recipe import (
     build_trainer,
     sixteen_bits,
 )
+from scripts.train import main
 
 
 @pytest.fixture(scope="module")
@@ -757,7 +757,7 @@ def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert stop.value.code == 0
     told = capsys.readouterr().out
-    assert "python -m helpers.training" in told
+    assert "python -m scripts.train" in told
     for option in (
         "--profile",
         "--output-dir",
@@ -773,7 +773,7 @@ def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_command_line_in_a_process_of_its_own(folder: Path, tmp_path: Path) -> None:
     """With the bundled encoder: what a reader types."""
     done = subprocess.run(
-        [sys.executable, "-m", "helpers.training", "--output-dir", str(tmp_path / "out")],
+        [sys.executable, "-m", "scripts.train", "--output-dir", str(tmp_path / "out")],
         cwd=REPOSITORY,
         env=os.environ | {"SEG_DATA": str(folder), "SEG_MAX_STEPS": "1"},
         capture_output=True,

@@ -11,9 +11,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from helpers.cli import progress
 from helpers.custom import labels_from_values
 from helpers.labels import Labels
+from helpers.processes import progress
 
 LABELS = Labels(["pet", "background", "border"])
 """The trimaps number them from 1."""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from helpers.cli import progress
 from helpers.custom.conversions import color_of_number, colors_as_numbers
 from helpers.custom.pairs import Pairs, check_mask, refuse_lossy
 from helpers.images import header, load_image, load_mask, orientation
 from helpers.labels import IGNORE_INDEX, Labels
+from helpers.processes import progress
 
 if TYPE_CHECKING:
     import pandas as pd

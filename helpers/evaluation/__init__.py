@@ -1,6 +1,6 @@
 """Score a model as papers do: each image at its own size, by a protocol that is written down.
 
-From a shell: `python -m helpers.evaluation --help`.
+From a shell: `python -m scripts.evaluate --help`.
 """
 
 from helpers import face

@@ -11,12 +11,12 @@ from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from helpers.cli import processes, progress
 from helpers.images import load_image, load_mask
 from helpers.inference.predict import labels_of
 from helpers.inference.windows import window_starts
 from helpers.labels import IGNORE_INDEX, Labels
 from helpers.metrics import ConfusionMatrix
+from helpers.processes import processes, progress
 from helpers.transforms import resized_size
 from helpers.upsampling import upsampled_argmax, upsampled_strips
 

@@ -1,6 +1,6 @@
 """From an image to its label map at the image's own size.
 
-From a shell, for many images and videos: `python -m helpers.inference --help`.
+From a shell, for many images and videos: `python -m scripts.segment --help`.
 """
 
 from helpers import face

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from helpers.cli import progress
 from helpers.images import load_image
+from helpers.processes import progress
 from helpers.upsampling import upsampled_argmax
 
 if TYPE_CHECKING:

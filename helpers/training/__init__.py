@@ -1,7 +1,7 @@
 """Fine-tune SegFormer with `transformers.Trainer`, with its defects for this model fixed.
 
-From a shell: `python -m helpers.training --help`; on several processes:
-`accelerate launch --num_processes 2 -m helpers.training --profile tiny --output-dir DIR`.
+From a shell: `python -m scripts.train --help`; on several processes:
+`accelerate launch --num_processes 2 -m scripts.train --profile tiny --output-dir DIR`.
 """
 
 from helpers import face

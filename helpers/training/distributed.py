@@ -14,7 +14,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import distributed
 
-from helpers.cli import processes
+from helpers.processes import processes
 
 Result = TypeVar("Result")
 

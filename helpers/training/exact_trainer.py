@@ -12,8 +12,8 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import set_seed
 from transformers.utils.notebook import NotebookProgressCallback
 
-from helpers.cli import bars_disabled
 from helpers.metrics import StreamingMeanIoU
+from helpers.processes import bars_disabled
 from helpers.training.checkpoints import (
     FindBestCheckpoint,
     last_complete_checkpoint,
@@ -45,7 +45,7 @@ class ExactTrainer(Trainer):
             args._n_gpu = 1
             print(
                 f"{visible} GPUs are visible and this process uses one: to train on all of them, "
-                f"start `accelerate launch --num_processes {visible} -m helpers.training`"
+                f"start `accelerate launch --num_processes {visible} -m scripts.train`"
             )
         if args.world_size > 1 and args.data_seed is None:
             args.data_seed = args.seed  # all processes draw the images in one order

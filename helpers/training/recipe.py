@@ -14,11 +14,11 @@ from transformers import (
     set_seed,
 )
 
-from helpers.cli import has_accelerator, is_first_process
 from helpers.data import load_scenes
 from helpers.hub import SAFE_WEIGHTS, explained
 from helpers.labels import IGNORE_INDEX, Labels
 from helpers.metrics import StreamingMeanIoU
+from helpers.processes import has_accelerator, is_first_process
 from helpers.profiles import Profile
 from helpers.training.trainer import SegmentationTrainer
 from helpers.transforms import (

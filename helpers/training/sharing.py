@@ -1,7 +1,7 @@
 """From a trained model's folder to a repository on the Hub: the model card, and the upload.
 
 Nothing here happens by itself: a model leaves the machine only where `push` is called, or
-`python -m helpers.training` is given `--push-to-hub`. The token comes from the environment
+`python -m scripts.train` is given `--push-to-hub`. The token comes from the environment
 (`HF_TOKEN`) or from the login store (`hf auth login`), and goes to the Hub only.
 """
 

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from helpers.cli import sentence
 from helpers.images import load_image, size_of
 from helpers.inference.predict import segment, segment_batch
-from helpers.inference.results import Results
-from helpers.inference.sources import Source
 from helpers.inference.windows import stride_of
 from helpers.labels import Labels
 from helpers.visualize import overlay
+from scripts.cli import sentence
+from scripts.results import Results
+from scripts.sources import Source
 
 if TYPE_CHECKING:
     from pathlib import Path

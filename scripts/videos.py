@@ -13,13 +13,13 @@ import av
 import numpy as np
 from PIL import Image
 
-from helpers.cli import progress
+from helpers.processes import progress
 from helpers.visualize import overlay
 
 if TYPE_CHECKING:
-    from helpers.inference.images import Segmenter
-    from helpers.inference.results import Results
-    from helpers.inference.sources import Source
+    from scripts.results import Results
+    from scripts.segmenter import Segmenter
+    from scripts.sources import Source
 
 
 def segment_video(source: Source, name: PurePath, results: Results, segmenter: Segmenter) -> None:

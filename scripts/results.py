@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from helpers.inference.sources import RESULTS, SETTINGS, Source, read_json
+from scripts.sources import RESULTS, SETTINGS, Source, read_json
 
 _PARTS = ".unfinished-"
 

@@ -1,4 +1,4 @@
-"""What the commands share: progress bars, the number of processes, errors in one sentence."""
+"""What the commands share: the number of processes, whole numbers, errors in one sentence."""
 
 from __future__ import annotations
 
@@ -6,30 +6,14 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
 
 import psutil
-from tqdm.auto import tqdm
 
-if TYPE_CHECKING:
-    from accelerate import PartialState
+from helpers.processes import has_accelerator
 
-Item = TypeVar("Item")
 _OPTION = "__num_processes"
-
-
-def bars_disabled() -> bool:
-    """Whether `TQDM_DISABLE` asks for silence: tqdm's notebook bars do not look at it."""
-    return os.environ.get("TQDM_DISABLE", "") not in ("", "0")
-
-
-def progress(
-    items: Iterable[Item], description: str, total: int | None = None, delay: float = 0
-) -> Iterable[Item]:
-    """Iterate with a bar that disappears at the end; `delay`: only after so many seconds."""
-    return tqdm(items, description, total=total, delay=delay, leave=False, disable=bars_disabled())
 
 
 def processes_wanted() -> int:
@@ -64,20 +48,6 @@ def start_processes(count: int, module: str, arguments: list[str]) -> int:
     return subprocess.call(command)
 
 
-def processes() -> PartialState:
-    """This process's place among all; without GPUs, accelerate looks for others only if told."""
-    from accelerate import PartialState
-
-    return PartialState(cpu=not has_accelerator())
-
-
-def has_accelerator() -> bool:
-    """Whether there is a GPU, or another device that PyTorch trains on."""
-    import torch
-
-    return torch.accelerator.is_available()
-
-
 def sentence(error: BaseException) -> str:
     """The first line of what a library has to say."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -97,8 +67,3 @@ def at_least(least: int, most: int | None = None) -> Callable[[str], int]:
         return number
 
     return whole
-
-
-def is_first_process() -> bool:
-    """Whether this is the only process, or the first of several that `torchrun` has started."""
-    return os.environ.get("RANK", "0") == "0"
