@@ -25,11 +25,10 @@ import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features, config, load_dataset
 from PIL import Image
 
-from helpers.ade20k import ADE20K
 from helpers.custom.pairs import check_pair, find_pairs
 from helpers.hub import explained
 from helpers.images import is_turned, load_image, load_mask
-from helpers.labels import Labels
+from helpers.labels import ADE20K, Labels
 from helpers.processes import is_first_process, progress
 from helpers.profiles import Profile
 
@@ -220,7 +219,7 @@ def _refuse_other_labels(areas: np.ndarray, profile: Profile) -> None:
             f"the masks of {profile.dataset} hold 0 to {len(present)} and nothing else, which "
             "looks like classes of its own and not like ADE20K's. Write their names into "
             'id2label.json in that folder ({"0": "background", ...}); if they are ADE20K\'s, '
-            "helpers.ade20k.ADE20K.save(folder) writes those"
+            "helpers.labels.ADE20K.save(folder) writes those"
         )
 
 

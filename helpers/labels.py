@@ -273,3 +273,10 @@ def _read_names(file: Path) -> tuple[str, ...]:
             "as a model's outputs are numbered"
         )
     return tuple(names[label] for label in range(count))
+
+
+ADE20K = Labels.load(_ADE20K)
+"""SceneParse150's 150 classes and their official colors (`color150` of CSAILVision/sceneparsing).
+Annotation value 0 ("other") is not a class, so value k is label id k - 1. The names are those of
+the Hub's label file, except that its `"bed "` loses the space. Road and skyscraper share a color,
+so no legend can tell them apart."""

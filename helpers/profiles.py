@@ -19,9 +19,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from helpers.ade20k import ADE20K
 from helpers.hub import optional_file
-from helpers.labels import NAMES_FILE, RULES_FILE, Labels
+from helpers.labels import ADE20K, NAMES_FILE, RULES_FILE, Labels
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BUNDLED = REPOSITORY / "helpers" / "bundled"

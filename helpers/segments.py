@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from helpers.ade20k import ADE20K
-from helpers.labels import IGNORE_INDEX, Labels
+from helpers.labels import ADE20K, IGNORE_INDEX, Labels
 
 
 def segments_of(

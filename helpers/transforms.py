@@ -16,10 +16,9 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from helpers.ade20k import ADE20K, IGNORE_INDEX
 from helpers.hub import explained
 from helpers.images import load_image
-from helpers.labels import Labels
+from helpers.labels import ADE20K, IGNORE_INDEX, Labels
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor

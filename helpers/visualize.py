@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from helpers.ade20k import ADE20K
 from helpers.images import load_image
-from helpers.labels import IGNORE_INDEX, Labels
+from helpers.labels import ADE20K, IGNORE_INDEX, Labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,7 +18,7 @@ import numpy as np
 from loopback_hub import LoopbackHub
 from PIL import Image
 
-from helpers.ade20k import ID2LABEL, LABEL2ID
+from helpers.labels import ADE20K
 from helpers.profiles import BUNDLED, REPOSITORY, get_profile
 from tools.drawing.scenes import SCENE_CATEGORIES, draw_scene
 
@@ -52,7 +52,7 @@ def fill(hub: LoopbackHub) -> None:
     hub.add(profile.semantic_model, cityscapes_model())
     hub.add(profile.instance_model, folder("mask2former-toy-instance"))
     hub.add(profile.panoptic_model, folder("mask2former-toy"))
-    labels = {str(number): name for number, name in ID2LABEL.items()} | {"7": "bed "}
+    labels = {str(number): name for number, name in ADE20K.id2label.items()} | {"7": "bed "}
     files = {"ade20k-id2label.json": json.dumps(labels).encode()}
     hub.add("huggingface/label-files", files, "dataset")
     script = (REPOSITORY / "notebooks" / "mean_iou" / "mean_iou.py").read_bytes()
@@ -148,7 +148,7 @@ def cityscapes_model() -> dict[str, bytes]:
 
     source = BUNDLED / "checkpoints" / "segformer-toy"
     model = SegformerForSemanticSegmentation.from_pretrained(source)
-    rows = np.array([LABEL2ID[_NEAREST.get(name, name)] for name in CITYSCAPES])
+    rows = np.array([ADE20K.label2id[_NEAREST.get(name, name)] for name in CITYSCAPES])
     classifier = model.decode_head.classifier
     small = type(classifier)(classifier.in_channels, len(rows), kernel_size=1)
     small.weight.data, small.bias.data = classifier.weight.data[rows], classifier.bias.data[rows]

@@ -17,8 +17,7 @@ from transformers import (
     SegformerModel,
 )
 
-from helpers.ade20k import ID2LABEL, LABEL2ID, NUM_LABELS
-from helpers.labels import Labels
+from helpers.labels import ADE20K, Labels
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import Profile, get_profile
 
@@ -48,7 +47,7 @@ def draw_blocks(seed: int, size: tuple[int, int] = (48, 36)) -> tuple[Image.Imag
     for rows in (slice(0, height // 2), slice(height // 2, height)):
         for columns in (slice(0, width // 2), slice(width // 2, width)):
             annotation[rows, columns] = rng.choice([0, 1, 4, 7, 21, 150])
-    colors = np.random.default_rng(0).integers(0, 256, (NUM_LABELS + 1, 3), dtype=np.uint8)
+    colors = np.random.default_rng(0).integers(0, 256, (ADE20K.num_labels + 1, 3), dtype=np.uint8)
     return Image.fromarray(colors[annotation]), Image.fromarray(annotation)
 
 
@@ -71,10 +70,10 @@ def write_ade_folder(folder: Path, train: int = 4, test: int = 2) -> Path:
     return folder
 
 
-def small_config(num_labels: int = NUM_LABELS, **settings: Any) -> SegformerConfig:
+def small_config(num_labels: int = ADE20K.num_labels, **settings: Any) -> SegformerConfig:
     """A SegFormer of some 40,000 parameters; with ADE20K's names where it has 150 labels."""
-    if num_labels == NUM_LABELS:
-        settings |= {"id2label": ID2LABEL, "label2id": LABEL2ID}
+    if num_labels == ADE20K.num_labels:
+        settings |= {"id2label": ADE20K.id2label, "label2id": ADE20K.label2id}
     return SegformerConfig(
         num_labels=num_labels,
         hidden_sizes=[8, 16, 24, 32],
@@ -91,7 +90,9 @@ def small_processor(side: int = SIDE) -> SegformerImageProcessor:
     return SegformerImageProcessor(do_reduce_labels=True, size={"height": side, "width": side})
 
 
-def small_model(num_labels: int = NUM_LABELS, **settings: Any) -> SegformerForSemanticSegmentation:
+def small_model(
+    num_labels: int = ADE20K.num_labels, **settings: Any
+) -> SegformerForSemanticSegmentation:
     """A small semantic segmentation model with random weights, the same each time."""
     torch.manual_seed(0)
     return SegformerForSemanticSegmentation(small_config(num_labels, **settings))

@@ -23,8 +23,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 from scipy import ndimage
 
-from helpers.ade20k import ADE20K
-from helpers.labels import Labels
+from helpers.labels import ADE20K, Labels
 from tools.course import map as course_map
 from tools.course import run as course
 from tools.course.execute import (

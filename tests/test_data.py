@@ -24,11 +24,10 @@ from samples import (
     write_ade_folder,
 )
 
-from helpers.ade20k import ADE20K
 from helpers.data import _load_first, check_scenes, load_scenes, warn_of_unseen_classes
 from helpers.evaluation import evaluate
 from helpers.inference import segment
-from helpers.labels import Labels
+from helpers.labels import ADE20K, Labels
 from helpers.profiles import REPOSITORY, Profile, get_profile
 from helpers.transforms import make_eval_transform
 

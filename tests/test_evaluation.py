@@ -26,7 +26,6 @@ from samples import (
 from torch.nn.functional import interpolate
 from transformers import BaseImageProcessor, SegformerForSemanticSegmentation
 
-from helpers.ade20k import ADE20K, ID2LABEL
 from helpers.data import load_scenes
 from helpers.evaluation.protocol import (
     Protocol,
@@ -35,7 +34,7 @@ from helpers.evaluation.protocol import (
     window_starts,
 )
 from helpers.inference import load_model, segment
-from helpers.labels import Labels
+from helpers.labels import ADE20K, Labels
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import REPOSITORY, get_profile
 from helpers.transforms import resized_size
@@ -500,7 +499,7 @@ def test_the_command_tells_scores_and_writes_them(
     assert result["labelled_pixels"] == matrix.counts.sum()
     assert result["protocol"] == {"short_side": 32, "window": None, "stride": None, "flip": False}
     absent = np.flatnonzero(np.isnan(expected["per_category_iou"]))
-    assert result["iou"][ID2LABEL[absent[0]]] is None  # NaN is not JSON
+    assert result["iou"][ADE20K.id2label[absent[0]]] is None  # NaN is not JSON
     assert len(result["iou"]) == 150
 
 

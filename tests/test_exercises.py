@@ -23,8 +23,8 @@ from torchvision.transforms import v2
 from transformers import get_polynomial_decay_schedule_with_warmup
 from wrong_answers import WRONG, grown
 
-from helpers.ade20k import ID2LABEL, LABEL2ID, PALETTE
 from helpers.evaluation.protocol import window_starts
+from helpers.labels import ADE20K
 from helpers.transforms import resized_size
 from notebooks.exercises.core import compare, describe
 from notebooks.exercises.segmentation_types import car_probability
@@ -93,7 +93,7 @@ each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.c
 
 def namespace(exercise: Exercise) -> dict[str, Any]:
     """What the set-up cell imports of what the exercise uses; nothing else of the notebook."""
-    space: dict[str, Any] = {"label2id": LABEL2ID, "id2label": ID2LABEL}
+    space: dict[str, Any] = {"label2id": ADE20K.label2id, "id2label": ADE20K.id2label}
     space["ignore_index"] = 255  # notebook 02 gives these three facts short names
     for name, statement in exercise.names.items():
         if re.search(rf"\b{name}\b", exercise.stub + exercise.solution):
@@ -234,7 +234,7 @@ ALSO_RIGHT: list[tuple[str, Any]] = [
     ("check_splitting_threshold", (0.71,)),
     ("check_splitting_threshold", (np.float32(0.8),)),
     ("check_count_things", (lambda p: {
-        ID2LABEL[k]: np.int64(len({i for c, i in p.reshape(-1, 2).tolist() if c == k and i}))
+        ADE20K.id2label[k]: np.int64(len({i for c, i in p.reshape(-1, 2).tolist() if c == k and i}))
         for k in {c for c, i in p.reshape(-1, 2).tolist() if i}
     },)),
     ("check_mislabelled_class", (" Person",)),
@@ -425,9 +425,9 @@ def test_the_thresholds_that_split_the_cars_are_those_that_are_told() -> None:
 
 
 def test_sidewalks_color_in_the_guides_palette_stands_for_person() -> None:
-    guide_palette = np.vstack([[0, 0, 0], PALETTE])
-    (label,) = np.flatnonzero((guide_palette[:150] == PALETTE[11]).all(axis=1))
-    assert (ID2LABEL[11], ID2LABEL[int(label)]) == ("sidewalk", "person")
+    guide_palette = np.vstack([[0, 0, 0], ADE20K.palette])
+    (label,) = np.flatnonzero((guide_palette[:150] == ADE20K.palette[11]).all(axis=1))
+    assert (ADE20K.id2label[11], ADE20K.id2label[int(label)]) == ("sidewalk", "person")
 
 
 def test_half_a_pixel_decides_on_a_column_of_windows() -> None:

@@ -27,7 +27,7 @@ LAYERS = (
     {"training", "evaluation", "widgets"},
     {"inference", "custom", "data", "transforms", "visualize", "segments", "metrics"},
     {"images", "profiles"},
-    {"ade20k", "labels"},
+    {"labels"},
     {"hub", "processes", "upsampling"},
 )
 """Rooms import from their own layer and from those below it."""

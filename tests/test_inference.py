@@ -11,12 +11,11 @@ from PIL import Image
 from samples import FRUIT, draw_blocks, save_turned, small_model, small_processor
 from transformers import SegformerForSemanticSegmentation
 
-from helpers.ade20k import ADE20K
 from helpers.data import load_scenes
 from helpers.evaluation import evaluate
 from helpers.images import load_image
 from helpers.inference.predict import labels_of, load_labels, load_model, segment, segment_batch
-from helpers.labels import Labels
+from helpers.labels import ADE20K, Labels
 from helpers.profiles import get_profile
 
 

@@ -18,9 +18,9 @@ from transformers import ViTConfig, ViTForImageClassification
 
 import scripts.results
 import scripts.segmenter
-from helpers.ade20k import ID2LABEL, PALETTE
 from helpers.images import load_image
 from helpers.inference.predict import load_labels, load_model, segment
+from helpers.labels import ADE20K
 from helpers.profiles import REPOSITORY
 from helpers.visualize import overlay
 from scripts.segment import main
@@ -92,7 +92,7 @@ def test_a_folder_gives_label_maps_overlays_and_shares(
         with Image.open(out / "labels" / f"{name}.png") as stored:
             assert stored.mode == "P"
             assert (np.asarray(stored) == expected).all()
-            assert (np.asarray(stored.convert("RGB")) == PALETTE[expected]).all()
+            assert (np.asarray(stored.convert("RGB")) == ADE20K.palette[expected]).all()
         with Image.open(out / "overlays" / f"{name}.jpg") as shown:
             painted = np.asarray(overlay(image, expected)).astype(int)
             assert np.abs(np.asarray(shown) - painted).mean() < 6  # JPEG
@@ -105,7 +105,7 @@ def test_a_folder_gives_label_maps_overlays_and_shares(
         labels, areas = np.unique(expected, return_counts=True)
         assert len(labels) > 1
         assert shares == {
-            ID2LABEL[label].strip(): pytest.approx(area / expected.size, abs=1e-6)
+            ADE20K.id2label[label].strip(): pytest.approx(area / expected.size, abs=1e-6)
             for label, area in zip(labels.tolist(), areas, strict=True)
         }
 

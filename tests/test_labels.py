@@ -16,17 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from samples import FRUIT
 
-from helpers.ade20k import (
-    ADE20K,
-    ID2LABEL,
-    IGNORE_INDEX,
-    LABEL2ID,
-    NUM_LABELS,
-    PALETTE,
-    SHARED_COLORS,
-    reduce_labels,
-)
-from helpers.labels import Labels, default_palette, label_set
+from helpers.labels import ADE20K, IGNORE_INDEX, Labels, default_palette, label_set
 
 REDUCED = Labels(["apple", "pear"], reduce=True)
 
@@ -154,9 +144,9 @@ def write(folder: Path, names: str, rules: str | None = None) -> Path:
 
 def test_without_labels_json_ade20ks_names_are_reduced_and_others_are_not(tmp_path: Path) -> None:
     assert Labels.load(write(tmp_path, '{"1": "bed ", "0": "wall"}')) == Labels(["wall", "bed"])
-    hub = ID2LABEL | {7: "bed "}  # as the Hub's label file has it
+    hub = ADE20K.id2label | {7: "bed "}  # as the Hub's label file has it
     assert Labels.load(write(tmp_path, json.dumps(hub))) == ADE20K
-    assert label_set(hub.values(), reduce=False) == Labels(hub.values(), PALETTE.tolist())
+    assert label_set(hub.values(), reduce=False) == Labels(hub.values(), ADE20K.palette.tolist())
     for reduce in (True, False):
         assert Labels.load(
             write(tmp_path, '{"0": "a", "1": "b"}', f'{{"reduce": {reduce}}}'.lower())
@@ -200,8 +190,8 @@ def test_a_folder_without_labels_is_named(tmp_path: Path) -> None:
 
 
 def test_the_palette_is_the_official_one_in_rgb_and_wall_is_first() -> None:
-    assert PALETTE.shape == (150, 3)
-    assert PALETTE.dtype == np.uint8
+    assert ADE20K.palette.shape == (150, 3)
+    assert ADE20K.palette.dtype == np.uint8
     # Some rows by name, read off the official color sheet: RGB, not BGR, and not one row off.
     for name, color in {
         "wall": (120, 120, 120),
@@ -211,41 +201,41 @@ def test_the_palette_is_the_official_one_in_rgb_and_wall_is_first() -> None:
         "sea": (9, 7, 230),
         "flag": (92, 0, 255),
     }.items():
-        assert tuple(PALETTE[LABEL2ID[name]]) == color, name
-    assert (LABEL2ID["wall"], LABEL2ID["bed"], LABEL2ID["flag"]) == (0, 7, 149)  # "bed " there
+        assert tuple(ADE20K.palette[ADE20K.label2id[name]]) == color, name
+    ids = [ADE20K.label2id[name] for name in ("wall", "bed", "flag")]
+    assert ids == [0, 7, 149]  # the Hub's file has "bed "
     with pytest.raises(ValueError, match="read-only"):
-        PALETTE[0] = 0
+        ADE20K.palette[0] = 0
 
 
-def test_exactly_the_declared_classes_share_a_color() -> None:
+def test_only_road_and_skyscraper_share_a_color() -> None:
     alike = defaultdict(list)
-    for label_id, color in enumerate(PALETTE):
-        alike[tuple(color)].append(label_id)
-    assert sorted(tuple(ids) for ids in alike.values() if len(ids) > 1) == list(SHARED_COLORS)
-    assert [(ID2LABEL[a], ID2LABEL[b]) for a, b in SHARED_COLORS] == [("road", "skyscraper")]
+    for name, color in zip(ADE20K.names, ADE20K.palette, strict=True):
+        alike[tuple(color)].append(name)
+    assert [names for names in alike.values() if len(names) > 1] == [["road", "skyscraper"]]
 
 
 def test_names_and_colors_equal_the_official_list(ade20k_dir: Path) -> None:
     classes = json.loads((ade20k_dir / "classes.json").read_text(encoding="utf-8"))
-    assert len(classes) == NUM_LABELS == len(ID2LABEL) == len(LABEL2ID)
+    assert len(classes) == ADE20K.num_labels == len(ADE20K.id2label) == len(ADE20K.label2id)
     for label_id, entry in enumerate(classes):
         assert (entry["label_id"], entry["annotation_value"]) == (label_id, label_id + 1)
-        assert ID2LABEL[label_id] == entry["hub_name"].strip()
-        assert LABEL2ID[ID2LABEL[label_id]] == label_id
-        assert PALETTE[label_id].tolist() == entry["rgb"]
+        assert ADE20K.id2label[label_id] == entry["hub_name"].strip()
+        assert ADE20K.label2id[ADE20K.id2label[label_id]] == label_id
+        assert ADE20K.palette[label_id].tolist() == entry["rgb"]
 
 
 def test_label_reduction_of_every_value_and_only_once() -> None:
-    reduced = reduce_labels(np.arange(151))
+    reduced = ADE20K.to_label_map(np.arange(151))
     assert reduced.tolist() == [IGNORE_INDEX, *range(150)]
-    assert reduce_labels(Image.fromarray(np.array([[0, 150]], dtype=np.uint8))).tolist() == [
+    assert ADE20K.to_label_map(Image.fromarray(np.array([[0, 150]], dtype=np.uint8))).tolist() == [
         [255, 149]
     ]
     for value in (151, 254, -1, 300):
         with pytest.raises(ValueError, match=rf"value {value}, expected 0-150 \(0 = other\)"):
-            reduce_labels([[3, value]])
+            ADE20K.to_label_map([[3, value]])
     with pytest.raises(ValueError, match="reduced already, and once is enough"):
-        reduce_labels(reduced)
+        ADE20K.to_label_map(reduced)
 
 
 # --- colors for every eye -------------------------------------------------------------------------

@@ -29,8 +29,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from helpers.ade20k import NUM_LABELS
 from helpers.data import load_scenes
+from helpers.labels import ADE20K
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import REPOSITORY, get_profile
 
@@ -238,7 +238,7 @@ def test_what_notebook_04_offers_to_copy_serves_a_trainer_that_saves(
     scenes = scenes.with_transform(lambda rows: image_processor(rows["image"], rows["annotation"]))
     small = {"depths": [1] * 4, "hidden_sizes": [8] * 4, "decoder_hidden_size": 8}
     trainer = Trainer(
-        SegformerForSemanticSegmentation(SegformerConfig(num_labels=NUM_LABELS, **small)),
+        SegformerForSemanticSegmentation(SegformerConfig(num_labels=ADE20K.num_labels, **small)),
         TrainingArguments(
             output_dir=str(tmp_path),
             max_steps=2,
@@ -257,7 +257,7 @@ def test_what_notebook_04_offers_to_copy_serves_a_trainer_that_saves(
     state = json.loads((tmp_path / "checkpoint-2" / "trainer_state.json").read_text())
     logits, labels, _ = trainer.predict(scenes)
     predictions = interpolate(torch.from_numpy(logits), labels.shape[-2:], mode="bilinear")
-    expected = reference_mean_iou(predictions.argmax(dim=1).numpy(), labels, NUM_LABELS, 255)
+    expected = reference_mean_iou(predictions.argmax(dim=1).numpy(), labels, ADE20K.num_labels, 255)
     for name in ("mean_iou", "mean_accuracy", "overall_accuracy"):
         assert state["log_history"][-1][f"eval_{name}"] == pytest.approx(expected[name])
 
@@ -268,7 +268,11 @@ def test_the_metric_of_notebook_00_takes_the_memory_that_the_notebooks_say(
 ) -> None:
     """`compute` decodes all maps that were added, and has them in memory at once."""
     monkeypatch.chdir(REPOSITORY / "notebooks")
-    notebook = {"evaluate": evaluate, "interpolate": interpolate, "id2label": range(NUM_LABELS)}
+    notebook = {
+        "evaluate": evaluate,
+        "interpolate": interpolate,
+        "id2label": range(ADE20K.num_labels),
+    }
     exec(QUICKSTART["metric"], notebook)
     metric, taken = notebook["metric"], []
     compute = metric._compute

@@ -13,9 +13,9 @@ from matplotlib.cbook import get_sample_data
 from scipy import ndimage
 from transformers import pipeline
 
-from helpers.ade20k import LABEL2ID, reduce_labels
 from helpers.images import load_image
 from helpers.inference import load_model, segment
+from helpers.labels import ADE20K
 from helpers.profiles import REPOSITORY, get_profile
 from tools.drawing.scenes import MODEL_STREET_SEED, STREET_SEED, draw_scene
 
@@ -34,7 +34,7 @@ def numbers(printed: str) -> list[float]:
 def test_notebook_01_the_semantic_toy_model_errs_at_borders_and_on_the_person() -> None:
     model, image_processor = load_model(get_profile("tiny").semantic_model)
     scene = draw_scene(STREET_SEED, kind="street")
-    label_map = reduce_labels(scene.annotation)
+    label_map = ADE20K.to_label_map(scene.annotation)
     wrong = segment(scene.image, model, image_processor) != label_map
     labelled = label_map != 255
     border = ndimage.maximum_filter(label_map, 5) != ndimage.minimum_filter(label_map, 5)
@@ -43,9 +43,9 @@ def test_notebook_01_the_semantic_toy_model_errs_at_borders_and_on_the_person() 
     assert wrong[~border & labelled].mean() < 0.04
 
     street = draw_scene(MODEL_STREET_SEED, kind="street")
-    person = reduce_labels(street.annotation) == LABEL2ID["person"]
+    person = ADE20K.to_label_map(street.annotation) == ADE20K.label2id["person"]
     prediction = segment(street.image, model, image_processor)
-    assert 0.6 < np.mean(prediction[person] == LABEL2ID["tree"]) < 0.9
+    assert 0.6 < np.mean(prediction[person] == ADE20K.label2id["tree"]) < 0.9
 
 
 def share(entry: dict) -> float:

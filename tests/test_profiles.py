@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.ade20k import ADE20K
-from helpers.labels import Labels
+from helpers.labels import ADE20K, Labels
 from helpers.profiles import REPOSITORY, get_profile
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from helpers.ade20k import LABEL2ID, PALETTE
+from helpers.labels import ADE20K
 from helpers.segments import color_of_name, paint_segments, segments_of
 
 
@@ -24,7 +24,7 @@ def test_segments_are_the_pairs_of_class_and_instance() -> None:
 def test_a_single_segment_has_the_color_of_its_class_and_the_rest_is_black() -> None:
     (car, _) = strips("car", "road")
     painted = paint_segments([car], (3, 4))
-    assert (painted[:, :2] == PALETTE[LABEL2ID["car"]]).all()
+    assert (painted[:, :2] == ADE20K.palette[ADE20K.label2id["car"]]).all()
     assert not painted[:, 2:].any()
 
 
@@ -44,7 +44,9 @@ def test_a_segment_keeps_its_shade_where_others_are_missing() -> None:
 def test_a_segment_that_is_like_none_takes_a_number_that_is_left() -> None:
     cars = strips("car", "car", "car")
     merged = {"label": "car", "mask": np.ones((3, 6), dtype=bool)}
-    assert (paint_segments([merged], (3, 6), like=cars) == PALETTE[LABEL2ID["car"]]).all()
+    assert (
+        paint_segments([merged], (3, 6), like=cars) == ADE20K.palette[ADE20K.label2id["car"]]
+    ).all()
     second = {"label": "car", "mask": cars[0]["mask"]}
     both = paint_segments([cars[2], second], (3, 6), like=cars[1:2])
     assert both[0, 0].tolist() != both[0, 4].tolist()
@@ -64,6 +66,6 @@ def test_masks_may_be_images_and_those_to_be_like_of_another_size() -> None:
 
 
 def test_an_unknown_name_borrows_a_color_and_keeps_it() -> None:
-    assert color_of_name("car") == tuple(PALETTE[LABEL2ID["car"]])
+    assert color_of_name("car") == tuple(ADE20K.palette[ADE20K.label2id["car"]])
     assert color_of_name("traffic light") == color_of_name("traffic light")
-    assert list(color_of_name("traffic light")) in PALETTE.tolist()
+    assert list(color_of_name("traffic light")) in ADE20K.palette.tolist()

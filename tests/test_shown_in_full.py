@@ -13,8 +13,8 @@ from PIL import Image
 from torch.nn.functional import cross_entropy, interpolate
 from torchvision import tv_tensors
 
-from helpers.ade20k import IGNORE_INDEX, NUM_LABELS, reduce_labels
 from helpers.custom import labels_from_colors
+from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import get_profile
 from helpers.training import pixel_cross_entropy
@@ -45,19 +45,19 @@ def shown(notebook: str, name: str, **namespace: Any) -> Any:
 def test_reduce_by_hand() -> None:
     by_hand = shown("02_dataset_and_labels.ipynb", "reduce_by_hand", np=np)
     annotation = np.random.default_rng(0).integers(0, 151, (64, 48)).astype(np.uint8)
-    np.testing.assert_array_equal(by_hand(annotation), reduce_labels(annotation))
-    np.testing.assert_array_equal(by_hand(np.arange(151)), reduce_labels(np.arange(151)))
+    np.testing.assert_array_equal(by_hand(annotation), ADE20K.to_label_map(annotation))
+    np.testing.assert_array_equal(by_hand(np.arange(151)), ADE20K.to_label_map(np.arange(151)))
 
 
 def test_confusion_matrix() -> None:
     by_hand = shown("04_mean_iou.ipynb", "confusion_matrix", np=np, IGNORE_INDEX=IGNORE_INDEX)
     iou_of = shown("04_mean_iou.ipynb", "iou_of")
     random = np.random.default_rng(0)
-    prediction, reference = random.integers(0, NUM_LABELS, (2, 96, 96)).astype(np.uint8)
+    prediction, reference = random.integers(0, ADE20K.num_labels, (2, 96, 96)).astype(np.uint8)
     reference[random.random(reference.shape) < 0.1] = IGNORE_INDEX
-    matrix = ConfusionMatrix(NUM_LABELS)
+    matrix = ConfusionMatrix(ADE20K.num_labels)
     matrix.update(prediction, reference)
-    counts = by_hand(prediction, reference, NUM_LABELS)
+    counts = by_hand(prediction, reference, ADE20K.num_labels)
     np.testing.assert_array_equal(counts, matrix.counts)
     np.testing.assert_allclose(iou_of(counts), matrix.compute()["per_category_iou"], atol=1e-12)
 

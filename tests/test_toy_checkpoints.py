@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
-from helpers.ade20k import ID2LABEL, NUM_LABELS
 from helpers.evaluation import evaluate
 from helpers.inference import load_model
+from helpers.labels import ADE20K
 from helpers.profiles import BUNDLED, get_profile
 from tools.drawing.train_semantic import held_out_scenes
 from tools.drawing.train_semantic import main as pretrain
@@ -27,7 +27,7 @@ def test_bundled_files_are_small() -> None:
 @pytest.mark.parametrize(("name", "new"), [("segformer-toy", set()), ("mit-toy", {"decode_head"})])
 def test_loads_completely(name: str, new: set[str]) -> None:
     model, report = AutoModelForSemanticSegmentation.from_pretrained(
-        CHECKPOINTS / name, num_labels=NUM_LABELS, output_loading_info=True
+        CHECKPOINTS / name, num_labels=ADE20K.num_labels, output_loading_info=True
     )
     assert {key.split(".")[0] for key in report["missing_keys"]} == new
     assert not report["unexpected_keys"]
@@ -58,7 +58,7 @@ def test_segmenter_keeps_what_its_card_promises() -> None:
     card = (CHECKPOINTS / "segformer-toy" / "README.md").read_text(encoding="utf-8")
     promised = float(re.search(r"^\| (0\.\d{4}) \| 0\.\d{4} \|$", card, re.MULTILINE).group(1))
     model, image_processor = load_model(get_profile("tiny").finetuned_model)
-    assert model.config.id2label == ID2LABEL
+    assert model.config.id2label == ADE20K.id2label
     assert promised >= 0.75
     scores = evaluate(held_out_scenes(30), model, image_processor).compute()
     # Thirty of the two hundred scenes: the rest is chance, and a damaged file scores near 0.
@@ -74,9 +74,11 @@ def test_pretraining_runs_from_random_weights(tmp_path: Path) -> None:
         made = {file.name for file in (tmp_path / "made" / name).iterdir()}
         assert made == {file.name for file in (CHECKPOINTS / name).iterdir()}
     model, _ = load_model(tmp_path / "made" / "segformer-toy")
-    drawn = {ID2LABEL[label] for label in range(NUM_LABELS)} - {
+    drawn = {ADE20K.id2label[label] for label in range(ADE20K.num_labels)} - {
         name
-        for name, bias in zip(ID2LABEL.values(), model.decode_head.classifier.bias, strict=True)
+        for name, bias in zip(
+            ADE20K.id2label.values(), model.decode_head.classifier.bias, strict=True
+        )
         if bias < -50
     }
     assert {"wall", "car", "lamp"} <= drawn

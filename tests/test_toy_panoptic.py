@@ -18,8 +18,8 @@ from transformers import (
     pipeline,
 )
 
-from helpers.ade20k import ID2LABEL
 from helpers.inference.predict import load_image
+from helpers.labels import ADE20K
 from helpers.profiles import BUNDLED, get_profile
 from tools.drawing.scenes import (
     CLASS_VALUES,
@@ -71,7 +71,7 @@ def test_loads_completely(name: str) -> None:
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
     assert not report["mismatched_keys"]
-    assert model.config.id2label == ID2LABEL
+    assert model.config.id2label == ADE20K.id2label
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert 1e6 <= sum(parameter.numel() for parameter in model.parameters()) <= 2e6
     stored = load_file(CHECKPOINTS / name / "model.safetensors").values()
@@ -170,8 +170,8 @@ def test_panoptic_maps_cover_every_pixel_once() -> None:
 
 
 def test_instances_are_things_only() -> None:
-    things = {ID2LABEL[value - 1] for value in THING_VALUES}
-    stuff = {ID2LABEL[value - 1] for value in STUFF_VALUES}
+    things = {ADE20K.id2label[value - 1] for value in THING_VALUES}
+    stuff = {ADE20K.id2label[value - 1] for value in STUFF_VALUES}
     found = set()
     for scene in SCENES:
         entries = segmenter("mask2former-toy-instance")(scene.image, subtask="instance")
@@ -194,7 +194,7 @@ def test_instances_of_a_class_do_not_merge(name: str, subtask: str, threshold: f
         things, areas = np.unique(numbers[numbers % 256 > 0], return_counts=True)
         for value in np.unique(things // 256):
             truths = [numbers == n for n in things[(things // 256 == value) & (areas >= 300)]]
-            mine = [entry for entry in entries if entry["label"] == ID2LABEL[value - 1]]
+            mine = [entry for entry in entries if entry["label"] == ADE20K.id2label[value - 1]]
             predicted = masks(mine) if mine else []
             for truth in truths:
                 ious = [(truth & one).sum() / (truth | one).sum() for one in predicted]
@@ -205,7 +205,7 @@ def test_instances_of_a_class_do_not_merge(name: str, subtask: str, threshold: f
                 for one in predicted
             )
             shared += melted
-            shared_cars += melted * (ID2LABEL[value - 1] == "car")
+            shared_cars += melted * (ADE20K.id2label[value - 1] == "car")
     assert seen > 150
     assert own > 0.65 * seen
     assert shared < 0.1 * seen  # trees before trees, mostly

@@ -12,7 +12,7 @@ from datasets import ClassLabel, DatasetDict, load_dataset
 from datasets import Image as ImageFeature
 from PIL import Image
 
-from helpers.ade20k import ID2LABEL
+from helpers.labels import ADE20K
 from helpers.profiles import BUNDLED
 from tools.drawing import classes
 from tools.drawing.canvas import SMALLEST_INSTANCE
@@ -114,7 +114,7 @@ def test_the_streets_of_notebook_01_can_be_drawn_again(name: str, seed: int) -> 
 
 
 def test_constants_are_named_as_ade20k_names_them() -> None:
-    official = {"other": 0} | {name.strip(): label + 1 for label, name in ID2LABEL.items()}
+    official = {"other": 0} | {name.strip(): label + 1 for label, name in ADE20K.id2label.items()}
     official["television"] = official["television receiver"]
     assert CLASS_NAMES.keys() <= official.keys()
     assert {name: official[name] for name in CLASS_NAMES} == CLASS_NAMES
@@ -131,8 +131,8 @@ def test_no_class_is_rare(arrays: dict[str, dict[str, np.ndarray]]) -> None:
     annotations = np.concatenate([split["annotation"] for split in arrays.values()])
     for value in CLASS_VALUES:
         shares = (annotations == value).mean(axis=(1, 2))
-        assert (shares > 0).mean() >= 0.08, ID2LABEL[value - 1]
-        assert np.median(shares[shares > 0]) > 0.004, ID2LABEL[value - 1]
+        assert (shares > 0).mean() >= 0.08, ADE20K.id2label[value - 1]
+        assert np.median(shares[shares > 0]) > 0.004, ADE20K.id2label[value - 1]
 
 
 def test_instances_are_things_and_things_are_instances(
@@ -161,7 +161,7 @@ def test_some_kinds_occur_several_times_in_an_image(
             len(np.unique(instances[annotation == value]))
             for annotation, instances in zip(train["annotation"], train["instances"], strict=True)
         ]
-        assert max(counts) >= 2, ID2LABEL[value - 1]
+        assert max(counts) >= 2, ADE20K.id2label[value - 1]
 
 
 def _color_lookup_miou(train: tuple, validation: tuple) -> float:

@@ -36,9 +36,8 @@ from transformers import (
 )
 
 from helpers import profiles
-from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID
 from helpers.data import load_scenes
-from helpers.labels import Labels
+from helpers.labels import ADE20K, IGNORE_INDEX, Labels
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import REPOSITORY, Profile
 from helpers.training.checkpoints import write_checksums
@@ -445,8 +444,8 @@ def test_the_model_knows_ade20k_s_names_and_keeps_the_encoder(
     profile: Profile, encoder: Path
 ) -> None:
     model = build_model(profile)
-    assert model.config.id2label == ID2LABEL
-    assert model.config.label2id == LABEL2ID
+    assert model.config.id2label == ADE20K.id2label
+    assert model.config.label2id == ADE20K.label2id
     pretrained = SegformerModel.from_pretrained(encoder)
     assert largest_difference(weights(model.segformer), weights(pretrained)) == 0
 
@@ -509,7 +508,7 @@ def test_a_finished_model_with_other_labels_gets_a_new_last_layer(
     finished = small_model(num_labels=19)
     finished.save_pretrained(tmp_path)
     model = build_model(small_profile(tmp_path, Path(profile.dataset)))
-    assert model.config.id2label == ID2LABEL
+    assert model.config.id2label == ADE20K.id2label
     assert largest_difference(weights(model.segformer), weights(finished.segformer)) == 0
     assert model.decode_head.classifier.out_channels == 150
     told = capsys.readouterr().out
@@ -619,7 +618,7 @@ def test_a_run_from_the_command_line_and_its_resumption(
         tmp_path / "whole" / "checkpoints" / "checkpoint-4"
     )
     assert largest_difference(weights(resumed), weights(last)) == 0
-    assert whole.config.id2label == ID2LABEL
+    assert whole.config.id2label == ADE20K.id2label
 
 
 @pytest.mark.usefixtures("small_tiny")

@@ -22,8 +22,7 @@ from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from helpers.ade20k import ADE20K
-from helpers.labels import Labels
+from helpers.labels import ADE20K, Labels
 from helpers.profiles import get_profile
 from helpers.training import build_trainer
 from helpers.transforms import (

@@ -10,8 +10,8 @@ from PIL import Image
 from samples import draw_blocks, small_model, small_processor
 
 import scripts.segment
-from helpers.ade20k import ID2LABEL
 from helpers.inference.predict import load_model, segment
+from helpers.labels import ADE20K
 from helpers.visualize import overlay
 from scripts.segment import main
 
@@ -92,7 +92,7 @@ def test_shares_over_time(results: tuple[Path, Path], model_dir: Path) -> None:
     parts = [*zip(areas, record["seconds"], strict=True), (areas.sum(axis=0), record["shares"])]
     for area, shares in parts:
         expected = {
-            ID2LABEL[label].strip(): pytest.approx(area[label] / area.sum(), abs=1e-3)
+            ADE20K.id2label[label].strip(): pytest.approx(area[label] / area.sum(), abs=1e-3)
             for label in np.flatnonzero(area)
         }
         assert shares == expected

@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 from samples import FRUIT, draw_blocks, save_turned
 
-from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, PALETTE
-from helpers.labels import Labels
+from helpers.labels import ADE20K, IGNORE_INDEX, Labels
 from helpers.visualize import (
     colorize,
     largest_labels,
@@ -37,9 +36,13 @@ def test_every_label_gets_its_own_color_and_255_black(dtype: type) -> None:
     colors = colorize(labels)
     assert colors.shape == (1, 151, 3)
     assert colors.dtype == np.uint8
-    assert (colors[0, :150] == PALETTE).all()
+    assert (colors[0, :150] == ADE20K.palette).all()
     assert colors[0, 150].tolist() == [0, 0, 0]
-    assert colors[0, LABEL2ID["wall"]].tolist() == [120, 120, 120]  # not black, not building's
+    assert colors[0, ADE20K.label2id["wall"]].tolist() == [
+        120,
+        120,
+        120,
+    ]  # not black, not building's
 
 
 def test_labels_of_ones_own_have_their_own_colors_and_names(image: Image.Image) -> None:
@@ -57,7 +60,7 @@ def test_labels_of_ones_own_have_their_own_colors_and_names(image: Image.Image) 
 def test_colors_equal_the_loop_over_the_palette_and_may_be_written_to() -> None:
     labels = np.random.default_rng(0).choice([*range(150), 255], (40, 60))
     expected = np.zeros((40, 60, 3), dtype=np.uint8)
-    for label, color in enumerate(PALETTE):
+    for label, color in enumerate(ADE20K.palette):
         expected[labels == label] = color
     colors = colorize(labels)
     assert (colors == expected).all()
@@ -104,7 +107,7 @@ def test_an_overlay_blends(image: Image.Image, label_map: np.ndarray) -> None:
 def test_an_overlay_of_a_grey_image_has_colors(label_map: np.ndarray) -> None:
     grey = Image.new("L", (6, 4), 100)
     shown = np.asarray(overlay(grey, label_map, alpha=1))
-    assert shown[0, 2].tolist() == PALETTE[2].tolist()
+    assert shown[0, 2].tolist() == ADE20K.palette[2].tolist()
     assert shown[0, 4].tolist() == [100, 100, 100]
 
 
@@ -140,7 +143,7 @@ def test_legend_entries_have_name_and_color() -> None:
     handles = legend_handles([2, 0, IGNORE_INDEX])
     assert [handle.get_label() for handle in handles] == ["sky", "wall", "ignored"]
     colors = [np.round(np.array(handle.get_facecolor()[:3]) * 255).tolist() for handle in handles]
-    assert colors == [PALETTE[2].tolist(), PALETTE[0].tolist(), [0, 0, 0]]
+    assert colors == [ADE20K.palette[2].tolist(), ADE20K.palette[0].tolist(), [0, 0, 0]]
 
 
 def test_a_figure_shows_all_titles_images_and_entries(
@@ -156,7 +159,9 @@ def test_a_figure_shows_all_titles_images_and_entries(
     assert (shown[-1].get_images()[0].get_array() == colorize(label_map)).all()
     assert not any(axes.axison for axes in figure.axes)
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [ID2LABEL[i] for i in (0, 2, 149)]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        ADE20K.id2label[i] for i in (0, 2, 149)
+    ]
     figure.canvas.draw()  # it can be drawn
 
 
@@ -189,7 +194,7 @@ def test_names_and_outlines_are_drawn_where_the_classes_are(
     assert {text.get_text() for text in named.texts} == {"wall", "sky", "flag", "road"}
     for text in named.texts:
         column, row = text.get_position()
-        assert ID2LABEL[label_map[row, column]].split(",")[0] == text.get_text()
+        assert ADE20K.id2label[label_map[row, column]].split(",")[0] == text.get_text()
     borders = sum((np.diff(label_map.astype(int), axis=axis) != 0).sum() for axis in (0, 1))
     assert [len(lines.get_segments()) for lines in named.collections] == [borders, borders]
     figure.canvas.draw()

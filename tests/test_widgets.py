@@ -16,10 +16,9 @@ from samples import FRUIT, draw_blocks
 from torchvision.transforms import v2
 
 from helpers import widgets
-from helpers.ade20k import ADE20K, PALETTE, reduce_labels
 from helpers.images import load_image
 from helpers.inference import load_model, segment
-from helpers.labels import Labels
+from helpers.labels import ADE20K, Labels
 from helpers.profiles import get_profile
 from helpers.widgets.explorer import Explorer, picker, slider
 from helpers.widgets.models import uploaded
@@ -37,7 +36,7 @@ def scene():
 
 @pytest.fixture(scope="module")
 def label_map(scene) -> np.ndarray:
-    return reduce_labels(scene.annotation)
+    return ADE20K.to_label_map(scene.annotation)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +54,7 @@ def panoptic():
 def paint(segments: list[dict], shape: tuple[int, int]) -> np.ndarray:
     painted = np.zeros((*shape, 3), dtype=np.uint8)
     for number, segment_ in enumerate(segments):
-        painted[segment_["mask"]] = PALETTE[number]
+        painted[segment_["mask"]] = ADE20K.palette[number]
     return painted
 
 

@@ -12,7 +12,7 @@ from scipy.ndimage import binary_erosion
 from torch.nn.functional import interpolate
 from torchvision.transforms import v2
 
-from helpers.ade20k import ID2LABEL
+from helpers.labels import ADE20K
 
 
 def keys_of(answer: Callable[[np.ndarray], dict]) -> Callable[[np.ndarray], dict]:
@@ -30,7 +30,7 @@ def by(counted: Callable[[np.ndarray, int], int], ids_from: int = 1) -> Any:
 
     def count(pairs: np.ndarray) -> dict[str, int]:
         classes = {int(label) for label, number in pairs if number >= ids_from}
-        return {ID2LABEL.get(k, "(no class)"): counted(pairs, k) for k in classes}
+        return {ADE20K.id2label.get(k, "(no class)"): counted(pairs, k) for k in classes}
 
     return keys_of(count)
 
@@ -40,7 +40,7 @@ def counts_ids_once(pairs: np.ndarray) -> dict[str, int]:
     counts: dict[str, int] = {}
     for number in np.unique(pairs[:, 1]):
         if number:
-            name = ID2LABEL[int(pairs[pairs[:, 1] == number][0, 0])]
+            name = ADE20K.id2label[int(pairs[pairs[:, 1] == number][0, 0])]
             counts[name] = counts.get(name, 0) + 1
     return counts
 
@@ -349,9 +349,9 @@ WRONG: list[tuple[str, tuple, str]] = [
     ("check_count_things", (by(lambda p, k: len(np.unique(p[p[:, 0] == k], axis=0)), 0),), "stuff has the id 0"),
     ("check_count_things", (by(lambda p, k: int((p[:, 0] == k).sum())),), "number of its pixels"),
     ("check_count_things", (by(lambda p, k: 1),), "cars that touch are one area"),
-    ("check_count_things", (keys_of(lambda p: {ID2LABEL[int(k)]: 1 for k in p[:, 0]}),), "255 is void and has no name"),
+    ("check_count_things", (keys_of(lambda p: {ADE20K.id2label[int(k)]: 1 for k in p[:, 0]}),), "255 is void and has no name"),
     ("check_count_things", (keys_of(counts_ids_once),), "so look at the pairs"),
-    ("check_count_things", (keys_of(lambda p: {int(k): 1 for k in np.unique(p[:, 0])}),), "ID2LABEL turns"),
+    ("check_count_things", (keys_of(lambda p: {int(k): 1 for k in np.unique(p[:, 0])}),), "ADE20K.id2label turns"),
     ("check_count_things", (lambda p: len(np.unique(p[..., 1])) - 1,), "expected a dictionary"),
     ("check_mislabelled_class", ("sidewalk",), "what the legend says"),
     ("check_mislabelled_class", ("cabinet",), "the wrong way"),

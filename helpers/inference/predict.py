@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from helpers.ade20k import ADE20K
 from helpers.hub import SAFE_WEIGHTS, explained, optional_file
 from helpers.images import load_image
 from helpers.inference.windows import segment_windows
-from helpers.labels import RULES_FILE, Labels, label_set, read_rules
+from helpers.labels import ADE20K, RULES_FILE, Labels, label_set, read_rules
 from helpers.upsampling import label_maps
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ import torch
 from PIL import Image
 from torchvision import tv_tensors
 
-from helpers.ade20k import ADE20K
 from helpers.images import load_image
-from helpers.labels import IGNORE_INDEX, Labels
+from helpers.labels import ADE20K, IGNORE_INDEX, Labels
 from helpers.visualize import largest_labels, overlay
 from helpers.widgets.explorer import Explorer, picker, slider
 from helpers.widgets.sheet import colors_by_name, fit, lay_out, outline, short_name

@@ -12,10 +12,9 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from helpers.ade20k import ADE20K
 from helpers.images import load_image
 from helpers.inference.predict import labels_of, segment
-from helpers.labels import Labels
+from helpers.labels import ADE20K, Labels
 from helpers.visualize import largest_labels, overlay
 from helpers.widgets.explorer import Explorer, picker, slider
 from helpers.widgets.sheet import colors_by_name, fit, lay_out, short_name

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from helpers.ade20k import ADE20K
-from helpers.labels import Labels
+from helpers.labels import ADE20K, Labels
 
 _GAP, _LINE, _TEXT = 10, 22, 15
 

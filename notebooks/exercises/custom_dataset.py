@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from helpers.ade20k import IGNORE_INDEX
+from helpers.labels import IGNORE_INDEX
 from notebooks.exercises.core import (
     NotYet,
     answers,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers.ade20k import IGNORE_INDEX
+from helpers.labels import IGNORE_INDEX
 from notebooks.exercises.core import NotYet, answers, as_array, call, describe, expect
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers import ade20k
-from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID
+from helpers.labels import ADE20K, IGNORE_INDEX
 from notebooks.exercises.core import NotYet, answers, call, describe, expect, expect_refusal
 
 
@@ -19,10 +18,10 @@ def check_mislabelled_class(name: Any) -> None:
     """Name the class that a palette with black in front paints in sidewalk's colour."""
     if not isinstance(name, str):
         raise NotYet(f"the answer is {describe(name)}, expected the name of a class, as 'road'")
-    label = LABEL2ID.get(name.strip().lower())
+    label = ADE20K.label2id.get(name.strip().lower())
     if label is None:
-        raise NotYet(f"{name[:40]!r} is none of the 150 names in LABEL2ID")
-    believed = LABEL2ID["sidewalk"]
+        raise NotYet(f"{name[:40]!r} is none of the 150 names in ADE20K.label2id")
+    believed = ADE20K.label2id["sidewalk"]
     hints = {
         believed: "that is what the legend says, and the legend has the right palette",
         believed - 1: "you went the wrong way: black in front makes every class look like the one "
@@ -33,7 +32,7 @@ def check_mislabelled_class(name: Any) -> None:
         hint = hints.get(
             label, "in which place of the longer palette does sidewalk's colour stand?"
         )
-        raise NotYet(f"not {ID2LABEL[label]!r}: {hint}")
+        raise NotYet(f"not {ADE20K.id2label[label]!r}: {hint}")
 
 
 @answers(
@@ -44,7 +43,7 @@ def check_reduce_labels(reduce_labels: Any) -> None:
     """Write label reduction, for any integer dtype, that refuses what is no annotation."""
     small = np.array([[0, 1, 2], [21, 150, 0]], dtype=np.uint8)
     for annotation in (small, small.astype(np.int64), np.arange(151, dtype=np.int16)):
-        expected = ade20k.reduce_labels(annotation)
+        expected = ADE20K.to_label_map(annotation)
         given = f"annotation values {annotation.ravel()[:3].tolist()} ... as {annotation.dtype}"
         signed = annotation.astype(np.int64)
         expect(
@@ -77,7 +76,7 @@ def check_reduce_labels(reduce_labels: Any) -> None:
 
 
 def _twice(annotation: np.ndarray) -> np.ndarray:
-    once = ade20k.reduce_labels(annotation)
+    once = ADE20K.to_label_map(annotation)
     return np.where((once == 0) | (once == IGNORE_INDEX), IGNORE_INDEX, once - 1)
 
 

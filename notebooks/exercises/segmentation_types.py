@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID
+from helpers.labels import ADE20K, IGNORE_INDEX
 from notebooks.exercises.core import NotYet, answers, as_array, call, describe, number
 
 _BRIDGE, _FAR_CAR = 0.71, 0.83  # probability where the near cars touch, and the far car's best
@@ -93,7 +93,7 @@ def check_splitting_threshold(threshold: Any) -> None:
 
 
 def _street(*pairs: tuple[str, int]) -> np.ndarray:
-    rows = [[(LABEL2ID.get(name, IGNORE_INDEX), number) for name, number in pairs]]
+    rows = [[(ADE20K.label2id.get(name, IGNORE_INDEX), number) for name, number in pairs]]
     return np.array(rows * 2, dtype=np.int64)
 
 
@@ -136,10 +136,12 @@ def _expect_counts(answer: Any, panoptic: np.ndarray, expected: dict, given: str
     if any(not isinstance(key, str) for key in keys):
         raise NotYet(
             f"for {given} the keys are not all names (the first is {describe(keys[0])}): "
-            "ID2LABEL turns a label id into its name"
+            "ADE20K.id2label turns a label id into its name"
         )
     wanted = f"expected {expected}"
-    stuff = {ID2LABEL.get(int(label)) for label, thing in panoptic.reshape(-1, 2) if thing == 0}
+    stuff = {
+        ADE20K.id2label.get(int(label)) for label, thing in panoptic.reshape(-1, 2) if thing == 0
+    }
     if extra := sorted(set(keys) & stuff - set(expected)):
         raise NotYet(
             f"for {given} {extra[0]!r} is counted, {wanted}: stuff has the id 0 and is no thing"
@@ -155,7 +157,7 @@ def _expect_counts(answer: Any, panoptic: np.ndarray, expected: dict, given: str
         found = as_array(answer[name])
         if found is not None and not found.ndim and found == count:
             continue
-        of_class = panoptic[panoptic[..., 0] == LABEL2ID[name]]
+        of_class = panoptic[panoptic[..., 0] == ADE20K.label2id[name]]
         hint = "count the different pairs of class and id"
         if found is not None and found.ndim == 0 and found == len(of_class):
             hint = "this is the number of its pixels; count different ids"

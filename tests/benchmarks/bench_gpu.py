@@ -31,9 +31,9 @@ from transformers import (
     set_seed,
 )
 
-from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, NUM_LABELS
 from helpers.data import load_scenes
 from helpers.evaluation import evaluate
+from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import Profile, get_profile
 from helpers.training.recipe import build_trainer
@@ -220,7 +220,9 @@ def agreement(scratch: Path, device: str, steps: int) -> Iterator[Row]:
 
 def inference(device: str, count: int, rounds: int) -> Iterator[Row]:
     torch.manual_seed(0)
-    config = SegformerConfig(num_labels=NUM_LABELS, id2label=ID2LABEL, label2id=LABEL2ID)
+    config = SegformerConfig(
+        num_labels=ADE20K.num_labels, id2label=ADE20K.id2label, label2id=ADE20K.label2id
+    )
     model = SegformerForSemanticSegmentation(config).eval().to(device)  # the defaults are B0's
     processor = SegformerImageProcessor(do_reduce_labels=True)
     name = f"SegFormer-B0 at 512 × 512, 683 × 512, {_name(device)}"
@@ -236,12 +238,14 @@ def inference(device: str, count: int, rounds: int) -> Iterator[Row]:
 
 def mean_iou(device: str, count: int) -> list[Row]:
     """Batches of int64 tensors, as `argmax` and the data loader leave them in a training loop."""
-    maps = [torch.from_numpy(one).long() for one in draw_maps(count, 512, NUM_LABELS, seed=0)]
+    maps = [
+        torch.from_numpy(one).long() for one in draw_maps(count, 512, ADE20K.num_labels, seed=0)
+    ]
     parts = zip(*(one.to(device).split(8) for one in maps), strict=True)
     batches = list(parts)
 
     def ours() -> np.ndarray:
-        matrix = ConfusionMatrix(NUM_LABELS, IGNORE_INDEX)
+        matrix = ConfusionMatrix(ADE20K.num_labels, IGNORE_INDEX)
         for batch in batches:
             matrix.update(*batch)
         return matrix.compute()["per_category_iou"]
@@ -249,7 +253,7 @@ def mean_iou(device: str, count: int) -> list[Row]:
     return compare(
         f"mIoU of int64 tensors in batches of 8, {_name(device)}",
         ours,
-        {"torchmetrics Jaccard index": lambda: jaccard(batches, NUM_LABELS)},
+        {"torchmetrics Jaccard index": lambda: jaccard(batches, ADE20K.num_labels)},
         same_scores,
         rounds=5,
         unit="ms a map",

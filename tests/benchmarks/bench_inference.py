@@ -18,9 +18,9 @@ from transformers import (
     pipeline,
 )
 
-from helpers.ade20k import ID2LABEL, LABEL2ID, PALETTE
 from helpers.data import load_scenes
 from helpers.inference.predict import load_model, segment_batch
+from helpers.labels import ADE20K
 from helpers.profiles import get_profile
 from helpers.visualize import colorize, overlay
 from tests.benchmarks.measuring import Row, medians_by_turns
@@ -75,12 +75,12 @@ def pipeline_row(
 def overlay_rows(rounds: int) -> list[Row]:
     """Milliseconds to paint a label map of 683 x 512: ours against the guide's loop."""
     (image,) = draw_images(1)
-    regions = np.random.default_rng(0).integers(0, len(PALETTE), (32, 43), dtype=np.uint8)
+    regions = np.random.default_rng(0).integers(0, len(ADE20K.palette), (32, 43), dtype=np.uint8)
     label_map = regions.repeat(16, axis=0).repeat(16, axis=1)[: SIZE[1], : SIZE[0]].copy()
 
     def loop_colors() -> np.ndarray:
         color_seg = np.zeros((*label_map.shape, 3), dtype=np.uint8)
-        for label, color in enumerate(PALETTE):
+        for label, color in enumerate(ADE20K.palette):
             color_seg[label_map == label] = color
         return color_seg
 
@@ -119,7 +119,9 @@ def rows(quick: bool) -> Iterator[Row]:
     yield pipeline_row("segformer-toy, scenes of 256 x 192", *toy, images, batch_size, rounds)
     torch.manual_seed(0)
     # The default configuration is SegFormer-B0's.
-    config = SegformerConfig(num_labels=len(ID2LABEL), id2label=ID2LABEL, label2id=LABEL2ID)
+    config = SegformerConfig(
+        num_labels=len(ADE20K.id2label), id2label=ADE20K.id2label, label2id=ADE20K.label2id
+    )
     b0 = SegformerForSemanticSegmentation(config).eval()
     name = f"SegFormer-B0 at 512 x 512, random, {SIZE[0]} x {SIZE[1]}"
     processor = SegformerImageProcessor()

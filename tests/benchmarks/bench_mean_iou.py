@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from helpers.ade20k import IGNORE_INDEX, NUM_LABELS, reduce_labels
 from helpers.data import load_scenes
+from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import Profile, get_profile
 from tests.benchmarks.measuring import Row, compare, photographs, skipped
@@ -48,7 +48,7 @@ def rows(quick: bool) -> Iterator[Row]:
 def maps_of(profile: Profile, count: int) -> Pairs:
     """Predictions and references, (height, width) uint8 each, from a profile's training images."""
     annotations = load_scenes(profile, check=False)["train"]["annotation"]
-    label_maps = [reduce_labels(np.asarray(one)) for one in annotations[:count]]
+    label_maps = [ADE20K.to_label_map(np.asarray(one)) for one in annotations[:count]]
     moved = [np.pad(one, ((SHIFT, 0), (SHIFT, 0)), "edge") for one in label_maps]
     predictions = [np.where(one == IGNORE_INDEX, 0, one)[:-SHIFT, :-SHIFT] for one in moved]
     pairs = list(zip(predictions, label_maps, strict=True))
@@ -67,13 +67,13 @@ def beside_others(what: str, pairs: Pairs, rounds: int) -> list[Row]:
     """Milliseconds a map: NumPy maps, whole data sets at once, ours on one thread."""
     metric, name = load_mean_iou()
     maps = {"predictions": [one for one, _ in pairs], "references": [one for _, one in pairs]}
-    options = {"num_labels": NUM_LABELS, "ignore_index": IGNORE_INDEX}
+    options = {"num_labels": ADE20K.num_labels, "ignore_index": IGNORE_INDEX}
     # int64 is what torchmetrics counts in: converted in advance, so that this is not timed.
     tensors = [tuple(torch.from_numpy(one).long() for one in pair) for pair in pairs]
     threads = torch.get_num_threads()
 
     def ours() -> np.ndarray:
-        matrix = ConfusionMatrix(NUM_LABELS, IGNORE_INDEX)
+        matrix = ConfusionMatrix(ADE20K.num_labels, IGNORE_INDEX)
         for pair in pairs:
             matrix.update(*pair)
         return matrix.compute()["per_category_iou"]
@@ -81,7 +81,7 @@ def beside_others(what: str, pairs: Pairs, rounds: int) -> list[Row]:
     def torchmetrics_on(count: int) -> np.ndarray:
         torch.set_num_threads(count)
         try:
-            return jaccard(tensors, NUM_LABELS)
+            return jaccard(tensors, ADE20K.num_labels)
         finally:
             torch.set_num_threads(threads)
 
@@ -96,7 +96,7 @@ def beside_others(what: str, pairs: Pairs, rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         metric.data_dir = metric._data_dir_root = scratch
         return compare(
-            f"mIoU of {len(pairs)} {what}, {NUM_LABELS} classes, one thread",
+            f"mIoU of {len(pairs)} {what}, {ADE20K.num_labels} classes, one thread",
             ours,
             ways,
             same_scores,

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import cross_entropy, interpolate
 from transformers import SegformerImageProcessor
 
-from helpers.ade20k import IGNORE_INDEX, NUM_LABELS
+from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.training.loss import pixel_cross_entropy
 from helpers.upsampling import label_maps
 from tests.benchmarks.measuring import Row, compare
@@ -79,9 +79,9 @@ def smooth_logits(count: int, side: int, device: str) -> tuple[torch.Tensor, tor
     Noise, smoothed over a sixteenth of the side: neighbouring pixels mostly agree on a class.
     """
     torch.manual_seed(0)
-    coarse = 5 * torch.randn(count, NUM_LABELS, 16, 16)
+    coarse = 5 * torch.randn(count, ADE20K.num_labels, 16, 16)
     logits = interpolate(coarse, (side // 4, side // 4), mode="bicubic").to(device)
-    labels = torch.randint(0, NUM_LABELS, (count, 16, 16)).float()[:, None]
+    labels = torch.randint(0, ADE20K.num_labels, (count, 16, 16)).float()[:, None]
     labels = interpolate(labels, (side, side), mode="nearest")[:, 0].long().to(device)
     return logits.contiguous().requires_grad_(), labels
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from transformers import Trainer, TrainerCallback, set_seed
 
-from helpers.ade20k import NUM_LABELS
 from helpers.data import load_scenes
+from helpers.labels import ADE20K
 from helpers.profiles import get_profile
 from helpers.training.recipe import build_trainer
 from tests.benchmarks import guide
@@ -77,7 +77,7 @@ def seconds_to_score(scratch: Path, quick: bool) -> Row:
         args=guide.arguments(scratch / "theirs", eval_on_start=True),
         train_dataset=scenes["train"].with_transform(train),
         eval_dataset=scenes["test"].with_transform(evaluate),
-        compute_metrics=guide.compute_metrics(metric, NUM_LABELS),
+        compute_metrics=guide.compute_metrics(metric, ADE20K.num_labels),
         callbacks=[theirs],
     )
     with redirect_stdout(None):  # the loss of each step

@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.transforms import ColorJitter
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation, TrainingArguments
 
-from helpers.ade20k import ID2LABEL, LABEL2ID
+from helpers.labels import ADE20K
 
 Transform = Callable[[dict[str, list[Any]]], Any]
 
@@ -40,7 +40,7 @@ def transforms(encoder: str, side: int) -> tuple[Transform, Transform]:
 def model(encoder: str) -> Any:
     """The guide's model: the encoder under a new decode head."""
     return AutoModelForSemanticSegmentation.from_pretrained(
-        encoder, id2label=ID2LABEL, label2id=LABEL2ID
+        encoder, id2label=ADE20K.id2label, label2id=ADE20K.label2id
     )
 
 

@@ -17,7 +17,7 @@ from datasets import Image as ImageFeature
 from PIL import Image
 from tqdm.auto import tqdm
 
-from helpers.ade20k import ID2LABEL
+from helpers.labels import ADE20K
 from helpers.profiles import BUNDLED
 from tools.drawing.fruit import write_fruit_folder
 from tools.drawing.scenes import (
@@ -93,7 +93,7 @@ def measured_tables(scenes: dict[str, list[Scene]]) -> str:
     for value in (0, *CLASS_VALUES):
         pixels = [100 * float(a[:, value].sum() / a.sum()) for a in shares.values()]
         images = [100 * float((a[:, value] > 0).mean()) for a in shares.values()]
-        name = ID2LABEL[value - 1].strip() if value else "other"
+        name = ADE20K.id2label[value - 1].strip() if value else "other"
         kind = "thing" if value in THING_VALUES else "stuff" if value else "–"
         count = str(objects[value]) if value in THING_VALUES else "–"
         lines.append(f"| {value} | {name} | {kind} | {pixels[0]:.1f} / {pixels[1]:.1f} "

@@ -35,7 +35,7 @@ from transformers import (
     set_seed,
 )
 
-from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, NUM_LABELS
+from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.training import ExactTrainer
 from helpers.transforms import augmentation
 from tools.drawing.scenes import (
@@ -132,9 +132,9 @@ def build_network(encoder: str | Path, seed: int) -> Mask2FormerForUniversalSegm
             num_attention_heads=4,
             num_queries=40,
             train_num_points=1024,
-            num_labels=NUM_LABELS,
-            id2label=ID2LABEL,
-            label2id=LABEL2ID,
+            num_labels=ADE20K.num_labels,
+            id2label=ADE20K.id2label,
+            label2id=ADE20K.label2id,
         )
     )
     pairs = zip(backbone_of(model).parameters(), mit.parameters(), strict=True)
@@ -284,7 +284,7 @@ def main(arguments: list[str] | None = None) -> None:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     size = {"height": INFERENCE_SIZE, "width": INFERENCE_SIZE}
     image_processor = Mask2FormerImageProcessor(
-        size=size, num_labels=NUM_LABELS, ignore_index=IGNORE_INDEX
+        size=size, num_labels=ADE20K.num_labels, ignore_index=IGNORE_INDEX
     )
     seeds = range(PRETRAINING_SEEDS_START, PRETRAINING_SEEDS_START + options.scenes)
     if things_only:

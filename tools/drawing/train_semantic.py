@@ -35,9 +35,9 @@ from transformers import (
     set_seed,
 )
 
-from helpers.ade20k import ID2LABEL, IGNORE_INDEX, LABEL2ID, NUM_LABELS
 from helpers.data import scene_features
 from helpers.evaluation import evaluate
+from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.profiles import BUNDLED
 from helpers.training import SegmentationTrainer
 from helpers.transforms import augmentation, make_train_transform
@@ -112,9 +112,9 @@ def build_network(seed: int) -> SegformerForSemanticSegmentation:
             decoder_hidden_size=128,
             drop_path_rate=0.0,
             classifier_dropout_prob=0.0,
-            num_labels=NUM_LABELS,
-            id2label=ID2LABEL,
-            label2id=LABEL2ID,
+            num_labels=ADE20K.num_labels,
+            id2label=ADE20K.id2label,
+            label2id=ADE20K.label2id,
         )
     )
 
@@ -143,10 +143,10 @@ def toy_arguments(
 @torch.no_grad()
 def silence_other_classes(classifier: torch.nn.Module, labels: list[int]) -> None:
     """Keep classes that were never trained from ever winning: all but `labels`."""
-    unseen = torch.ones(NUM_LABELS, dtype=torch.bool)
+    unseen = torch.ones(ADE20K.num_labels, dtype=torch.bool)
     unseen[labels] = False
-    classifier.weight[:NUM_LABELS][unseen] = 0.0
-    classifier.bias[:NUM_LABELS][unseen] = -100.0
+    classifier.weight[: ADE20K.num_labels][unseen] = 0.0
+    classifier.bias[: ADE20K.num_labels][unseen] = -100.0
 
 
 def save_in_16_bits(
