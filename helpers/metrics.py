@@ -6,7 +6,6 @@ based): intersections and areas are summed over the whole data set, *then* divid
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -43,27 +42,16 @@ class ConfusionMatrix:
                 (in a reference) `ignore_index`. Nothing is counted then.
             TypeError: the values are not integers.
         """
-        predictions, references = _as_integers(predictions), _as_integers(references)
-        if tuple(predictions.shape) != tuple(references.shape):
+        predictions, references = _whole_numbers(predictions), _whole_numbers(references)
+        if predictions.shape != references.shape:
             raise ValueError(
-                f"predictions have shape {tuple(predictions.shape)}, references "
-                f"{tuple(references.shape)}: expected equal shapes. Upsample the logits to the "
-                "size of the annotation before taking the argmax."
+                f"predictions have shape {predictions.shape}, references {references.shape}: "
+                "expected equal shapes. Upsample the logits to the size of the annotation before "
+                "taking the argmax."
             )
-        table = None
-        if self.num_labels <= 256 and (self.ignore_index is None or 0 <= self.ignore_index < 256):
-            table = _count_pairs_uint8(predictions, references)
-        if table is None:  # a value, the labels or the ignore index do not fit in 8 bits
-            self.counts += self._count_pairs_any(_to_numpy(predictions), _to_numpy(references))
-            return
-        if self.ignore_index is not None:
-            table[self.ignore_index] = 0
-        inside = table[: self.num_labels, : self.num_labels]
-        if inside.sum() != table.sum():  # looking for the culprit takes as long as all the rest
-            pairs = np.argwhere(table)  # (reference, prediction) values that occur
-            reference, prediction = pairs[(pairs >= self.num_labels).any(axis=1)][0]
-            self._refuse(prediction, reference)
-        self.counts += inside.astype(np.int64, copy=False)
+        pairs = self._count_bytes(predictions, references)
+        # Larger values go the slower way, and wrong ones, which it names.
+        self.counts += self._count_any(predictions, references) if pairs is None else pairs
 
     def merge(self, other: ConfusionMatrix) -> ConfusionMatrix:
         """Add another matrix's counts (of another process, say) to this one, and return it."""
@@ -88,28 +76,45 @@ class ConfusionMatrix:
             self.counts.diagonal(), self.counts.sum(axis=0), self.counts.sum(axis=1)
         )
 
-    def _count_pairs_any(self, predictions: np.ndarray, references: np.ndarray) -> np.ndarray:
-        """The same count for any integers: slower, as it copies the kept pixels as int64."""
+    def _count_bytes(self, predictions: np.ndarray, references: np.ndarray) -> np.ndarray | None:
+        """The counts of maps whose values are all expected and fit in 8 bits; else None.
+
+        One 16-bit key per pixel is a quarter of the memory traffic of int64 indices, pixels to
+        ignore are dropped later, in the table, and keys are counted run by run: labels come in
+        regions. Each of the three makes it nearly twice as fast.
+        """
+        n, ignore_index = self.num_labels, self.ignore_index
+        predictions, references = _as_bytes(predictions), _as_bytes(references)
+        if predictions is None or references is None or max(n - 1, ignore_index or 0) > 255:
+            return None
+        keys = (references.astype(np.uint16) << 8 | predictions).ravel()
+        if not keys.size:
+            return np.zeros_like(self.counts)
+        ends = np.append(np.flatnonzero(keys[1:] != keys[:-1]), keys.size - 1)
+        # Weights are summed as float64, which is exact up to 2 ** 53 pixels.
+        table = np.bincount(keys[ends], weights=np.diff(ends, prepend=-1), minlength=65536)
+        table = table.reshape(256, 256).astype(np.int64)
+        if ignore_index is not None and ignore_index >= 0:
+            table[ignore_index] = 0
+        inside = table[:n, :n]
+        return inside if inside.sum() == table.sum() else None
+
+    def _count_any(self, predictions: np.ndarray, references: np.ndarray) -> np.ndarray:
+        """The counts of any integers; ValueError names a pair that is not expected."""
+        n = self.num_labels
         if self.ignore_index is not None:
             kept = references != self.ignore_index
             predictions, references = predictions[kept], references[kept]
-        predictions = predictions.ravel().astype(np.int64)
-        references = references.ravel().astype(np.int64)
-        outside = (predictions < 0) | (predictions >= self.num_labels)
-        outside |= (references < 0) | (references >= self.num_labels)
+        outside = (predictions < 0) | (predictions >= n) | (references < 0) | (references >= n)
         if outside.any():
-            first = int(outside.argmax())
-            self._refuse(predictions[first], references[first])
-        pairs = references * self.num_labels + predictions
-        counts = np.bincount(pairs, minlength=self.num_labels**2)
-        return counts.reshape(self.num_labels, self.num_labels)
-
-    def _refuse(self, prediction: int, reference: int) -> None:
-        raise ValueError(
-            f"a pixel has prediction {prediction} and reference {reference}: expected label ids "
-            f"0-{self.num_labels - 1}, or {self.ignore_index} in the reference. "
-            "Annotation values (0 = other) go through reduce_labels first, and only once."
-        )
+            raise ValueError(
+                f"a pixel has prediction {predictions[outside][0]} and reference "
+                f"{references[outside][0]}: expected label ids 0-{n - 1}, or {self.ignore_index} "
+                "in the reference. Annotation values (0 = other) go through "
+                "Labels.to_label_map first, and only once."
+            )
+        pairs = references.astype(np.int64).ravel() * n + predictions.astype(np.int64).ravel()
+        return np.bincount(pairs, minlength=n**2).reshape(n, n)
 
 
 def scores_from_areas(
@@ -165,70 +170,18 @@ class StreamingMeanIoU:
         return {key: value for key, value in scores.items() if isinstance(value, float)}
 
 
-def _is_tensor(values: Maps) -> bool:
-    # Without importing torch: if it is not loaded yet, this is no tensor.
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(values, torch.Tensor)
-
-
-def _to_numpy(values: Maps) -> np.ndarray:
-    return values.detach().cpu().numpy() if _is_tensor(values) else np.asarray(values)
-
-
-def _as_integers(values: Maps) -> Maps:
-    """A NumPy array or a torch tensor, with the type checked."""
-    if not _is_tensor(values):
-        values = np.asarray(values)
-        integer = values.dtype.kind in "iub" or values.size == 0
-    else:
-        integer = not (values.is_floating_point() or values.is_complex())
-    if not integer:
+def _whole_numbers(values: Maps) -> np.ndarray:
+    values = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    if values.size and values.dtype.kind not in "iub":
         raise TypeError(
             f"label maps hold whole numbers, got {values.dtype}. For logits, take the argmax first."
         )
     return values
 
 
-def _count_pairs_uint8(predictions: Maps, references: Maps) -> np.ndarray | None:
-    """(256, 256) counts, rows = reference; None where a value does not fit in 8 bits.
-
-    One 16-bit key per pixel and one `bincount` are what makes this fast: a key is a quarter of
-    the memory traffic of int64 indices, and pixels to ignore are counted too and dropped
-    later, in the table, instead of being masked out of the maps.
-    """
-    if _is_tensor(predictions) and predictions.device.type != "cpu":
-        import torch
-
-        if not (_fits_uint8(predictions) and _fits_uint8(references)):
-            return None
-        references = torch.as_tensor(references, device=predictions.device)
-        keys = references.int() * 256 + predictions.int()
-        return torch.bincount(keys.flatten(), minlength=65536).reshape(256, 256).cpu().numpy()
-    predictions, references = _to_numpy(predictions), _to_numpy(references)
-    if not (_fits_uint8(predictions) and _fits_uint8(references)):
-        return None
-    keys = references.astype(np.uint16)
-    keys <<= 8
-    keys |= predictions.astype(np.uint8, copy=False)
-    return _count_runs(keys.ravel()).reshape(256, 256)
-
-
-def _count_runs(keys: np.ndarray) -> np.ndarray:
-    """`bincount(keys, minlength=65536)`, run by run: labels come in regions, not pixel by pixel.
-
-    Takes half the time of counting pixels where runs are nine pixels long on average, less where
-    they are longer, and a sixth more where three pixels in ten differ from their neighbour.
-    """
-    if keys.size == 0:
-        return np.zeros(65536)
-    last = np.append(np.flatnonzero(keys[1:] != keys[:-1]), keys.size - 1)
-    lengths = np.diff(last, prepend=-1)
-    # Weights are summed as float64, which is exact up to 2 ** 53 pixels.
-    return np.bincount(keys[last], weights=lengths, minlength=65536)
-
-
-def _fits_uint8(values: Maps) -> bool:
-    if str(values.dtype).endswith("uint8") or str(values.dtype).endswith("bool"):
-        return True
-    size = values.numel() if _is_tensor(values) else values.size
-    return size == 0 or (int(values.min()) >= 0 and int(values.max()) <= 255)
+def _as_bytes(values: np.ndarray) -> np.ndarray | None:
+    """The values as uint8, or None where one does not fit."""
+    fits = values.dtype in (np.uint8, bool) or not values.size
+    if fits or (values.min() >= 0 and values.max() <= 255):
+        return values.astype(np.uint8, copy=False)
+    return None
