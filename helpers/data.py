@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +40,17 @@ _LAYOUTS = (
 )
 
 
+class Scenes(DatasetDict):
+    """Splits, and by split `areas`, (num_labels,) int64: how many pixels of it each class has.
+
+    Without a look at each file there are no areas.
+    """
+
+    def __init__(self, splits: Mapping[str, Dataset], areas: Mapping[str, np.ndarray]) -> None:
+        super().__init__(splits)
+        self.areas = areas
+
+
 class ImageFile(datasets.Image):
     """A column of image files, which `load_image` decodes."""
 
@@ -61,7 +72,7 @@ def scene_features(**more: Any) -> Features:
 
 def load_scenes(
     profile: Profile, check: bool = True, splits: Sequence[str] = ("train", "test")
-) -> DatasetDict:
+) -> Scenes:
     """Load a profile's data as splits "train" and "test".
 
     Args:
@@ -71,6 +82,9 @@ def load_scenes(
             hours later, in the middle of training; and turn masks upright that are stored
             sideways, as the camera stored their images.
         splits: which of the two to load.
+
+    Returns:
+        The splits, with the areas that were counted on the way if each file was looked at.
 
     Raises:
         FileNotFoundError: a folder, or the partner of an image, is missing.
@@ -94,15 +108,15 @@ def load_scenes(
             raise ValueError(
                 f'the "{name}" split of {profile.dataset} is empty: expected at least one image'
             )
+    areas: dict[str, np.ndarray] = {}
     if check:
-        areas = {}
         for name, split in scenes.items():
             scenes[name], areas[name] = check_scenes(split, name, profile.labels)
         if profile.own_labels is None:
             _refuse_other_labels(sum(areas.values()), profile)
         if len(areas) == 2:
             warn_of_unseen_classes(areas["train"], areas["test"], profile.labels)
-    return scenes
+    return Scenes(scenes, areas)
 
 
 def check_scenes(split: Dataset, name: str, labels: Labels) -> tuple[Dataset, np.ndarray]:

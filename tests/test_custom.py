@@ -595,7 +595,7 @@ def test_a_model_s_folder_gives_its_labels_back_and_is_scored_by_them(
         matrix = evaluate(data["validation"], model, processor, labels=given_labels)
         assert (matrix.counts == by_hand).all()
     for names, told in (
-        ([*labels.names, "cherry"], f"predicts {labels.num_labels} labels, the data has"),
+        ([*labels.names, "cherry"], f"in the data and {labels.num_labels} in the model"),
         (labels.names[::-1], f"label id 0 is '{labels.names[-1]}' in the data and"),
     ):
         with pytest.raises(ValueError, match=told):

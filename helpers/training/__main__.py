@@ -71,13 +71,15 @@ def _build(options: argparse.Namespace) -> SegmentationTrainer:
         "gradient_accumulation_steps": options.gradient_accumulation_steps,
         "report_to": options.report_to,
     }
-    return build_trainer(
+    trainer = build_trainer(
         profile,
         output_dir=options.output_dir / _CHECKPOINTS,
         augment=not options.no_augmentation,
         dropout=not options.no_dropout,
         **{name: value for name, value in overrides.items() if value is not None},
     )
+    trainer.training_data.refuse_other(options.output_dir)  # or its model would be overwritten
+    return trainer
 
 
 def _profile(options: argparse.Namespace) -> Profile:
