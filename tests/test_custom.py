@@ -651,6 +651,18 @@ def test_the_fruit_folder_has_the_flaws_it_promises(tmp_path: Path) -> None:
         assert (np.asarray(converted) == np.asarray(fruit.draw_fruit(number)[1])).all()
 
 
+def test_drawing_the_fruit_folder_again_deletes_no_image_of_somebody_else(tmp_path: Path) -> None:
+    fruit.write_fruit_folder(tmp_path, 40)
+    (tmp_path / "images" / ".DS_Store").touch()  # what file managers leave is no image
+    fruit.write_fruit_folder(tmp_path, 40)
+    photograph = tmp_path / "images" / "IMG_0001.jpg"
+    photograph.write_bytes(b"mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=r"IMG_0001\.jpg.*name it in FOLDER"):
+        fruit.write_fruit_folder(tmp_path, 40)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 # --- Oxford-IIIT Pet ------------------------------------------------------------------------------
 
 
