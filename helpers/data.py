@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +38,17 @@ _LAYOUTS = (
     "A data folder holds either images/{training,validation} and annotations/{training,validation},"
     " or Parquet files of the splits train and validation, neither of them empty."
 )
+
+
+class Scenes(DatasetDict):
+    """Splits, and by split `areas`, (num_labels,) int64: how many pixels of it each class has.
+
+    Without a look at each file there are no areas.
+    """
+
+    def __init__(self, splits: Mapping[str, Dataset], areas: Mapping[str, np.ndarray]) -> None:
+        super().__init__(splits)
+        self.areas = areas
 
 
 class ImageFile(datasets.Image):
@@ -64,7 +75,7 @@ def load_scenes(
     check: bool = True,
     splits: Sequence[str] = ("train", "test"),
     allow_empty: bool = True,
-) -> DatasetDict:
+) -> Scenes:
     """Load a profile's data as splits "train" and "test".
 
     Args:
@@ -76,6 +87,9 @@ def load_scenes(
         splits: which of the two to load.
         allow_empty: False refuses a class without a pixel in the split "train", if both splits are
             loaded and checked; of ADE20K's 150 classes any may be empty.
+
+    Returns:
+        The splits, with the areas that were counted on the way if each file was looked at.
 
     Raises:
         FileNotFoundError: a folder, or the partner of an image, is missing.
@@ -99,8 +113,8 @@ def load_scenes(
             raise ValueError(
                 f'the "{name}" split of {profile.dataset} is empty: expected at least one image'
             )
+    areas: dict[str, np.ndarray] = {}
     if check:
-        areas = {}
         for name, split in scenes.items():
             scenes[name], areas[name] = check_scenes(split, name, profile.labels)
         if profile.own_labels is None:
@@ -111,7 +125,7 @@ def load_scenes(
             if is_first_process():
                 warn_of_unseen_classes(areas["train"], areas["test"], profile.labels)
                 _warn_of_one_class(areas["test"], profile.labels)
-    return scenes
+    return Scenes(scenes, areas)
 
 
 def check_scenes(split: Dataset, name: str, labels: Labels) -> tuple[Dataset, np.ndarray]:

@@ -213,6 +213,20 @@ def label_set(
     return Labels(names, colors, bool(reduce))
 
 
+def names_differ(data: Sequence[str], other: Sequence[str], where: str) -> str | None:
+    """Where the label names of the data first differ from those of `where` ("the model", say).
+
+    Returns:
+        The difference in words, or None where there is none.
+    """
+    if len(data) != len(other):
+        return f"there are {len(data)} labels in the data and {len(other)} in {where}"
+    for label, (ours, theirs) in enumerate(zip(data, other, strict=True)):
+        if ours != theirs:
+            return f"label id {label} is {ours!r} in the data and {theirs!r} in {where}"
+    return None
+
+
 def read_rules(file: Path) -> tuple[bool, Sequence[Color] | None]:
     """What `labels.json` says: whether labels are reduced, and the colors.
 

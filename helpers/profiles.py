@@ -13,8 +13,10 @@ Environment variables, read each time `get_profile` is called:
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +26,7 @@ from helpers.labels import ADE20K, NAMES_FILE, RULES_FILE, Labels
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BUNDLED = REPOSITORY / "helpers" / "bundled"
+_READABLE = 40  # characters of a name: in some scripts four bytes each, and a file system takes 255
 
 
 @dataclass(frozen=True)
@@ -201,12 +204,12 @@ def get_profile(name: str | None = None) -> Profile:
         )
     profile = replace(_PROFILES[name], run_name=name)
     if data := os.environ.get("SEG_DATA"):
-        slug = re.sub(r"[^A-Za-z0-9]+", "-", Path(data).name or data).strip("-")
+        dataset = _resolve_data(data)
         profile = replace(
             profile,
-            dataset=_resolve_data(data),
+            dataset=dataset,
             description=f"{profile.description.split(':')[0]}, on the data of SEG_DATA",
-            run_name=f"{name}-{slug}",
+            run_name=f"{name}-{folder_name(dataset)}",
         )
     if output := os.environ.get("SEG_OUTPUT"):
         profile = replace(profile, output_root=_from_repository(output))
@@ -215,6 +218,22 @@ def get_profile(name: str | None = None) -> Profile:
             raise ValueError(f"SEG_MAX_STEPS is {steps!r}: expected a positive whole number")
         profile = profile.capped(int(steps))
     return profile
+
+
+def folder_name(source: str | Path) -> str:
+    """A name for the folder of what is made from one data set, and from no other.
+
+    Args:
+        source: the data's absolute path, or its Hub id.
+
+    Returns:
+        The last part of it, in which letters, marks and digits of any script stay, and eight
+        hexadecimal digits that stand for the whole: many a data set is called "data".
+    """
+    whole = unicodedata.normalize("NFC", str(source))  # macOS takes accents and letters apart
+    kept = (c if unicodedata.category(c)[0] in "LMN" else " " for c in Path(whole).name[:_READABLE])
+    digits = hashlib.sha256(whole.encode()).hexdigest()[:8]
+    return "-".join([*"".join(kept).split(), digits])
 
 
 def _from_repository(path: str) -> Path:

@@ -72,7 +72,7 @@ def _build(options: argparse.Namespace) -> SegmentationTrainer:
         "gradient_accumulation_steps": options.gradient_accumulation_steps,
         "report_to": options.report_to,
     }
-    return build_trainer(
+    trainer = build_trainer(
         profile,
         output_dir=options.output_dir / _CHECKPOINTS,
         augment=not options.no_augmentation,
@@ -80,6 +80,8 @@ def _build(options: argparse.Namespace) -> SegmentationTrainer:
         allow_empty=options.allow_empty,
         **{name: value for name, value in overrides.items() if value is not None},
     )
+    trainer.training_data.refuse_other(options.output_dir)  # or its model would be overwritten
+    return trainer
 
 
 def _profile(options: argparse.Namespace) -> Profile:

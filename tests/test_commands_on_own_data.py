@@ -73,7 +73,7 @@ def test_a_model_of_other_classes_gets_a_new_layer_or_is_refused(
     write_parquet(make_dataset(draw(tmp_path / "files", False), 0.3), data, LABELS)
     monkeypatch.setenv("SEG_DATA", str(data))
     assert evaluate(["--model", toy]) == 1
-    assert "predicts 150 labels, the data has 3" in capsys.readouterr().err
+    assert "3 labels in the data and 150 in the model" in capsys.readouterr().err
     command = ["--output-dir", str(tmp_path / "model"), "--max-steps", "2", "--start-from", toy]
     assert train(command) == 0
     assert "the last layer is new" in capsys.readouterr().out

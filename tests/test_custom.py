@@ -663,7 +663,7 @@ def test_a_model_s_folder_gives_its_labels_back_and_is_scored_by_them(
         matrix = evaluate(data["validation"], model, processor, labels=given_labels)
         assert (matrix.counts == by_hand).all()
     for names, told in (
-        ([*labels.names, "cherry"], f"predicts {labels.num_labels} labels, the data has"),
+        ([*labels.names, "cherry"], f"in the data and {labels.num_labels} in the model"),
         (labels.names[::-1], f"label id 0 is '{labels.names[-1]}' in the data and"),
     ):
         with pytest.raises(ValueError, match=told):
@@ -732,6 +732,18 @@ def test_the_bundled_fruit_has_the_flaws_that_notebook_07_needs() -> None:
     labels = [labels_from_values(masks[0]), labels_from_colors(masks[1], fruit.COLORS)]
     for number, converted in zip((25, 32), labels, strict=True):
         assert (np.asarray(converted) == np.asarray(fruit.draw_fruit(number)[1])).all()
+
+
+def test_drawing_the_fruit_folder_again_deletes_no_image_of_somebody_else(tmp_path: Path) -> None:
+    fruit.write_fruit_folder(tmp_path, 40)
+    (tmp_path / "images" / ".DS_Store").touch()  # what file managers leave is no image
+    fruit.write_fruit_folder(tmp_path, 40)
+    photograph = tmp_path / "images" / "IMG_0001.jpg"
+    photograph.write_bytes(b"mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=r"IMG_0001\.jpg.*name it in FOLDER"):
+        fruit.write_fruit_folder(tmp_path, 40)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 # --- Oxford-IIIT Pet ------------------------------------------------------------------------------

@@ -347,7 +347,7 @@ def test_annotations_are_read_by_the_labels_of_the_data(
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (ADE20K.names[:149], "the model predicts 150 labels, the data has 149"),
+        (ADE20K.names[:149], "there are 149 labels in the data and 150 in the model"),
         (
             (*ADE20K.names[:20], "lorry", *ADE20K.names[21:]),
             "label id 20 is 'lorry' in the data and 'car' in the model",
@@ -537,7 +537,7 @@ def test_data_of_other_classes_than_the_models_are_refused(
     Labels([f"class {number}" for number in range(151)]).save(folder)
     monkeypatch.setenv("SEG_DATA", str(folder))
     assert main(["--model", str(saved)]) == 1
-    assert "the model predicts 150 labels, the data has 151" in capsys.readouterr().err
+    assert "there are 151 labels in the data and 150 in the model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

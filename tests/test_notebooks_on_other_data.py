@@ -1,14 +1,20 @@
 """With `SEG_DATA` naming other data, the notebooks run unchanged."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import numpy as np
 import pytest
+from matplotlib import pyplot
 from PIL import Image
 
 from helpers.labels import Labels
+from helpers.profiles import folder_name, get_profile
 from tools.course.__main__ import main
 from tools.course.run import choose_notebooks
+from tools.drawing import fruit
 from tools.drawing.scenes import draw_scene
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
@@ -56,7 +62,7 @@ def test_notebooks_run_on_real_photographs(ade20k_dir, tmp_path, monkeypatch, ca
     notebooks = ["02", "03", "04", "05", "06"]
     status = run(ade20k_dir, notebooks, tmp_path, monkeypatch)
     assert status == 0, capsys.readouterr().err
-    result = tmp_path / "outputs" / f"tiny-{ade20k_dir.name}"
+    result = tmp_path / "outputs" / f"tiny-{folder_name(ade20k_dir.resolve())}"
     assert (result / "model" / "model.safetensors").is_file()
     assert len(list((result / "overlays").glob("*.png"))) == 6
     for notebook in choose_notebooks(NOTEBOOKS, notebooks):
@@ -75,8 +81,79 @@ def test_notebooks_run_on_labels_of_one_s_own(tmp_path, monkeypatch, capsys) -> 
     data = labels_of_its_own(tmp_path / "fruit")
     status = run(data, ["05", "06", "08", "09"], tmp_path, monkeypatch)
     assert status == 0, capsys.readouterr().err
-    assert Labels.load(tmp_path / "outputs" / "tiny-fruit" / "model") == LABELS.__class__(
-        LABELS.names, LABELS.palette, False
-    )
+    result = tmp_path / "outputs" / f"tiny-{folder_name(data)}"
+    assert Labels.load(result / "model") == LABELS.__class__(LABELS.names, LABELS.palette, False)
     assert run(data, ["02"], tmp_path, monkeypatch) == 1
     assert "this notebook is about ADE20K's numbering" in capsys.readouterr().err
+
+
+# --- other data at the same path ------------------------------------------------------------------
+
+
+def run_cells(name: str, last: str, **variables: Any) -> None:
+    """The code of a notebook after its set-up cell, to this cell, in a namespace of its own.
+
+    Variables are set instead of what the notebook sets them to.
+    """
+    (path,) = choose_notebooks(NOTEBOOKS, [name])
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    namespace = {"PROFILE": "tiny", "__name__": "__main__"}
+    for cell in cells[1:]:
+        exec(compile(cell.source, f"{path.name}, {cell.id}", "exec"), namespace)
+        namespace |= variables
+        pyplot.close("all")
+        if cell.id == last:
+            return
+    raise ValueError(f"{name} has no code cell {last}")
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.slow
+def test_notebook_05_deletes_the_checkpoints_of_no_other_data(tmp_path, monkeypatch) -> None:
+    data = labels_of_its_own(tmp_path / "fruit")
+    monkeypatch.setenv("SEG_DATA", str(data))
+    monkeypatch.setenv("SEG_OUTPUT", str(tmp_path / "outputs"))
+    monkeypatch.setenv("SEG_MAX_STEPS", "2")
+    run_cells("05", last="arguments-best")
+    checkpoints = get_profile("tiny").output_dir / "checkpoints"
+    (checkpoints / "checkpoint-2").mkdir(parents=True)
+    before = contents(tmp_path / "outputs")
+    shutil.copytree(data, tmp_path / "kept")
+    for kind in ("images", "annotations"):
+        (data / kind / "training" / "fruit_3.png").unlink()
+    with pytest.raises(ValueError, match="there are 11 training images in the data and 12 in"):
+        run_cells("05", last="arguments-best")
+    assert contents(tmp_path / "outputs") == before
+    assert (checkpoints / "checkpoint-2").is_dir()
+    shutil.rmtree(data)
+    (tmp_path / "kept").rename(data)
+    run_cells("05", last="arguments-best")
+    assert not checkpoints.exists()  # those of an earlier run on the same data
+
+
+@pytest.mark.slow
+def test_notebook_07_overwrites_nothing_of_other_data(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SEG_OUTPUT", str(tmp_path / "outputs"))
+    folders = [tmp_path / "果物" / "data", tmp_path / "写真" / "data"]
+    for seed, folder in enumerate(folders):
+        for name in ("images", "masks"):
+            (folder / name).mkdir(parents=True)
+        for number in range(10):
+            image, mask = fruit.draw_fruit(100 * seed + number)
+            image.save(folder / "images" / f"{number}.png")
+            mask.save(folder / "masks" / f"{number}.png")
+    own = tmp_path / "outputs" / "tiny" / "own"
+    run_cells("07", last="custom-42", FOLDER=str(folders[0]))
+    before = contents(own)
+    assert any(file.suffix == ".parquet" for file in before)
+    run_cells("07", last="custom-42", FOLDER=str(folders[1]))
+    assert before.items() < contents(own).items()
+    before = contents(own)
+    shutil.rmtree(folders[0])
+    folders[1].rename(folders[0])
+    with pytest.raises(ValueError, match=f"{folder_name(folders[0])} belongs to other data"):
+        run_cells("07", last="custom-42", FOLDER=str(folders[0]))
+    assert contents(own) == before

@@ -1,12 +1,13 @@
 """The one switch: profiles and the `SEG_...` variables."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 
 from helpers.labels import ADE20K, Labels
-from helpers.profiles import REPOSITORY, get_profile
+from helpers.profiles import REPOSITORY, folder_name, get_profile
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +67,7 @@ def test_data_may_be_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert profile.dataset == str(folder)
     assert profile.encoder == get_profile("tiny").encoder
     # Results on other data do not overwrite those on the profile's own.
-    assert profile.output_dir.name == "tiny-my-scenes"
+    assert profile.output_dir.name == f"tiny-{folder_name(str(folder))}"
 
 
 def test_a_relative_data_folder_counts_from_the_repository(
@@ -90,7 +91,65 @@ def test_data_may_be_a_hub_id(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEG_DATA", "nielsr/ade20k-demo")
     profile = get_profile("sample")
     assert profile.dataset == "nielsr/ade20k-demo"
-    assert profile.output_dir.name == "sample-ade20k-demo"
+    assert profile.output_dir.name == f"sample-{folder_name('nielsr/ade20k-demo')}"
+
+
+def output_of(data: Path | str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SEG_DATA", str(data))
+    return get_profile().output_dir
+
+
+def test_two_data_sets_never_share_an_output_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = [
+        "果物",
+        "写真",
+        "my scenes",
+        "my-scenes",
+        "one/data",
+        "two/data",
+        "数据/data",
+        "+",
+        "-",
+    ]
+    for name in names:
+        (tmp_path / name).mkdir(parents=True)
+    outputs = {output_of(tmp_path / name, monkeypatch) for name in names}
+    outputs |= {output_of(hub_id, monkeypatch) for hub_id in ("one/data", "two/data")}
+    assert len(outputs) == len(names) + 2
+
+
+def test_a_data_set_has_one_output_folder_however_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    names = [tmp_path / "mine", f"{tmp_path}/mine/", f"{tmp_path}/link", "mine", "./mine"]
+    assert len({output_of(name, monkeypatch) for name in names}) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "readable"),
+    [
+        ("/photos/果物", "果物"),
+        ("/photos/Äpfel & Birnen (2024)", "Äpfel-Birnen-2024"),
+        ("/photos/चित्र", "चित्र"),  # vowel signs are marks, and no letters
+        (
+            "/photos/\u30ab\u3099\u30e9\u30b9",
+            "ガラス",
+        ),  # as macOS stores it: the voicing marks apart
+        ("nielsr/ade20k-demo", "ade20k-demo"),
+    ],
+)
+def test_an_output_folder_keeps_the_letters_of_any_script(source: str, readable: str) -> None:
+    assert re.fullmatch(f"{re.escape(readable)}-[0-9a-f]{{8}}", folder_name(source))
+
+
+@pytest.mark.parametrize("name", ["果" * 85, "a" * 255, "...", "😀"])
+def test_any_data_folder_s_output_folder_can_be_made(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"sample-{folder_name(f'/data/{name}')}").mkdir()
 
 
 @pytest.mark.parametrize(

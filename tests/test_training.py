@@ -523,7 +523,9 @@ def test_resuming_from_a_checkpoint_with_other_labels_is_refused(
     make_trainer(SegmentationTrainer, profile, scenes, tmp_path, max_steps=2).train()
     small_model(num_labels=19).save_pretrained(checkpoint)
     trainer = make_trainer(SegmentationTrainer, profile, scenes, tmp_path)
-    with pytest.raises(ValueError, match="predicts 19 labels, the model 150") as error:
+    with pytest.raises(
+        ValueError, match="150 labels in the data and 19 in the checkpoint"
+    ) as error:
         trainer.train(resume_from_checkpoint=str(checkpoint))
     assert str(checkpoint) in str(error.value)
 

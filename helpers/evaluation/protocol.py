@@ -14,7 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 from helpers.images import load_image, load_mask
 from helpers.inference.predict import labels_of
 from helpers.inference.windows import window_starts
-from helpers.labels import IGNORE_INDEX, Labels
+from helpers.labels import IGNORE_INDEX, Labels, names_differ
 from helpers.metrics import ConfusionMatrix
 from helpers.processes import processes, progress
 from helpers.transforms import resized_size
@@ -102,8 +102,11 @@ def evaluate(
     """
     protocol, own = protocol or Protocol(), labels_of(model, image_processor)
     labels = labels or own
-    if labels.names != own.names:
-        raise ValueError(_difference(labels, own))
+    if difference := names_differ(labels.names, own.names, "the model"):
+        raise ValueError(
+            f"{difference}: their scores would mean nothing. Take a model that was trained on "
+            "these classes, or fine-tune this one"
+        )
     state = processes()
     share = scenes.select(range(state.process_index, len(scenes), state.num_processes))
     prepared = _Prepared(share, image_processor, protocol, labels)
@@ -133,20 +136,6 @@ def segment_by_protocol(
     image = load_image(image)
     pixel_values = _resized(image, image_processor, protocol)
     return _predict(pixel_values, image.size[::-1], model, protocol).cpu()
-
-
-def _difference(data: Labels, model: Labels) -> str:
-    """Where the labels of data and model first differ."""
-    if data.num_labels != model.num_labels:
-        found = f"the model predicts {model.num_labels} labels, the data has {data.num_labels}"
-    else:
-        pairs = zip(data.names, model.names, strict=True)
-        label, (ours, theirs) = next((k, p) for k, p in enumerate(pairs) if p[0] != p[1])
-        found = f"label id {label} is {ours!r} in the data and {theirs!r} in the model"
-    return (
-        f"{found}: their scores would mean nothing. Take a model that was trained on these "
-        "classes, or fine-tune this one"
-    )
 
 
 class _Prepared(TorchDataset):

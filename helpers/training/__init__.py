@@ -9,6 +9,7 @@ from helpers import face
 __getattr__, __all__ = face(
     __name__,
     recipe="build_arguments build_model build_trainer predicted_labels",
+    checkpoints="TrainingData",
     exact_trainer="ExactTrainer show_one_bar",
     trainer="SegmentationTrainer",
     diagram="draw_segformer",

@@ -20,6 +20,7 @@ from helpers.labels import IGNORE_INDEX, Labels
 from helpers.metrics import StreamingMeanIoU
 from helpers.processes import has_accelerator, is_first_process
 from helpers.profiles import Profile
+from helpers.training.checkpoints import TrainingData
 from helpers.training.trainer import SegmentationTrainer
 from helpers.transforms import (
     load_image_processor,
@@ -161,7 +162,8 @@ def build_trainer(
 
     Args:
         profile: see `helpers.profiles`.
-        scenes: splits "train" and "test"; None loads the profile's.
+        scenes: splits "train" and "test"; None loads the profile's. Those of `load_scenes` bring
+            the number of pixels of each class, by which the run knows its data when it is resumed.
         output_dir: where checkpoints go; None: the profile's `output_dir`/checkpoints.
         augment: crop, flip and jitter the training images.
         dropout: False switches every dropout off, for exact comparisons.
@@ -174,6 +176,7 @@ def build_trainer(
     )
     scenes = load_scenes(profile, allow_empty=allow_empty) if scenes is None else scenes
     labels = labels or profile.labels
+    areas = getattr(scenes, "areas", {}) if labels == profile.labels else {}
     image_processor = load_image_processor(profile, labels)
     augmentation = train_augmentation(profile, labels) if augment else None
     set_seed(arguments.seed)  # the new decode head's weights are random
@@ -188,5 +191,5 @@ def build_trainer(
         compute_metrics=StreamingMeanIoU(labels.num_labels, IGNORE_INDEX),
         preprocess_logits_for_metrics=predicted_labels,
         head_learning_rate_factor=profile.head_learning_rate_factor,
-        labels=labels,
+        training_data=TrainingData(labels, len(scenes["train"]), areas.get("train")),
     )

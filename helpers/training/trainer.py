@@ -9,7 +9,8 @@ import torch
 from torch.utils.data import RandomSampler
 from transformers import TrainingArguments
 
-from helpers.labels import IGNORE_INDEX, Labels
+from helpers.labels import IGNORE_INDEX
+from helpers.training.checkpoints import TrainingData
 from helpers.training.distributed import share_batch_norm
 from helpers.training.exact_trainer import ExactTrainer
 from helpers.training.loss import labelled_pixels, pixel_cross_entropy
@@ -34,7 +35,8 @@ class SegmentationTrainer(ExactTrainer):
 
     Args:
         head_learning_rate_factor: the decode head's learning rate over the encoder's.
-        labels: what the model's label ids mean; written into the folder of a saved model.
+        training_data: what the model learns from. It is written into the folder of a saved model
+            with its labels, and a run is resumed with this data alone.
         Everything else as `transformers.Trainer`.
 
     Raises:
@@ -47,13 +49,14 @@ class SegmentationTrainer(ExactTrainer):
         args: TrainingArguments,
         *others: Any,
         head_learning_rate_factor: float = 1.0,
-        labels: Labels | None = None,
+        training_data: TrainingData | None = None,
         **kwargs: Any,
     ) -> None:
         model.accepts_loss_kwargs = False  # or `Trainer` would pass `forward` the number of pixels
         kwargs = {"compute_loss_func": pixel_cross_entropy} | kwargs
         super().__init__(model, args, *others, **kwargs)
-        self.head_learning_rate_factor, self.labels = head_learning_rate_factor, labels
+        self.head_learning_rate_factor = head_learning_rate_factor
+        self.training_data = training_data
         if hasattr(self.train_dataset, "__len__"):
             self._fit_batch(len(self.train_dataset))
         _silence_rounding(self.model)
@@ -61,10 +64,24 @@ class SegmentationTrainer(ExactTrainer):
             self.args.average_tokens_across_devices = True  # the loss is a share of the whole
             share_batch_norm(self.model)
 
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """As `ExactTrainer`'s.
+
+        Raises:
+            ValueError: the checkpoint to resume from belongs to other data, or one in the output
+                folder does, where this run would delete old checkpoints as it adds its own.
+        """
+        if self.training_data is not None:
+            self.training_data.refuse_other(self.args.output_dir)
+            if resume_from_checkpoint not in (None, True, False):
+                self.training_data.refuse_other(resume_from_checkpoint)
+        return super().train(resume_from_checkpoint, **kwargs)
+
     def save_model(self, output_dir: str | None = None, *args: Any, **kwargs: Any) -> None:
         super().save_model(output_dir, *args, **kwargs)
-        if self.labels is not None and self.args.should_save:
-            self.labels.save(output_dir or self.args.output_dir)
+        if self.training_data is not None and self.args.should_save:
+            self.training_data.labels.save(output_dir or self.args.output_dir)
+            self.training_data.save(output_dir or self.args.output_dir)
 
     def create_optimizer(self, model: PreTrainedModel | None = None) -> torch.optim.Optimizer:
         """AdamW with a larger learning rate for the decode head, no decay for biases and norms."""

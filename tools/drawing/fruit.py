@@ -28,6 +28,7 @@ COLORS = {
 
 APPLE, PEAR, BANANA, CHERRY = range(1, 5)
 _ORIENTATION = 0x0112
+_DRAWN = ("fruit_", "first_try", "thumbs.db", ".")  # what file names begin with; "." is hidden
 _STEM = rgb(0.08, 0.55, 0.3)
 
 
@@ -69,12 +70,22 @@ def write_fruit_folder(folder: Path, count: int = 60) -> Path:
 
     Returns:
         The folder.
+
+    Raises:
+        ValueError: there are other files in it, which stay.
     """
     images, masks = folder / "images", folder / "masks"
     for part in (images, masks):
         part.mkdir(parents=True, exist_ok=True)
-        for file in part.iterdir():
-            file.unlink()
+    before = [*images.iterdir(), *masks.iterdir()]
+    for file in before:
+        if not file.name.lower().startswith(_DRAWN):
+            raise ValueError(
+                f"{file} was not drawn, and what is here is drawn anew at each call: keep your own "
+                "images in another folder, and name it in FOLDER"
+            )
+    for file in before:
+        file.unlink()
     for number in range(count):
         image, mask = draw_fruit(number)
         _write_image(images, number, image)

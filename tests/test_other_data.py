@@ -1,0 +1,291 @@
+"""Other data where a run was: nothing is resumed with it, and nothing of the first is lost."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from samples import FRUIT, save_encoder, small_profile
+
+from helpers import profiles
+from helpers.data import check_scenes, load_scenes
+from helpers.labels import Labels
+from helpers.profiles import REPOSITORY
+from helpers.training.checkpoints import TrainingData, write_checksums
+from helpers.training.recipe import build_trainer
+from scripts.train import main
+
+SWAPPED = Labels([FRUIT.names[k] for k in (0, 2, 1)])
+
+
+def write_fruit(folder: Path, labels: Labels = FRUIT, images: int = 6, side: int = 25) -> Path:
+    """Red and green squares on grey, numbered as `labels` does; `side`: of the apples, pixels."""
+    for part, count in (("training", images), ("validation", 2)):
+        for kind in ("images", "annotations"):
+            shutil.rmtree(folder / kind / part, ignore_errors=True)
+            (folder / kind / part).mkdir(parents=True)
+        for number in range(count):
+            row, column = np.random.default_rng(number).integers(0, 30, 2)
+            fruit = np.zeros((64, 80), dtype=np.uint8)
+            fruit[40:60, 50:75] = FRUIT.label2id["pear"]
+            fruit[row : row + side, column : column + side] = FRUIT.label2id["apple"]
+            colors = np.array([[90, 90, 90], [200, 30, 30], [30, 200, 30]], dtype=np.uint8)
+            values = np.array([labels.names.index(name) for name in FRUIT.names], dtype=np.uint8)
+            Image.fromarray(colors[fruit]).save(folder / "images" / part / f"{number}.png")
+            annotation = Image.fromarray(values[fruit] + np.uint8(labels.reduce))
+            annotation.save(folder / "annotations" / part / f"{number}.png")
+    labels.save(folder)
+    return folder
+
+
+OTHER = {
+    "names": ({"labels": SWAPPED}, "label id 1 is 'pear' in the data and 'apple' in checkpoint-"),
+    "reduce": (
+        {"labels": replace(FRUIT, reduce=True)},
+        "value 0 is not a class in the data and a class in checkpoint-",
+    ),
+    "images": ({"images": 7}, "there are 7 training images in the data and 6 in checkpoint-"),
+    "pixels": (
+        {"side": 24},
+        "there are 24,274 training pixels of background in the data and 23,988 in checkpoint-",
+    ),
+}
+"""What differs from the fruit of a first run, and how that is told."""
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Path:
+    """The folder of a run on fruit, with checkpoint-2 and checkpoint-4 in `checkpoints`."""
+    folder = tmp_path_factory.mktemp("trained")
+    data = write_fruit(folder / "fruit")
+    build_trainer(small_profile(encoder, data), output_dir=folder / "checkpoints").train()
+    return folder
+
+
+@pytest.fixture
+def output(trained: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained / "checkpoints", tmp_path / "run" / "checkpoints")
+    return tmp_path / "run"
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def as_of_an_older_version(checkpoint: Path) -> Path:
+    (checkpoint / "training_data.json").unlink()
+    write_checksums(checkpoint)
+    return checkpoint
+
+
+# --- resuming -------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_holds_what_its_data_can_be_told_by(trained: Path, encoder: Path) -> None:
+    scenes = load_scenes(small_profile(encoder, trained / "fruit"))
+    assert len(scenes["train"]) == 6
+    for name in ("train", "test"):  # counted once, while each file was looked at
+        counted = check_scenes(scenes[name], name, FRUIT)[1]
+        assert scenes.areas[name].tolist() == counted.tolist()
+    file = trained / "checkpoints" / "checkpoint-2" / "training_data.json"
+    pixels = dict(zip(FRUIT.names, scenes.areas["train"].tolist(), strict=True))
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    assert stored == {"images": 6, "reduce": False, "pixels": pixels}
+    assert pixels["apple"] == 6 * 25 * 25
+
+
+@pytest.mark.parametrize("by_path", [False, True], ids=["the last one", "by its path"])
+@pytest.mark.parametrize(("other", "told"), OTHER.values(), ids=OTHER)
+def test_a_run_is_not_resumed_with_other_data(
+    encoder: Path, output: Path, tmp_path: Path, other: dict, told: str, by_path: bool
+) -> None:
+    before, checkpoint = contents(output), output / "checkpoints" / "checkpoint-4"
+    profile = small_profile(encoder, write_fruit(tmp_path / "other", **other), max_steps=6)
+    where = tmp_path / "new" if by_path else checkpoint.parent
+    trainer = build_trainer(profile, output_dir=where)
+    with pytest.raises(ValueError, match=told) as error:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if by_path else True)
+    assert str(checkpoint.parent) in str(error.value)
+    assert contents(output) == before
+
+
+def test_a_run_is_resumed_when_its_data_have_moved(
+    encoder: Path, output: Path, trained: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(trained / "fruit", tmp_path / "elsewhere")
+    profile = small_profile(encoder, data, max_steps=6)
+    trainer = build_trainer(profile, output_dir=output / "checkpoints")
+    trainer.train(resume_from_checkpoint=True)
+    assert trainer.state.global_step == 6
+
+
+def test_a_checkpoint_of_an_older_version_is_judged_by_its_names(
+    encoder: Path, output: Path, tmp_path: Path
+) -> None:
+    for checkpoint in (output / "checkpoints").iterdir():
+        as_of_an_older_version(checkpoint)
+    for labels in (SWAPPED, replace(FRUIT, reduce=True)):
+        profile = small_profile(encoder, write_fruit(tmp_path / "other", labels), max_steps=6)
+        trainer = build_trainer(profile, output_dir=output / "checkpoints")
+        with pytest.raises(ValueError, match=r"checkpoint-\d belongs to other data"):
+            trainer.train(resume_from_checkpoint=True)
+    profile = small_profile(encoder, write_fruit(tmp_path / "more", images=7), max_steps=6)
+    trainer = build_trainer(profile, output_dir=output / "checkpoints")
+    trainer.train(resume_from_checkpoint=True)
+    assert trainer.state.global_step == 6
+    assert (output / "checkpoints" / "checkpoint-6" / "training_data.json").is_file()
+
+
+def test_a_checkpoint_left_half_written_does_not_stop_a_resume(
+    encoder: Path, output: Path, trained: Path
+) -> None:
+    file = output / "checkpoints" / "checkpoint-4" / "training_data.json"
+    file.write_text(file.read_text(encoding="utf-8")[:30], encoding="utf-8")
+    profile = small_profile(encoder, trained / "fruit")
+    trainer = build_trainer(profile, output_dir=output / "checkpoints")
+    trainer.train(resume_from_checkpoint=True)
+    assert TrainingData.load(file.parent).images == 6  # it was written again, from checkpoint-2
+
+
+def test_without_training_data_the_names_in_the_configuration_decide(
+    encoder: Path, output: Path, tmp_path: Path
+) -> None:
+    profile = small_profile(encoder, write_fruit(tmp_path / "other", SWAPPED), max_steps=6)
+    trainer = build_trainer(profile, output_dir=output / "checkpoints")
+    trainer.training_data = None
+    with pytest.raises(ValueError, match="label id 1 is 'pear' in the data and 'apple' in the ch"):
+        trainer.train(resume_from_checkpoint=True)
+
+
+def test_what_was_not_counted_is_not_compared(encoder: Path, output: Path, tmp_path: Path) -> None:
+    for images in (6, 7):
+        data = write_fruit(tmp_path / "other", side=24, images=images)
+        profile = small_profile(encoder, data, max_steps=6)
+        scenes = load_scenes(profile, check=False)
+        trainer = build_trainer(profile, scenes, output / "checkpoints")
+        if images == 6:
+            trainer.train(resume_from_checkpoint=True)
+            continue
+        with pytest.raises(ValueError, match="7 training images in the data and 6 in checkpoint"):
+            trainer.train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_checkpoints_of_other_data_are_neither_rotated_away_nor_taken_for_the_best(
+    encoder: Path, output: Path, tmp_path: Path, resume: bool
+) -> None:
+    """Only the older of two checkpoints is of other data: an earlier version has resumed it."""
+    SWAPPED.save(as_of_an_older_version(output / "checkpoints" / "checkpoint-2"))
+    before = contents(output)
+    data = write_fruit(tmp_path / "fruit")
+    trainer = build_trainer(small_profile(encoder, data), output_dir=output / "checkpoints")
+    with pytest.raises(ValueError, match="checkpoint-2 belongs to other data"):
+        trainer.train(resume_from_checkpoint=resume)
+    assert contents(output) == before
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_tiny(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Profile tiny with the small encoder."""
+    small = small_profile(encoder, Path(profiles._PROFILES["tiny"].dataset))
+    monkeypatch.setitem(profiles._PROFILES, "tiny", small)
+
+
+@pytest.mark.usefixtures("small_tiny")
+@pytest.mark.parametrize(("other", "told"), OTHER.values(), ids=OTHER)
+def test_the_command_refuses_to_resume_with_other_data(
+    output: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    other: dict,
+    told: str,
+) -> None:
+    before = contents(output)
+    monkeypatch.setenv("SEG_DATA", str(write_fruit(tmp_path / "other", **other)))
+    assert main(["--output-dir", str(output), "--max-steps", "6", "--resume"]) == 1
+    (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error")]
+    assert told in line
+    assert str(output / "checkpoints" / "checkpoint-") in line
+    assert "--output-dir" in line
+    assert contents(output) == before
+
+
+@pytest.mark.usefixtures("small_tiny")
+def test_the_command_overwrites_no_model_of_other_data(
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    common = ["--output-dir", str(tmp_path / "run"), "--max-steps", "2"]
+    monkeypatch.setenv("SEG_DATA", str(trained / "fruit"))
+    assert main(common) == 0
+    shutil.rmtree(tmp_path / "run" / "checkpoints")  # to save space
+    before = contents(tmp_path / "run")
+    monkeypatch.setenv("SEG_DATA", str(write_fruit(tmp_path / "other", SWAPPED)))
+    assert main(common) == 1
+    assert f"{tmp_path / 'run'} belongs to other data" in capsys.readouterr().err
+    assert contents(tmp_path / "run") == before
+    monkeypatch.setenv("SEG_DATA", str(trained / "fruit"))
+    assert main(common) == 0
+
+
+@pytest.mark.slow
+def test_several_processes_refuse_other_data_in_one_sentence(output: Path, tmp_path: Path) -> None:
+    other = write_fruit(tmp_path / "other", SWAPPED, images=8)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"),
+            *("-m", "helpers.training", "--profile", "tiny", "--resume", "--output-dir", output),
+        ],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "SEG_DATA": str(other)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode != 0
+    assert (done.stdout + done.stderr).count("belongs to other data") == 1
+
+
+# --- an output folder -----------------------------------------------------------------------------
+
+
+def test_a_folder_that_is_claimed_is_refused_to_other_data(tmp_path: Path) -> None:
+    ours = TrainingData(FRUIT, 6, [5, 3, 4])
+    ours.claim(tmp_path / "new")
+    ours.claim(tmp_path / "new")  # a second run
+    for other in (
+        TrainingData(SWAPPED, 6, [5, 3, 4]),
+        TrainingData(FRUIT, 7, [5, 3, 4]),
+        TrainingData(FRUIT, 6, [5, 3, 5]),
+    ):
+        with pytest.raises(ValueError, match=r"new belongs to other data.*SEG_OUTPUT"):
+            other.claim(tmp_path / "new")
+
+
+@pytest.mark.parametrize("place", ["model", "checkpoints/checkpoint-4", "checkpoint-4"])
+def test_a_model_or_checkpoint_of_other_data_keeps_its_folder(
+    output: Path, tmp_path: Path, place: str
+) -> None:
+    found = output / "checkpoints" / "checkpoint-4"
+    shutil.copytree(found, tmp_path / "out" / place)
+    before = contents(tmp_path / "out")
+    with pytest.raises(ValueError, match=f"{place} belongs to other data"):
+        TrainingData(SWAPPED, 6).claim(tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+    TrainingData(FRUIT, 6).claim(tmp_path / "out")
