@@ -40,10 +40,12 @@ from helpers.custom import (
     write_parquet,
 )
 from helpers.evaluation import evaluate
+from helpers.images import SUFFIXES
 from helpers.inference import load_labels, load_model, segment
 from helpers.labels import IGNORE_INDEX, Labels
 from helpers.profiles import BUNDLED
 from helpers.training import build_model, build_trainer
+from scripts.sources import find_sources
 from tools import oxford_pets as pets
 from tools.drawing import fruit
 
@@ -92,6 +94,16 @@ def test_a_missing_mask_shifts_two_sorts_but_no_pair(folder: Path) -> None:
         f"image {folder / 'images' / 'cat_1.jpg'} has no mask of its name",
         f"mask {folder / 'masks' / 'cat_3.png'} has no image of its name",
     ]
+
+
+@pytest.mark.parametrize("ending", sorted(SUFFIXES))
+def test_every_image_that_is_segmented_is_paired_too(tmp_path: Path, ending: str) -> None:
+    image, mask = tmp_path / "images" / f"a{ending}", tmp_path / "masks" / "a.png"
+    for file in (image, mask):
+        file.parent.mkdir()
+        file.touch()
+    assert find_pairs(image.parent, mask.parent).pairs == [(image, mask)]
+    assert [source.path for source in find_sources([str(image.parent)])] == [image]
 
 
 @pytest.mark.parametrize(
