@@ -10,7 +10,7 @@ from samples import save_encoder, small_profile, write_ade_folder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from helpers import profiles
-from helpers.training import __main__ as training
+from scripts import train as training
 
 
 @pytest.fixture
