@@ -181,7 +181,7 @@ def test_the_readme_gives_every_notebook_a_time_and_a_memory():
     stems = {path.stem for path in (REPOSITORY / "notebooks").glob("[0-9]*.ipynb")}
     rows = re.findall(r"\(notebooks/(\w+)\.ipynb\) \| [^|]+ \| (\d+) s \| ([\d.]+) GB \|", text)
     assert {stem for stem, _, _ in rows} == stems, (
-        "run `make course` and `python -m tools.course map`"
+        "run `make course`, then `python -m tools.course map`"
     )
     assert "<!-- measured -->All together: " in text
 
