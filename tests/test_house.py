@@ -28,7 +28,7 @@ LAYERS = (
     {"inference", "custom", "data", "transforms", "visualize", "segments", "metrics"},
     {"images", "profiles"},
     {"labels"},
-    {"hub", "processes", "upsampling"},
+    {"hub", "processes"},
 )
 """Rooms import from their own layer and from those below it."""
 
@@ -127,10 +127,10 @@ if TYPE_CHECKING:
 def share():
     from helpers import training
     training.push
-from helpers.inference import segment
+from helpers.custom import find_pairs
 import helpers.metrics
 """
-    found = {"training", "training.sharing", "inference.predict", "metrics"}
+    found = {"training", "training.sharing", "custom.pairs", "metrics"}
     assert imports(source) == {f"helpers.{name}" for name in found}
 
 

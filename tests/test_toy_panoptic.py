@@ -18,7 +18,7 @@ from transformers import (
     pipeline,
 )
 
-from helpers.inference.predict import load_image
+from helpers.images import load_image
 from helpers.labels import ADE20K
 from helpers.profiles import BUNDLED, get_profile
 from tools.drawing.scenes import (

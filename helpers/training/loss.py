@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import cross_entropy, interpolate, one_hot
 
+from helpers.inference import upsampling_matrix
 from helpers.labels import IGNORE_INDEX
-from helpers.upsampling import upsampling_matrix
 
 if TYPE_CHECKING:
     from transformers.modeling_outputs import SemanticSegmenterOutput

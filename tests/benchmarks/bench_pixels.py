@@ -11,9 +11,9 @@ import torch
 from torch.nn.functional import cross_entropy, interpolate
 from transformers import SegformerImageProcessor
 
+from helpers.inference import label_maps
 from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.training.loss import pixel_cross_entropy
-from helpers.upsampling import label_maps
 from tests.benchmarks.measuring import Row, compare
 
 
