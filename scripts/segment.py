@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from helpers.hub import explained
-from helpers.inference.predict import load_labels, load_model
+from helpers.inference import load_labels, load_model
 from helpers.labels import Labels
 from helpers.processes import progress
 from scripts.cli import at_least, sentence

@@ -15,8 +15,7 @@ import torch
 from PIL import Image
 
 from helpers.images import load_image, size_of
-from helpers.inference.predict import segment, segment_batch
-from helpers.inference.windows import stride_of
+from helpers.inference import segment, segment_batch, stride_of
 from helpers.labels import Labels
 from helpers.visualize import overlay
 from scripts.cli import sentence

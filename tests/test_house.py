@@ -19,7 +19,7 @@ LAYERS = (
     {"inference", "custom", "data", "transforms", "visualize", "segments", "metrics"},
     {"images", "profiles"},
     {"labels"},
-    {"hub", "processes", "upsampling"},
+    {"hub", "processes"},
 )
 """Files of `helpers` import from their own layer and from those below it."""
 

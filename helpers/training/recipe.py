@@ -16,6 +16,7 @@ from transformers import (
 
 from helpers.data import load_scenes
 from helpers.hub import SAFE_WEIGHTS, explained
+from helpers.inference import predicted_labels
 from helpers.labels import IGNORE_INDEX, Labels
 from helpers.metrics import StreamingMeanIoU
 from helpers.processes import has_accelerator, is_first_process
@@ -28,7 +29,6 @@ from helpers.transforms import (
     make_train_transform,
     train_augmentation,
 )
-from helpers.upsampling import predicted_labels
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
