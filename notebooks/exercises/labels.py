@@ -55,6 +55,9 @@ _REDUCE_MISTAKES = {
     "255 stands where 0 was, but the classes were not moved down": (
         lambda a: np.where(a == 0, IGNORE_INDEX, a)
     ),
+    "255 went in first and was then reduced too: subtract first": (
+        lambda a: np.where(a == 0, 254, _subtracted(a))
+    ),
     "that is reduced twice: every class has moved down by two": (
         lambda a: np.where(a == 0, 254, (_subtracted(a) - 1) % 256)
     ),

@@ -29,6 +29,9 @@ _IOU_MISTAKES = {
     "you divide by the prediction alone: a mask of one sure pixel would get 1": (
         lambda p, r: (p & r).sum() / p.sum()
     ),
+    "`^` leaves the shared pixels out; the union, `|`, has them too": (
+        lambda p, r: (p & r).sum() / (p ^ r).sum()
+    ),
     "that is the share of all pixels that agree, background included": lambda p, r: (p == r).mean(),
 }
 
@@ -72,7 +75,7 @@ def check_two_pixels(prediction: Any) -> None:
         )
     changed = int((found != _PREDICTION).sum())
     if changed != 2:
-        raise NotYet(f"{changed} pixels are changed, expected 2")
+        raise NotYet(f"{changed} pixel{' is' if changed == 1 else 's are'} changed, expected 2")
     right = int((found == _REFERENCE).sum())
     if right != 13:
         raise NotYet(

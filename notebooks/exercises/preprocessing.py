@@ -38,6 +38,9 @@ _IMAGE_MISTAKES = {  # tensor, mean, deviation
     "undo in the opposite order: first multiply by the deviation, then add the mean": (
         lambda x, m, d: _whole(255 * ((x + m) * d).permute(1, 2, 0))
     ),
+    "that normalises once more; the way back multiplies by the deviation and adds the mean": (
+        lambda x, m, d: _whole(255 * ((x - m) / d).permute(1, 2, 0))
+    ),
     "the values still run from 0 to 1: multiply by 255": lambda *x: _exact(*x) / 255,
     "they were cut to whole numbers between 0 and 1: multiply by 255 first": (
         lambda *x: (_exact(*x) / 255).clamp(0, 1).byte()
@@ -52,6 +55,8 @@ _IMAGE_MISTAKES = {  # tensor, mean, deviation
     "use the mean and deviation that the function is given, not the notebook's": (
         lambda x, m, d: _whole(_exact(x, *_IMAGENET))
     ),
+    "`reshape` and `view` cut the row of numbers anew, and pixels are scrambled: move the axes, "
+    "`.permute(1, 2, 0)`": lambda *x: _whole(_exact(*x)).permute(2, 0, 1).reshape(4, 5, 3),
 }
 
 

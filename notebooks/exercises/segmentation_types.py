@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from helpers.labels import ADE20K, IGNORE_INDEX
-from notebooks.exercises.core import NotYet, answers, call, describe, judge, number
+from notebooks.exercises.core import NotYet, answers, as_array, call, describe, judge, number
 
 _COUNTS = {"areas": 3, "cars": 3, "segments": 7}
 _COUNT_MISTAKES = {  # areas, cars and segments
@@ -84,10 +84,11 @@ def check_splitting_threshold(threshold: Any) -> None:
             f"{_BRIDGE:.2f}; raise it until those are left out"
         )
     if threshold >= _FAR_CAR:
-        raise NotYet(
-            f"{found}: the near cars are parted, but the far one, nowhere above {_FAR_CAR:.2f}, "
-            "is gone; lower it"
+        gone = f"the far one, nowhere above {_FAR_CAR:.2f}, is gone"
+        near = (
+            f"the near cars are parted, but {gone}" if areas == 2 else f"{gone}, and near ones too"
         )
+        raise NotYet(f"{found}: {near}; lower it")
 
 
 def _count_things(
@@ -98,6 +99,14 @@ def _count_things(
     return {
         ADE20K.id2label[label]: count([thing for other, thing in pixels if other == label])
         for label in dict.fromkeys(label for label, _ in pixels)
+    }
+
+
+def _areas(panoptic: np.ndarray) -> dict[str, int]:
+    label_map = panoptic[..., 0]
+    return {
+        name: ndimage.label(label_map == ADE20K.label2id[name])[1]
+        for name in _count_things(panoptic)
     }
 
 
@@ -112,6 +121,9 @@ _THING_MISTAKES = {
     "each class is counted once; cars that touch are one area but have ids of their own": (
         lambda p: _count_things(p, lambda ids: 1)
     ),
+    "these are areas; cars that touch are one area but have ids of their own, and two parts with "
+    "one id are one thing": _areas,
+    "an id is a name: how many different ids has each class?": lambda p: _count_things(p, max),
     "two things may have one id if their classes differ, so look at the pairs": _ids_once,
 }
 
@@ -142,11 +154,13 @@ def check_count_things(count_things: Any) -> None:
             f"for {first} the result is {describe(answer)}, expected a dictionary such as "
             "{'car': 2, 'person': 1}"
         )
-    for key in answer:
+    for key, count in answer.items():
         if not isinstance(key, str):
             hint = f"a key is {describe(key)}: ADE20K.id2label turns a label id into its name"
         elif key == "road":
             hint = "'road' is counted: stuff has the id 0 and is no thing"
+        elif as_array(count) is None:
+            hint = f"{key[:40]!r} is {describe(count)}: how many are they? `len` tells"
         else:
             continue
         raise NotYet(f"for {first} {hint}")
