@@ -100,9 +100,7 @@ def _quiet() -> Iterator[None]:
 def call(function: Any, *arguments: Any, given: str, hint: str = "") -> Any:
     """Return the learner's result, unless it is an error or an array given is changed in place."""
     if not callable(function):
-        raise NotYet(
-            f"expected the function itself, without brackets, and got {describe(function)}"
-        )
+        raise NotYet(f"expected the function itself, without brackets, not {describe(function)}")
     handed = copy.deepcopy(arguments)
     try:
         with _quiet():

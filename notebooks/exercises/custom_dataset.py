@@ -32,19 +32,13 @@ def _labels(mask: Image.Image, unlabelled: int = IGNORE_INDEX) -> np.ndarray:
 _LABEL_MISTAKES = {
     "these are the friend's values as they were": np.asarray,
     "dividing makes 10 class 1, and 'not annotated' class 0: subtract one, and see to 0": _tens,
-    "the classes count from 0, so 10 becomes 0": (
-        lambda m: np.where(_tens(m) == 0, IGNORE_INDEX, _tens(m))
-    ),
+    "the classes count from 0, so 10 becomes 0": lambda m: np.where(_tens(m) == 0, 255, _tens(m)),
     "0 became -1: say outright that it is 255": lambda m: _tens(m) - 1,
-    "'not annotated' became label 0, which is a class: it would be learnt": (
-        lambda m: _labels(m, unlabelled=0)
-    ),
+    "'not annotated' became label 0, which is a class: it would be learnt": lambda m: _labels(m, 0),
     "'not annotated' became a class of its own: nobody looked there, so it is 255": (
-        lambda m: _labels(m, unlabelled=3)
+        lambda m: _labels(m, 3)
     ),
-    "the known values became 255, and the others 0": (
-        lambda m: np.where(_tens(m) == 0, 0, IGNORE_INDEX)
-    ),
+    "the known values became 255, and the others 0": lambda m: np.where(_tens(m) == 0, 0, 255),
     "that is the brightness of the colours, which convert('L') gives: the labels are the "
     "indices": lambda m: np.asarray(m.convert("L")),
 }
@@ -134,24 +128,17 @@ def _map_with(rare: bool, number: int) -> np.ndarray:
 
 def _two_parts(answer: Any, count: int, given: str) -> tuple[list[int], list[int]]:
     """Training and validation as lists of numbers, each index once over both."""
+    wanted = f"expected two lists, training and validation, of indices from 0 to {count - 1}"
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-        raise NotYet(
-            f"for {given} the result is {describe(answer)}, expected two lists: training and "
-            "validation"
-        )
+        raise NotYet(f"for {given} the result is {describe(answer)}, {wanted}")
     parts = []
     for name, part in zip(("training", "validation"), answer, strict=True):
         found = as_array(part)
         if found is None or found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
-            raise NotYet(
-                f"for {given} the {name} part is {describe(part)}, expected a list of indices"
-            )
+            raise NotYet(f"for {given} the {name} part is {describe(part)}, {wanted}")
         parts.append(found.astype(np.int64).tolist())
-        if outside := [k for k in parts[-1] if not 0 <= k < count]:
-            raise NotYet(
-                f"for {given} the {name} part holds {outside[0]}, expected indices from 0 to "
-                f"{count - 1}"
-            )
+        if outside := [index for index in parts[-1] if not 0 <= index < count]:
+            raise NotYet(f"for {given} the {name} part holds {outside[0]}, {wanted}")
     training, validation = parts
     if both := sorted(set(training) & set(validation)):
         raise NotYet(
@@ -233,9 +220,7 @@ _COLOR_MISTAKES = {
     "each colour's largest area in one mask was taken; add up the areas of all": (
         _sorted_by(lambda c, areas: (-max(areas), c))
     ),
-    "equal areas come in order of colour, the smaller numbers first": (
-        _sorted_by(lambda c, areas: -sum(areas))
-    ),
+    "equal areas come in order of colour, smaller first": _sorted_by(lambda c, areas: -sum(areas)),
 }
 
 

@@ -58,22 +58,16 @@ _AVERAGE_MISTAKES = {
     "average of probabilities: softmax each answer first": (
         lambda a, b, size: _averaged(_large)(a, b, size).softmax(1)
     ),
-    "probabilities were upsampled instead of logits": (
-        _averaged(lambda x, size: _large(x.softmax(1), size))
-    ),
+    "upsample the logits, not probabilities": _averaged(lambda x, size: _large(x.softmax(1), size)),
     "leave `align_corners` at False: with True, the outermost positions of the grid are put on the "
     "image's edge": _averaged(lambda x, size: _large(x, size, corners=True).softmax(1)),
     'that is nearest-neighbour upsampling, the default: say mode="bilinear"': (
         _averaged(lambda x, size: interpolate(x, size).softmax(1))
     ),
-    "softmax belongs over the classes, dim=1": _averaged(
-        lambda x, size: _large(x, size).softmax(-1)
-    ),
+    "softmax over the classes, dim=1": _averaged(lambda x, size: _large(x, size).softmax(-1)),
     "only the first answer was used": lambda a, b, size: _average(a, a, size),
     "only the second answer was used": lambda a, b, size: _average(b, b, size),
-    "that is the sum; divide by two, so that the probabilities add up to 1": (
-        lambda a, b, size: 2 * _average(a, b, size)
-    ),
+    "that is the sum: probabilities add up to 1": lambda a, b, size: 2 * _average(a, b, size),
 }
 
 
@@ -109,27 +103,23 @@ def _doubtful(logits: torch.Tensor, size: tuple[int, int], threshold: float) -> 
 
 
 _DOUBT_MISTAKES = {  # logits, size, threshold
-    "nothing is left out: compare the largest probability with the threshold": (
-        lambda x, size, t: _doubtful(x, size, 0)
-    ),
+    "nothing is left out where it is below the threshold": lambda x, size, t: _doubtful(x, size, 0),
     "the threshold was compared with logits, which are no probabilities: softmax first": (
         lambda x, size, t: _kept(*_large(x, size).max(1), t)
     ),
-    "softmax belongs over the classes, dim=1": lambda x, size, t: _kept(
+    "softmax over the classes, dim=1": lambda x, size, t: _kept(
         _large(x, size).softmax(-1).amax(1), _large(x, size).argmax(1), t
     ),
     "classes were chosen on the coarse grid: upsample first": lambda x, size, t: _kept(
         _large(x, size).softmax(1).amax(1), interpolate(x.argmax(1)[None] / 1, size=size)[0], t
     ),
-    "probabilities were upsampled instead of logits": (
+    "upsample the logits, not probabilities": (
         lambda x, size, t: _kept(*_large(x.softmax(1), size).max(1), t)
     ),
     "the sure pixels were left out and the doubtful ones kept": lambda x, size, t: np.where(
         _doubtful(x, size, t) == IGNORE_INDEX, _doubtful(x, size, 0), IGNORE_INDEX
     ),
-    "doubtful pixels became 0, which is wall: use 255": (
-        lambda x, size, t: _doubtful(x, size, t) % IGNORE_INDEX
-    ),
+    "doubtful pixels became 0, wall: use 255": lambda x, size, t: _doubtful(x, size, t) % 255,
 }
 
 

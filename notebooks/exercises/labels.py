@@ -40,28 +40,19 @@ def _subtracted(annotation: np.ndarray) -> np.ndarray:
     return annotation.astype(np.int64) - 1
 
 
-def _twice(annotation: np.ndarray) -> np.ndarray:
-    once = ADE20K.to_label_map(annotation)
-    return np.where((once == 0) | (once == IGNORE_INDEX), IGNORE_INDEX, once - 1)
-
-
 _REDUCE_MISTAKES = {
     "0 - 1 is -1 here. In uint8 it wraps round to 255, which is the wanted value by coincidence: "
     "say what becomes of 0": _subtracted,
     "nothing was subtracted": lambda a: a,
-    "0 became 0, which is wall: other pixels would be learnt as wall": (
-        lambda a: np.maximum(_subtracted(a), 0)
-    ),
-    "255 stands where 0 was, but the classes were not moved down": (
-        lambda a: np.where(a == 0, IGNORE_INDEX, a)
-    ),
-    "255 went in first and was then reduced too: subtract first": (
-        lambda a: np.where(a == 0, 254, _subtracted(a))
-    ),
+    "0 became 0, and other pixels would be learnt as wall": lambda a: np.maximum(_subtracted(a), 0),
+    "255 stands where 0 was, but classes were not moved down": lambda a: np.where(a == 0, 255, a),
+    "subtract first; the 255 was reduced, too": lambda a: np.where(a == 0, 254, _subtracted(a)),
     "that is reduced twice: every class has moved down by two": (
         lambda a: np.where(a == 0, 254, (_subtracted(a) - 1) % 256)
     ),
-    "that is reduced twice, and wall is ignored now": _twice,
+    "that is reduced twice, and wall is ignored now": (
+        lambda a: np.where(a < 2, 255, _subtracted(a) - 1)
+    ),
 }
 
 
@@ -100,9 +91,7 @@ _MARGIN_MISTAKES = {  # label map, pixels
     "the margin runs round the edges of the image: rolling an array brings the far side in, and an "
     "image's edge is no border between classes": (lambda m, p: _margin(m, p, mode="wrap")),
     "the edge of the image was taken for a border": lambda m, p: _margin(m, p, mode="constant"),
-    "corners are missing: the window is a square, and you look along rows and columns only": (
-        _along_axes
-    ),
+    "corners are missing: the window is a square, but you look along rows and columns": _along_axes,
     "the margin is one pixel too wide": lambda m, p: _margin(m, p + 1),
     "nothing became 255": lambda m, p: m,
     "the margin lies on one side of each border only; both sides are uncertain": (

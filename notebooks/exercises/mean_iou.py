@@ -29,9 +29,7 @@ _IOU_MISTAKES = {
     "you divide by the prediction alone: a mask of one sure pixel would get 1": (
         lambda p, r: (p & r).sum() / p.sum()
     ),
-    "`^` leaves the shared pixels out; the union, `|`, has them too": (
-        lambda p, r: (p & r).sum() / (p ^ r).sum()
-    ),
+    "`^` leaves shared pixels out; the union is `|`": lambda p, r: (p & r).sum() / (p ^ r).sum(),
     "that is the share of all pixels that agree, background included": lambda p, r: (p == r).mean(),
 }
 

@@ -48,9 +48,7 @@ _IMAGE_MISTAKES = {  # tensor, mean, deviation
     "values past 0 and 255 wrap round in uint8: limit them first, `.clamp(0, 255)`": (
         lambda *x: _exact(*x).round().long() % 256
     ),
-    "the digits after the point were cut off: round before `uint8`": (
-        lambda *x: _exact(*x).clamp(0, 255).byte()
-    ),
+    "digits after the point were cut off: round first": lambda *x: _exact(*x).clamp(0, 255).byte(),
     "they are not whole numbers yet: round, limit to 0-255 and convert to uint8": _exact,
     "use the mean and deviation that the function is given, not the notebook's": (
         lambda x, m, d: _whole(_exact(x, *_IMAGENET))
@@ -126,8 +124,11 @@ def check_random_flip(random_flip: Any) -> None:
         moves = []
         pair = zip(("image", "annotation"), _two(answer, given), (image, annotation), strict=True)
         for part, found, original in pair:
-            moves.append(_movement(found, np.asarray(original)))
-            if moves[-1] == "neither":
+            if np.array_equal(found, original):
+                moves.append("as it was")
+            elif np.array_equal(found, np.asarray(original)[:, ::-1]):
+                moves.append("mirrored")
+            else:
                 raise NotYet(
                     f"in {given} the {part}, {describe(found)}, is neither as it was nor mirrored "
                     "from left to right. Flipped upside down, perhaps? A sky below is no "
@@ -144,15 +145,6 @@ def check_random_flip(random_flip: Any) -> None:
         if flips in (0, seeds):
             hint += "; where are the dice, and are they thrown again in each call?"
         raise NotYet(f"{flips} of {seeds} calls flip the pair: {hint}")
-
-
-def _movement(found: np.ndarray, original: np.ndarray) -> str:
-    if found.shape == original.shape:
-        if (found == original).all():
-            return "as it was"
-        if (found == original[:, ::-1]).all():
-            return "mirrored"
-    return "neither"
 
 
 def _square(image: Image.Image, center: bool = False, **how: Any) -> np.ndarray:

@@ -69,17 +69,11 @@ _WINDOW_MISTAKES = {
 )
 def check_count_windows(count_windows: Any) -> None:
     """Count the windows of one image in the sliding protocol."""
-    usual = "the usual short side, window and stride", (512, 512, 341)
-    settings = [
-        ("a short side of 256, windows of 100 and a stride of 40", (256, 100, 40), [(480, 640)]),
-        (*usual, [(512, 512), (683, 512), (500, 4_000), (4_000, 500), (1_024, 2_389)]),
-        ("a short side of 256, windows of 512 and a stride of 200", (256, 512, 200), [(300, 400)]),
-    ]
-    cases = {
-        f"{height} x {width} pixels and {text}": (height, width, *numbers)
-        for text, numbers, sizes in settings
-        for height, width in sizes
-    }
+    text = "{} x {} pixels and a short side of {}, windows of {} and a stride of {}"
+    images = [(480, 640, 256, 100, 40), (300, 400, 256, 512, 200)]
+    for size in ((512, 512), (683, 512), (500, 4_000), (4_000, 500), (1_024, 2_389)):
+        images.append((*size, 512, 512, 341))
+    cases = {text.format(*image): image for image in images}
     hint = (
         "resize first; then each side has 1 window and one more for each stride, begun or whole, "
         "that is left over; multiply the two"
@@ -121,7 +115,7 @@ _RIM_MISTAKES = {
     "erode in all eight directions: the structure is 3 x 3 ones, not the default cross": (
         _iou_of(lambda mask, d: mask & ~binary_erosion(mask, iterations=d))
     ),
-    "a mask that is cut off by the edge of the image ends there: border_value=0": (
+    "a mask cut off by the image's edge ends there: border_value=0": (
         _iou_of(partial(_rim, beyond=1))
     ),
     "erode `distance` times, not once": _iou_of(lambda mask, d: _rim(mask, 1)),

@@ -46,11 +46,7 @@ _BRIDGE, _FAR_CAR = 0.71, 0.83  # probability where the near cars touch, and the
 
 
 def car_probability() -> np.ndarray:
-    """How likely each pixel is a car: two near cars that touch, and a far one.
-
-    Returns:
-        (6, 16) float, 0 ... 1.
-    """
+    """How likely each pixel is a car, (6, 16) float: two near cars that touch, and a far one."""
     probability = np.full((6, 16), 0.03)
     probability[1, 13:15] = 0.80, _FAR_CAR
     probability[2:6, 0:12] = 0.55
@@ -85,10 +81,8 @@ def check_splitting_threshold(threshold: Any) -> None:
         )
     if threshold >= _FAR_CAR:
         gone = f"the far one, nowhere above {_FAR_CAR:.2f}, is gone"
-        near = (
-            f"the near cars are parted, but {gone}" if areas == 2 else f"{gone}, and near ones too"
-        )
-        raise NotYet(f"{found}: {near}; lower it")
+        gone = f"the near cars are parted, but {gone}" if areas == 2 else f"{gone}, near ones too"
+        raise NotYet(f"{found}: {gone}; lower it")
 
 
 def _count_things(
