@@ -182,16 +182,16 @@ def check_pad_to_square(pad_to_square: Any) -> None:
     """Write a padding to a square that loss and metric ignore."""
     for width, height in ((6, 4), (3, 5), (4, 4)):
         image, annotation = _pair(width, height)
-        given = f"an image of {width} x {height} pixels"
-        found = _two(call(pad_to_square, image, annotation, given=given), given)
+        whole = f"an image of {width} x {height} pixels"
+        found = _two(call(pad_to_square, image, annotation, given=whole), whole)
         for part, name in enumerate(("image", "annotation")):
             if width != height and found[part].shape[:2] == (height, width):
-                raise NotYet(f"for {given} the {name} keeps its size")
-            hint = "new pixels, all 0, to the right or below, until both sides are equal"
-            for likely, mistake in _PAD_MISTAKES.items():
-                if not compare(found[part], mistake(image, annotation)[part], dtypes=False):
-                    hint = likely
-            expected = _square((image, annotation)[part])
-            expect(
-                found[part], expected, f"the {name} of a pair of {width} x {height} pixels", hint
-            )
+                raise NotYet(f"for {whole} the {name} keeps its size")
+            likely = [
+                hint
+                for hint, mistake in _PAD_MISTAKES.items()
+                if not compare(found[part], mistake(image, annotation)[part], dtypes=False)
+            ]
+            likely.append("new pixels, all 0, to the right or below, until both sides are equal")
+            given = f"the {name} of a pair of {width} x {height} pixels"
+            expect(found[part], _square((image, annotation)[part]), given, likely[0])

@@ -12,7 +12,7 @@ from helpers.labels import ADE20K, IGNORE_INDEX
 from notebooks.exercises.core import NotYet, answers, as_array, call, describe, judge, number
 
 _COUNTS = {"areas": 3, "cars": 3, "segments": 7}
-_COUNT_MISTAKES = {  # areas, cars and segments
+_COUNT_MISTAKES = {  # areas, cars, segments; the last of each is told to any other number
     "the lamp post cuts the visible part of one car in two": (2, 3, 7),
     "pixels of one class that touch are one area, whichever cars they belong to, and a cut makes "
     "two areas of one car": (4, 3, 7),
@@ -38,8 +38,8 @@ def check_areas_and_cars(areas: Any, cars: Any, segments: Any) -> None:
         if found[k] == right:
             continue
         hints = {wrong[k]: hint for hint, wrong in _COUNT_MISTAKES.items() if wrong[k] != right}
-        hint = hints.get(found[k], list(hints.values())[-1])
-        raise NotYet(f"{name} is {describe(found[k])}: {hint}")
+        *_, other = hints.values()
+        raise NotYet(f"{name} is {describe(found[k])}: {hints.get(found[k], other)}")
 
 
 _BRIDGE, _FAR_CAR = 0.71, 0.83  # probability where the near cars touch, and the far car's best
