@@ -370,6 +370,11 @@ class LoopbackHub:
             }
         )
 
+    async def _auth_check(self, request: web.Request, kind: str, repo_id: str) -> web.Response:
+        if self._find(request, KINDS[kind], repo_id).gated:
+            return _error(403, "GatedRepo", "Access to this is restricted.")
+        return web.json_response({})
+
     async def _tree(
         self, request: web.Request, kind: str, repo_id: str, rev: str, path: str | None
     ) -> web.Response:
@@ -618,6 +623,7 @@ _ROUTES = [
     (("HEAD", "GET"), rf"/(?P<kind>datasets/|spaces/)?{_ID}/resolve/{_REV}/(?P<path>.+)",
      LoopbackHub._resolve),
     (("GET",), _API, LoopbackHub._info),
+    (("GET",), rf"{_API}/auth-check", LoopbackHub._auth_check),
     (("GET",), rf"{_API}/revision/{_REV}", LoopbackHub._info),
     (("GET",), rf"{_API}/tree/{_REV}(?P<path>/.*)?", LoopbackHub._tree),
     (("POST",), rf"{_API}/paths-info/{_REV}", LoopbackHub._paths_info),

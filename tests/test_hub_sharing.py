@@ -235,7 +235,7 @@ def test_what_cannot_be_uploaded_is_told_in_a_sentence(upload, hub: LoopbackHub)
     place = work / "trained"
     advice = "write it with helpers.training.model_card"
     assert told["without a card"] == f"there is no README.md in {place}: {advice}"
-    assert "your token does not allow this" in told["not ours"]
+    assert "does not let your token write to somebody/else" in told["not ours"]
     assert "nan is no number" in told["a card with NaN"]
     assert not any("somebody" in repo_id for _, repo_id in hub.repositories)
 
@@ -346,6 +346,6 @@ def test_a_token_that_the_hub_does_not_know_stops_before_training(
         SEG_DATA=str(small_data),
     )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: the Hub does not accept your token")
+    assert done.stderr.splitlines()[-1].startswith("error: the Hub does not let your token write")
     assert "wr0ng0" not in done.stdout + done.stderr
     assert not (tmp_path / "out").exists()
