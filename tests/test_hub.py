@@ -51,7 +51,7 @@ def load(
     hub: LoopbackHub, home: Path, loaders: list[str], *names: str, **variables: str
 ) -> dict[tuple[str, str], str]:
     """What each loader tells of each repository, all in one process."""
-    done = hub.run("-c", LOAD, ";".join(loaders), *names, home=home, **variables)
+    done = hub.run("-c", LOAD, ";".join(loaders), *names, home=home, cwd=home.parent, **variables)
     assert done.returncode == 0, done.stderr
     assert hub.strangers == [], "somebody asked for another address"
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
@@ -66,6 +66,11 @@ def hub() -> Iterator[LoopbackHub]:
         for kind in ("model", "dataset"):
             hub.add("some/private", files, kind, private=True)
             hub.add("some/gated", files, kind, gated=True)
+        config = json.loads(files["config.json"]) | {"model_type": "evil"}
+        config["auto_map"] = {"AutoConfig": "program.Config"}
+        program = b"import pathlib; pathlib.Path('i-was-here').touch()"
+        own = {"config.json": json.dumps(config).encode(), "program.py": program}
+        hub.add("evil/code", files | own)
         del files["model.safetensors"]
         hub.add("evil/pickle", files | {"pytorch_model.bin": trap()})
         yield hub
@@ -98,14 +103,19 @@ def test_the_terms_of_a_gated_repository_are_named(refused, hub, loader: str) ->
 
 
 @pytest.mark.slow
-def test_a_pickle_alone_is_refused_and_not_fetched(hub: LoopbackHub, tmp_path: Path) -> None:
+def test_pickles_and_programs_of_a_repository_are_refused(hub: LoopbackHub, tmp_path: Path) -> None:
     # Else `transformers` asks a public service to convert the pickle.
-    told = load(hub, tmp_path, MODELS[:2], "evil/pickle", DISABLE_SAFETENSORS_CONVERSION="1")
-    assert set(told.values()) == {
-        "ValueError: evil/pickle offers its weights as a pickle alone, which could run any code "
-        "when it is read: choose a model with a model.safetensors file."
-    }
-    assert [path for _, path, _ in hub.requests if "pytorch_model.bin" in path] == []
+    settings = {"DISABLE_SAFETENSORS_CONVERSION": "1"}
+    told = load(hub, tmp_path / "home", MODELS[:2], "evil/pickle", "evil/code", **settings)
+    for loader in MODELS[:2]:
+        assert told["evil/pickle", loader] == (
+            "ValueError: evil/pickle offers its weights as a pickle alone, which could run any "
+            "code when it is read: choose a model with a model.safetensors file."
+        )
+        assert "trust_remote_code=True" in told["evil/code", loader]
+    fetched = [path for _, path, _ in hub.requests if path.endswith((".bin", ".py"))]
+    assert fetched == []
+    assert not (tmp_path / "i-was-here").exists()
 
 
 @pytest.mark.slow

@@ -1,16 +1,13 @@
 """No code that came with a download is run: no pickle is read, no program of a repository run."""
 
 import ast
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 import torch
-from hub_content import add_encoder, folder, trap
 from IPython.core.inputtransformer2 import TransformerManager
-from loopback_hub import LoopbackHub
 from samples import save_encoder, small_profile, write_ade_folder
 
 from helpers.profiles import REPOSITORY
@@ -83,77 +80,6 @@ def test_unsafe_calls_are_found(code: str) -> None:
 
 
 # --- what happens ---------------------------------------------------------------------------------
-
-SCRIPT = """
-import json, sys
-from helpers.inference.predict import load_model
-from helpers.profiles import get_profile
-from helpers.training.recipe import build_model
-from dataclasses import replace
-
-def told(call):
-    try:
-        return type(call()).__name__
-    except BaseException as error:
-        return f"{type(error).__name__}: {error}"
-
-sample = get_profile("sample")
-newest = replace(sample, encoder_revision=None)
-print(json.dumps({
-    "pickle": told(lambda: load_model("evil/pickle")),
-    "pickled encoder": told(lambda: build_model(replace(newest, encoder="evil/pickle"))),
-    "code": told(lambda: load_model("evil/code")),
-    "code in an encoder": told(lambda: build_model(replace(newest, encoder="evil/code"))),
-    "encoder": told(lambda: build_model(sample)),
-}))
-"""
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[LoopbackHub]:
-    with LoopbackHub() as hub:
-        add_encoder(hub)
-        files = folder("segformer-toy")
-        weights = files.pop("model.safetensors")
-        hub.add("evil/pickle", files | {"pytorch_model.bin": trap()})
-        config = json.loads(files["config.json"]) | {
-            "model_type": "evil",
-            "auto_map": {
-                "AutoConfig": "program.Config",
-                "AutoModelForSemanticSegmentation": "program.Model",
-            },
-        }
-        program = b"import pathlib\npathlib.Path('i-was-here').touch()\n"
-        hub.add(
-            "evil/code",
-            files | {"config.json": json.dumps(config).encode(), "program.py": program}
-            | {"model.safetensors": weights},
-        )  # fmt: skip
-        yield hub
-
-
-def run(hub: LoopbackHub, work: Path, code: str, **variables: str) -> str:
-    done = hub.run("-c", code, home=work / "home", cwd=work, **variables)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1]
-
-
-def fetched(hub: LoopbackHub, *suffixes: str) -> list[str]:
-    return [path for method, path, _ in hub.requests if method == "GET" and path.endswith(suffixes)]
-
-
-@pytest.mark.slow
-def test_pickles_and_programs_of_a_repository_are_refused(hub: LoopbackHub, tmp_path: Path) -> None:
-    # Else `transformers` asks a public service to convert the pickle.
-    told = json.loads(run(hub, tmp_path, SCRIPT, DISABLE_SAFETENSORS_CONVERSION="1"))
-    assert "weights as a pickle alone" in told["pickle"]
-    assert told["pickled encoder"] == told["pickle"]
-    assert "trust_remote_code=True" in told["code"]
-    assert told["code in an encoder"].startswith("ValueError")
-    assert told["encoder"] == "SegformerForSemanticSegmentation"
-    assert fetched(hub, ".bin", ".py") == []
-    assert not (tmp_path / "i-was-here").exists()
-    assert hub.strangers == []
 
 
 def test_resuming_does_not_run_what_an_optimizer_file_holds(tmp_path: Path) -> None:
