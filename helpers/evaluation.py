@@ -17,6 +17,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from helpers.images import load_image, load_mask
 from helpers.inference import (
+    SMALLEST_SIDE,
     argmax_of_strips,
     labels_of,
     upsampled_argmax,
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from PIL import Image
     from transformers import BaseImageProcessor, PreTrainedModel
-
-
-SMALLEST_SIDE = 32
-"""Below this, SegFormer's first stage has fewer positions than its attention pools into one."""
 
 
 @dataclass(frozen=True)
