@@ -31,9 +31,8 @@ from helpers.evaluation import (
     Protocol,
     evaluate,
     segment_by_protocol,
-    window_starts,
 )
-from helpers.inference import load_model, segment
+from helpers.inference import load_model, segment, window_starts
 from helpers.labels import ADE20K, Labels
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import REPOSITORY, get_profile

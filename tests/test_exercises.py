@@ -26,7 +26,7 @@ from PIL import Image
 from torchvision.transforms import v2
 from transformers import get_polynomial_decay_schedule_with_warmup
 
-from helpers.evaluation import window_starts
+from helpers.inference import window_starts
 from helpers.labels import ADE20K
 from helpers.transforms import resized_size
 from notebooks.exercises import inference, mean_iou, scaling, scores
