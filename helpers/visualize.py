@@ -103,7 +103,7 @@ def legend_handles(classes: Sequence[int], labels: Labels = ADE20K) -> list[Patc
             facecolor=(0, 0, 0) if label == IGNORE_INDEX else labels.palette[label] / 255,
             edgecolor="0.4",
             linewidth=0.5,
-            label="ignored" if label == IGNORE_INDEX else labels.names[label].split(",")[0],
+            label="ignored" if label == IGNORE_INDEX else labels.short_names[label],
         )
         for label in classes
     ]
@@ -165,7 +165,7 @@ def draw_names(
         axis.add_collection(LineCollection(lines, colors=color, linewidths=width), autolim=False)
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
     for label, (row, column) in segment_centers(label_map, smallest):
-        name = labels.names[label].split(",")[0]
+        name = labels.short_names[label]
         place = column / label_map.shape[1]  # a name at the edge begins or ends there
         side = "left" if place < 0.1 else "right" if place > 0.9 else "center"
         axis.text(column, row, name, ha=side, va="center", fontsize=8, bbox=box, clip_on=True)

@@ -33,6 +33,13 @@ def test_names_ids_and_their_inverse() -> None:
     assert labels == Labels(["bed", "pêche"]) != Labels(["bed", "pêche"], reduce=True)
 
 
+def test_the_first_of_several_names_is_shown_unless_another_label_has_it_too() -> None:
+    assert Labels(["wall", "building, edifice"]).short_names == ("wall", "building")
+    assert ADE20K.short_names == ADE20K.names
+    fruit = Labels(["table", "fruit, ripe", "fruit, green"])
+    assert fruit.short_names == fruit.names
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -14,7 +14,7 @@ from helpers.images import load_image
 from helpers.labels import ADE20K, IGNORE_INDEX, Labels
 from helpers.visualize import largest_labels, overlay
 from helpers.widgets.explorer import Explorer, picker, slider
-from helpers.widgets.sheet import colors_by_name, fit, lay_out, outline, short_name
+from helpers.widgets.sheet import colors_by_name, fit, lay_out, outline
 
 if TYPE_CHECKING:
     pass
@@ -60,7 +60,7 @@ def explore_overlay(
             return f"{len(found)} classes, each in its colour."
         shares = [f"{np.mean(one == label):.1%} of the {name}" for name, one in maps.items()]
         iou = f"; IoU {_iou(*maps.values(), label):.2f}" if len(maps) == 2 else ""
-        return f"{short_name(labels.names[label])}: {', '.join(shares)}{iou}."
+        return f"{labels.short_names[label]}: {', '.join(shares)}{iou}."
 
     names = {"all classes": None, **{labels.names[label]: label for label in found}}
     controls = {
@@ -148,7 +148,7 @@ def explore_iou(
         shown[mask & moved] = _BOTH
         bare = np.array(load_image(image))
         bare[outline(mask)] = _BOTH
-        name, iou = short_name(labels.names[label]), both / union if union else float("nan")
+        name, iou = labels.short_names[label], both / union if union else float("nan")
         legend = {
             "in both: intersection": _BOTH,
             "in the mask only": _ONLY_FIRST,

@@ -17,7 +17,7 @@ from helpers.inference.predict import labels_of, segment
 from helpers.labels import ADE20K, Labels
 from helpers.visualize import largest_labels, overlay
 from helpers.widgets.explorer import Explorer, picker, slider
-from helpers.widgets.sheet import colors_by_name, fit, lay_out, short_name
+from helpers.widgets.sheet import colors_by_name, fit, lay_out
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
@@ -46,7 +46,7 @@ def explore_panoptic(
     """
     image = load_image(image)
     small = fit(image)
-    shape = small.size[::-1]
+    shape, labels = small.size[::-1], labels_of(model, image_processor)
     with torch.inference_mode():
         outputs = model(**image_processor(image, return_tensors="pt").to(model.device))
     # Queries that answer "nothing" are left out of every result: out with them now, and a
@@ -66,15 +66,16 @@ def explore_panoptic(
         ids = answer["segmentation"].cpu().numpy()
         entries = []
         for info in answer["segments_info"]:
-            name = model.config.id2label[info["label_id"]]
-            entries.append({"label": name, "mask": ids == info["id"], "score": info["score"]})
+            name, short = (all_[info["label_id"]] for all_ in (labels.names, labels.short_names))
+            mask = ids == info["id"]
+            entries.append({"label": name, "short": short, "mask": mask, "score": info["score"]})
         marks = [
-            (*_place(one["mask"]), f"{short_name(one['label'])} {one['score']:.2f}")
+            (*_place(one["mask"]), f"{one['short']} {one['score']:.2f}")
             for one in entries
             if one["mask"].sum() >= 0.002 * ids.size
         ]
         covered = sum((one["mask"] for one in entries), np.zeros(shape, dtype=bool))
-        counts = Counter(short_name(one["label"]) for one in entries)
+        counts = Counter(one["short"] for one in entries)
         listed = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
         title = f"{len(entries)} segments"
         sheet = lay_out({"image": small, title: paint(entries, shape)}, marks={title: marks})
@@ -120,13 +121,13 @@ def explore_probabilities(
         here = probabilities[:, y, x].astype(np.float32)
         best = np.argsort(-here, kind="stable")[:5]
         chosen = int(best[0]) if label is None else label
-        name = short_name(labels.names[chosen])
+        name = labels.short_names[chosen]
         values = np.round(255 * probabilities[chosen].astype(np.float32)).astype(np.uint8)
         images = {
             f"row {row}, column {column}": _crossed(np.asarray(small), y, x),
             f"probability of {name}: dark 0, bright 1": _crossed(shades[values], y, x),
         }
-        listed = ", ".join(f"{short_name(labels.names[k])} {here[k]:.2f}" for k in best)
+        listed = ", ".join(f"{labels.short_names[k]} {here[k]:.2f}" for k in best)
         area = np.mean(winner == chosen)
         told = f"Row {row}, column {column}: {listed}. {name} is {here[chosen]:.2f} likely here"
         return lay_out(images), f"{told}, and wins {area:.1%} of the image."
@@ -179,9 +180,7 @@ def segment_upload(
             "image": shown["image"],
             "prediction": overlay(shown["image"], shown["map"], opacity, labels),
         }
-        shares = (
-            f"{short_name(labels.names[k])} {np.mean(shown['map'] == k):.0%}" for k in found[:5]
-        )
+        shares = (f"{labels.short_names[k]} {np.mean(shown['map'] == k):.0%}" for k in found[:5])
         told = f"{problem}{shown['name']}, {'{} x {}'.format(*shown['image'].size)} pixels: "
         legend = colors_by_name(found, labels)
         return lay_out(images, legend), told + ", ".join(shares) + "."

@@ -75,14 +75,9 @@ def outline(mask: np.ndarray) -> np.ndarray:
     return mask & ~inside
 
 
-def short_name(name: str) -> str:
-    """The first of a class's names: ADE20K's longer list separates several with commas."""
-    return name.split(",")[0]
-
-
 def colors_by_name(classes: Sequence[int], labels: Labels = ADE20K) -> dict[str, np.ndarray]:
     """A legend for `lay_out`: class name to colour, RGB 0-255."""
-    return {short_name(labels.names[label]): labels.palette[label] for label in classes}
+    return {labels.short_names[label]: labels.palette[label] for label in classes}
 
 
 def _with_legend(sheet: Image.Image, legend: Mapping[str, Sequence[int]]) -> Image.Image:
