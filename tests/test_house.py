@@ -25,7 +25,7 @@ NOTEBOOKS = choose_notebooks(REPOSITORY / "notebooks")
 
 LAYERS = (
     {"training", "evaluation", "widgets"},
-    {"inference", "custom", "data", "transforms", "visualize", "segments", "metrics"},
+    {"inference", "custom", "data", "transforms", "visualize", "metrics"},
     {"images", "profiles"},
     {"labels"},
     {"hub", "processes", "upsampling"},

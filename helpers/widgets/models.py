@@ -40,7 +40,7 @@ def explore_panoptic(
         image: the image.
         model, image_processor: of a universal segmentation model, such as Mask2Former.
         paint: gives an image of a list of {"label": name, "mask": (height, width) bool} and
-            of a shape, such as `helpers.segments.paint_segments`.
+            of a shape, such as `helpers.visualize.paint_segments`.
         score: least score of a query, to begin with.
         overlap: least share of its mask that a segment must keep, to begin with.
     """
