@@ -11,7 +11,8 @@ from operator import mul
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 
 from helpers.images import load_image
 from helpers.labels import ADE20K, IGNORE_INDEX, Labels
@@ -220,6 +221,34 @@ def paint_segments(
     return painted
 
 
+def outline(image: Image.Image, mask: np.ndarray) -> Image.Image:
+    """A copy of the image with the outermost pixels of a mask, (height, width) bool, in white."""
+    copy, inside = image.copy(), ndimage.binary_erosion(mask, border_value=1)
+    copy.paste("white", mask=Image.fromarray(mask & ~inside))
+    return copy
+
+
+def cross(image: Image.Image, row: int, column: int) -> Image.Image:
+    """A copy of the image with a cross through one pixel: white edged black, seen on anything."""
+    copy = image.copy()
+    pen = ImageDraw.Draw(copy)
+    for color, width in (("black", 3), ("white", 1)):
+        pen.line((0, row, image.width, row), color, width)
+        pen.line((column, 0, column, image.height), color, width)
+    return copy
+
+
+def write_on(image: Image.Image, text: str, mask: np.ndarray) -> None:
+    """Write on the pixel of a mask, which may be smaller, that lies nearest to its center."""
+    rows, columns = np.nonzero(mask)
+    middle = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
+    scale, font = image.width / mask.shape[1], ImageFont.load_default(12)
+    half = font.getlength(text) / 2 + 3  # all of it inside the image
+    x = min(max(scale * columns[middle], half), image.width - half)
+    style = {"anchor": "mm", "stroke_width": 2, "stroke_fill": "white"}
+    ImageDraw.Draw(image).text((x, scale * rows[middle]), text, "black", font, **style)
+
+
 def draw_segformer(config: SegformerConfig, image_size: int) -> Figure:
     """Draw the way of a square image through SegFormer, with the sizes of this very model.
 
@@ -271,27 +300,14 @@ def draw_segformer(config: SegformerConfig, image_size: int) -> Figure:
     return figure
 
 
-def segment_centers(
-    label_map: np.ndarray, smallest: float = 0.005
-) -> list[tuple[int, tuple[int, int]]]:
-    """Find a place for a name in each segment: the pixel that is deepest inside it.
-
-    Args:
-        label_map: (height, width) label ids or 255; 255 is left out.
-        smallest: share of all pixels below which a connected area gets no name, 0 ... 1.
-
-    Returns:
-        (label id, (row, column)) for each connected area of a class that is large enough. The pixel
-        lies in the area, as the center of mass of a bent one may not.
-    """
-    from scipy import ndimage
-
+def _segment_centers(label_map: np.ndarray) -> list[tuple[int, tuple[int, int]]]:
+    """(label id, (row, column)) of the pixel deepest inside each area that is not tiny."""
     label_map, centers = np.asarray(label_map), []
     for label in largest_labels(label_map, most=256):
         areas, _ = ndimage.label(label_map == label)
         for number, window in enumerate(ndimage.find_objects(areas), start=1):
             inside = np.pad(areas[window] == number, 1)
-            if inside.sum() >= smallest * label_map.size:
+            if inside.sum() >= 0.005 * label_map.size:
                 depth = ndimage.distance_transform_edt(inside)
                 row, column = np.unravel_index(depth.argmax(), depth.shape)
                 top, left = window[0].start - 1, window[1].start - 1
@@ -314,7 +330,7 @@ def _draw_names(axis: Axes, label_map: np.ndarray, labels: Labels) -> None:
     for color, width in (("black", 1.6), ("white", 0.6)):  # one of the two shows on any background
         axis.add_collection(LineCollection(lines, colors=color, linewidths=width), autolim=False)
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
-    for label, (row, column) in segment_centers(label_map):
+    for label, (row, column) in _segment_centers(label_map):
         name = labels.short_names[label]
         place = column / label_map.shape[1]  # a name at the edge begins or ends there
         side = "left" if place < 0.1 else "right" if place > 0.9 else "center"

@@ -12,13 +12,15 @@ from helpers.labels import ADE20K, IGNORE_INDEX, Labels
 from helpers.visualize import (
     color_of_name,
     colorize,
+    cross,
     draw_segformer,
     largest_labels,
+    outline,
     overlay,
     paint_segments,
-    segment_centers,
     segments_of,
     show_images,
+    write_on,
 )
 
 
@@ -166,17 +168,43 @@ def test_a_figure_without_a_legend_has_none(image: Image.Image) -> None:
     assert not show_images({"one": image}).legends
 
 
-def test_a_segments_center_lies_inside_of_it() -> None:
+def test_a_name_lies_inside_its_segment_and_a_speck_has_none() -> None:
     label_map = np.full((40, 40), 6, dtype=np.uint8)
     label_map[10:30, 10:30] = IGNORE_INDEX  # the road is a frame: its center of mass lies outside
     label_map[13:18, 13:18], label_map[13:18, 22:27] = 20, 20  # two cars
     label_map[0, 0] = 12  # a speck
-    centers = segment_centers(label_map)
-    assert [label for label, _ in centers] == [6, 20, 20]
-    assert all(label_map[place] == label for label, place in centers)
-    assert [place for _, place in centers[1:]] == [(15, 15), (15, 24)]
-    assert (12, (0, 0)) in segment_centers(label_map, smallest=0)
-    assert segment_centers(np.full((4, 4), IGNORE_INDEX)) == []
+    figure = show_images({"one": colorize(label_map)}, named={"one": label_map})
+    places = [(text.get_text(), text.get_position()) for text in figure.axes[0].texts]
+    assert [name for name, _ in places] == ["road", "car", "car"]
+    assert all(label_map[row, column] in (6, 20) for _, (column, row) in places)
+    assert [place for _, place in places[1:]] == [(15, 15), (24, 15)]
+
+
+def test_an_outline_is_the_edge_inside_the_mask() -> None:
+    mask = np.zeros((6, 6), dtype=bool)
+    mask[1:5, 2:] = True
+    edge = mask.copy()
+    edge[2:4, 3:] = False
+    black = Image.new("RGB", (6, 6))
+    assert (np.asarray(outline(black, mask)) == 255 * edge[..., None]).all()
+    assert not np.any(outline(black, np.ones((6, 6), dtype=bool)))
+
+
+def test_a_cross_goes_through_its_pixel() -> None:
+    crossed = np.asarray(cross(Image.new("RGB", (9, 7), (90, 90, 90)), row=2, column=5))[..., 0]
+    assert (crossed[2] == 255).all()
+    assert (crossed[:, 5] == 255).all()
+    assert (crossed[0, :4] == 90).all()
+
+
+def test_text_is_written_on_its_mask_and_inside_the_image() -> None:
+    image, mask = Image.new("RGB", (200, 100), "red"), np.zeros((10, 20), dtype=bool)
+    mask[2:5, 18:] = True
+    write_on(image, "at the edge", mask)
+    changed = (np.asarray(image) != (255, 0, 0)).any(axis=-1)
+    rows, columns = np.nonzero(changed)
+    assert 20 < rows.min() < rows.max() < 50
+    assert 120 < columns.min() < columns.max() < 199
 
 
 def test_names_and_outlines_are_drawn_where_the_classes_are(
