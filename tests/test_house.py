@@ -16,7 +16,7 @@ ORDER = ("helpers", "notebooks", "scripts", "tools", "tests")
 
 LAYERS = (
     {"training", "evaluation", "widgets"},
-    {"inference", "custom", "data", "transforms", "visualize", "segments", "metrics"},
+    {"inference", "custom", "data", "transforms", "visualize", "metrics"},
     {"images", "profiles"},
     {"labels"},
     {"hub", "processes"},

@@ -12,7 +12,6 @@ __getattr__, __all__ = face(
     checkpoints="TrainingData",
     exact_trainer="ExactTrainer show_one_bar",
     trainer="SegmentationTrainer",
-    diagram="draw_segformer",
     loss="dice_loss focal_loss labelled_pixels pixel_cross_entropy",
     sharing="CARD model_card push",
 )
