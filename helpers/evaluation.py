@@ -20,6 +20,7 @@ from helpers.inference import (
     SMALLEST_SIDE,
     argmax_of_strips,
     labels_of,
+    predicting,
     upsampled_argmax,
     upsampled_strips,
     window_starts,
@@ -194,18 +195,15 @@ def _resized(
     return image_processor(image, size=size, return_tensors="pt")["pixel_values"]
 
 
-@torch.inference_mode()
 def _predict(
     pixel_values: torch.Tensor, size: tuple[int, int], model: PreTrainedModel, protocol: Protocol
 ) -> torch.Tensor:
     """The best class of every pixel at `size`, (height, width)."""
-    training = model.training
-    model.eval()
     pixel_values = pixel_values.to(model.device)
-    views = [_logits(pixel_values, model, protocol)]
-    if protocol.flip:
-        views.append(_logits(pixel_values.flip(-1), model, protocol).flip(-1))
-    model.train(training)
+    with predicting(model):
+        views = [_logits(pixel_values, model, protocol)]
+        if protocol.flip:
+            views.append(_logits(pixel_values.flip(-1), model, protocol).flip(-1))
     # The logits are upsampled to the resized image and from there to the original, as
     # mmsegmentation does; with a flip, probabilities are averaged (its `SegTTAModel`).
     sizes = [*dict.fromkeys([tuple(pixel_values.shape[-2:]), size])]

@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,6 @@ def segment(
     return segment_batch([image], model, image_processor)[0]
 
 
-@torch.inference_mode()
 def segment_batch(
     images: Sequence[Image.Image], model: PreTrainedModel, image_processor: BaseImageProcessor
 ) -> list[np.ndarray]:
@@ -126,15 +126,26 @@ def segment_batch(
         pixel_values = image_processor(image, return_tensors="pt")["pixel_values"]
         groups.setdefault(pixel_values.shape, []).append((index, pixel_values))
     found: dict[int, torch.Tensor] = {}
-    training = model.training
-    model.eval()
     for group in groups.values():
         indices, tensors = zip(*group, strict=True)
-        logits = model(torch.cat(tensors).to(model.device, model.dtype)).logits
+        with predicting(model):
+            logits = model(torch.cat(tensors).to(model.device, model.dtype)).logits
         sizes = [images[index].size[::-1] for index in indices]
         found.update(zip(indices, label_maps(logits, sizes), strict=True))
-    model.train(training)
     return [found[index].cpu().numpy() for index in range(len(images))]
+
+
+@contextmanager
+def predicting(model: PreTrainedModel) -> Iterator[None]:
+    """Evaluation mode without gradients; then each part of the model is in its mode again."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def _names(config: PretrainedConfig) -> list[str]:
@@ -155,7 +166,6 @@ def _rules(source: str | Path, config: PretrainedConfig) -> tuple[bool, Any]:
     return tuple(_names(config)) == ADE20K.names, None
 
 
-@torch.inference_mode()
 def segment_windows(
     image: Image.Image,
     model: PreTrainedModel,
@@ -183,8 +193,7 @@ def segment_windows(
         ValueError: `window` or `stride` is not as described.
     """
     stride = stride_of(window, stride)
-    image, training = load_image(image), model.training
-    model.eval()
+    image = load_image(image)
     # A smaller image is shown on black.
     width, height = (max(SMALLEST_SIDE, min(window, side)) for side in image.size)
     label_map = np.empty(image.size[::-1], np.uint8 if model.config.num_labels <= 256 else np.int64)
@@ -193,10 +202,10 @@ def segment_windows(
         for left, columns, seen_columns in across:
             part = image.crop((left, top, left + width, top + height))
             pixel_values = image_processor(part, do_resize=False, return_tensors="pt").pixel_values
-            (logits,) = model(pixel_values.to(model.device, model.dtype)).logits
+            with predicting(model):
+                (logits,) = model(pixel_values.to(model.device, model.dtype)).logits
             found = upsampled_argmax(logits, (height, width)).cpu().numpy()
             label_map[rows, columns] = found[seen_rows, seen_columns]
-    model.train(training)
     return label_map
 
 
