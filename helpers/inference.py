@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate
 
 from helpers.hub import SAFE_WEIGHTS, explained, optional_file
 from helpers.images import load_image
-from helpers.labels import ADE20K, RULES_FILE, Labels, label_set, read_rules
+from helpers.labels import RULES_FILE, Labels, label_set, read_rules
 from helpers.processes import progress
 
 if TYPE_CHECKING:
@@ -35,10 +35,8 @@ SMALLEST_SIDE = 32
 def load_model(source: str | Path) -> tuple[PreTrainedModel, BaseImageProcessor]:
     """Load a fine-tuned model, ready to predict, and its image processor, as they were saved.
 
-    Does the image processor reduce labels? `labels.json` says so for a model trained here. For
-    others, the image processor's configuration does (also an old one, which spells it
-    `reduce_labels`, a key that the library does not read). Where neither says it, the names decide:
-    ADE20K's labels are reduced, others are not.
+    The image processor reduces labels as those were that the model was trained with: see
+    `load_labels`.
 
     Args:
         source: folder written by `save_pretrained`, or a Hub id.
@@ -47,7 +45,9 @@ def load_model(source: str | Path) -> tuple[PreTrainedModel, BaseImageProcessor]
 
     with explained(source):
         model = AutoModelForSemanticSegmentation.from_pretrained(source, **SAFE_WEIGHTS)
-    reduce, _ = _rules(source, model.config)
+    reduce, _ = _rules(source)
+    if reduce is None:
+        reduce = label_set(_names(model.config)).reduce
     with explained(source):
         image_processor = AutoImageProcessor.from_pretrained(
             source, do_reduce_labels=reduce, trust_remote_code=False
@@ -57,6 +57,10 @@ def load_model(source: str | Path) -> tuple[PreTrainedModel, BaseImageProcessor]
 
 def load_labels(source: str | Path) -> Labels:
     """What a saved model's label ids mean: names, colors, and how its annotations were read.
+
+    Is value 0 no class? `labels.json` says so for a model trained here. For others, the image
+    processor's configuration does (also an old one, which spells it `reduce_labels`, a key that
+    the library does not read). Where neither says it, the names decide: see `label_set`.
 
     Args:
         source: folder written by `save_pretrained`, or a Hub id.
@@ -68,7 +72,7 @@ def load_labels(source: str | Path) -> Labels:
 
     with explained(source):
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    return label_set(_names(config), *_rules(source, config))
+    return label_set(_names(config), *_rules(source))
 
 
 def labels_of(model: PreTrainedModel, image_processor: BaseImageProcessor) -> Labels:
@@ -154,8 +158,8 @@ def _names(config: PretrainedConfig) -> list[str]:
     return [f"{n} ({k})" if names.count(n) > 1 else n for k, n in enumerate(names)]
 
 
-def _rules(source: str | Path, config: PretrainedConfig) -> tuple[bool, Any]:
-    """Whether a saved model's annotations are reduced, and its colors where they are known."""
+def _rules(source: str | Path) -> tuple[bool | None, Any]:
+    """Whether a saved model's annotations are reduced, and its colors; None: no file says it."""
     if file := optional_file(source, RULES_FILE):
         return read_rules(file)
     if file := optional_file(source, "preprocessor_config.json"):
@@ -163,7 +167,7 @@ def _rules(source: str | Path, config: PretrainedConfig) -> tuple[bool, Any]:
         for key in ("do_reduce_labels", "reduce_labels"):
             if saved.get(key) is not None:
                 return bool(saved[key]), None
-    return tuple(_names(config)) == ADE20K.names, None
+    return None, None
 
 
 def segment_windows(
