@@ -94,7 +94,7 @@ def evaluate(
     Args:
         scenes: columns `image` and `annotation`, without a transform.
         model: semantic segmentation model, on any device.
-        image_processor: the model's; its interpolation and normalisation are used.
+        image_processor: the model's; its interpolation and normalization are used.
         protocol: how an image is shown to the model; None: as `helpers.inference.segment` does.
         labels: what the annotations' values mean; None: what the model's own label ids mean.
         num_workers: processes that read and resize images ahead.
