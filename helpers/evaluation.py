@@ -20,6 +20,7 @@ from helpers.inference import (
     SMALLEST_SIDE,
     argmax_of_strips,
     labels_of,
+    predicting,
     upsampled_argmax,
     upsampled_strips,
     window_starts,
@@ -93,7 +94,7 @@ def evaluate(
     Args:
         scenes: columns `image` and `annotation`, without a transform.
         model: semantic segmentation model, on any device.
-        image_processor: the model's; its interpolation and normalisation are used.
+        image_processor: the model's; its interpolation and normalization are used.
         protocol: how an image is shown to the model; None: as `helpers.inference.segment` does.
         labels: what the annotations' values mean; None: what the model's own label ids mean.
         num_workers: processes that read and resize images ahead.
@@ -183,18 +184,15 @@ def _resized(
     return image_processor(image, size=size, return_tensors="pt")["pixel_values"]
 
 
-@torch.inference_mode()
 def _predict(
     pixel_values: torch.Tensor, size: tuple[int, int], model: PreTrainedModel, protocol: Protocol
 ) -> torch.Tensor:
     """The best class of every pixel at `size`, (height, width)."""
-    training = model.training
-    model.eval()
     pixel_values = pixel_values.to(model.device)
-    views = [_logits(pixel_values, model, protocol)]
-    if protocol.flip:
-        views.append(_logits(pixel_values.flip(-1), model, protocol).flip(-1))
-    model.train(training)
+    with predicting(model):
+        views = [_logits(pixel_values, model, protocol)]
+        if protocol.flip:
+            views.append(_logits(pixel_values.flip(-1), model, protocol).flip(-1))
     # The logits are upsampled to the resized image and from there to the original, as
     # mmsegmentation does; with a flip, probabilities are averaged (its `SegTTAModel`).
     sizes = [*dict.fromkeys([tuple(pixel_values.shape[-2:]), size])]

@@ -1,5 +1,9 @@
 """From an image to its label map at the image's own size.
 
+An image is a PIL image of any size and mode, the model one for semantic segmentation on any
+device, and the image processor the one that it was trained with. A label map is (height, width)
+label ids: uint8, or int64 where the model has more than 256 labels.
+
 From a shell, for many images and videos: `python -m scripts.segment --help`.
 """
 
@@ -10,6 +14,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +25,7 @@ from torch.nn.functional import interpolate
 
 from helpers.hub import SAFE_WEIGHTS, explained, optional_file
 from helpers.images import load_image
-from helpers.labels import ADE20K, RULES_FILE, Labels, label_set, read_rules
+from helpers.labels import RULES_FILE, Labels, label_set, read_rules
 from helpers.processes import progress
 
 if TYPE_CHECKING:
@@ -34,10 +39,8 @@ SMALLEST_SIDE = 32
 def load_model(source: str | Path) -> tuple[PreTrainedModel, BaseImageProcessor]:
     """Load a fine-tuned model, ready to predict, and its image processor, as they were saved.
 
-    Does the image processor reduce labels? `labels.json` says so for a model trained here. For
-    others, the image processor's configuration does (also an old one, which spells it
-    `reduce_labels`, a key that the library does not read). Where neither says it, the names decide:
-    ADE20K's labels are reduced, others are not.
+    The image processor reduces labels as those were that the model was trained with: see
+    `load_labels`.
 
     Args:
         source: folder written by `save_pretrained`, or a Hub id.
@@ -46,7 +49,9 @@ def load_model(source: str | Path) -> tuple[PreTrainedModel, BaseImageProcessor]
 
     with explained(source):
         model = AutoModelForSemanticSegmentation.from_pretrained(source, **SAFE_WEIGHTS)
-    reduce, _ = _rules(source, model.config)
+    reduce, _ = _rules(source)
+    if reduce is None:
+        reduce = label_set(_names(model.config)).reduce
     with explained(source):
         image_processor = AutoImageProcessor.from_pretrained(
             source, do_reduce_labels=reduce, trust_remote_code=False
@@ -56,6 +61,10 @@ def load_model(source: str | Path) -> tuple[PreTrainedModel, BaseImageProcessor]
 
 def load_labels(source: str | Path) -> Labels:
     """What a saved model's label ids mean: names, colors, and how its annotations were read.
+
+    Is value 0 no class? `labels.json` says so for a model trained here. For others, the image
+    processor's configuration does (also an old one, which spells it `reduce_labels`, a key that
+    the library does not read). Where neither says it, the names decide: see `label_set`.
 
     Args:
         source: folder written by `save_pretrained`, or a Hub id.
@@ -67,7 +76,7 @@ def load_labels(source: str | Path) -> Labels:
 
     with explained(source):
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    return label_set(_names(config), *_rules(source, config))
+    return label_set(_names(config), *_rules(source))
 
 
 def labels_of(model: PreTrainedModel, image_processor: BaseImageProcessor) -> Labels:
@@ -85,40 +94,23 @@ def segment(
     image_processor: BaseImageProcessor,
     window: int | None = None,
 ) -> np.ndarray:
-    """Predict the class of every pixel.
+    """Predict the class of every pixel: a label map, at the size of the (upright) image.
 
     Args:
-        image: PIL image of any size and mode.
-        model: semantic segmentation model, on any device.
-        image_processor: the one that the model was trained with.
         window: look at the image at its own resolution, through overlapping windows of so many
-            pixels a side (see `helpers.inference.segment_windows`); None: at the image
-            processor's size, in one pass.
-
-    Returns:
-        (height, width) label ids, at the size of the (upright) image: uint8, or int64 where
-        the model has more than 256 labels.
+            pixels a side (see `segment_windows`); None: at the image processor's size, in one pass.
     """
     if window is not None:
         return segment_windows(image, model, image_processor, window)
     return segment_batch([image], model, image_processor)[0]
 
 
-@torch.inference_mode()
 def segment_batch(
     images: Sequence[Image.Image], model: PreTrainedModel, image_processor: BaseImageProcessor
 ) -> list[np.ndarray]:
-    """Predict the class of every pixel of several images, those of one input size together.
+    """`segment` of several images, in order, those of one input size together in memory.
 
-    Args:
-        images: PIL images of any size and mode. All go through the model together: the
-            caller chooses how many fit into memory.
-        model: semantic segmentation model, on any device.
-        image_processor: the one that the model was trained with.
-
-    Returns:
-        As `segment` for each image, in order. The two agree except where two classes are as good
-        as tied.
+    The two agree except where two classes are as good as tied.
     """
     images = [load_image(image) for image in images]
     groups: dict[torch.Size, list[tuple[int, torch.Tensor]]] = {}
@@ -126,36 +118,15 @@ def segment_batch(
         pixel_values = image_processor(image, return_tensors="pt")["pixel_values"]
         groups.setdefault(pixel_values.shape, []).append((index, pixel_values))
     found: dict[int, torch.Tensor] = {}
-    training = model.training
-    model.eval()
     for group in groups.values():
         indices, tensors = zip(*group, strict=True)
-        logits = model(torch.cat(tensors).to(model.device, model.dtype)).logits
+        with predicting(model):
+            logits = model(torch.cat(tensors).to(model.device, model.dtype)).logits
         sizes = [images[index].size[::-1] for index in indices]
         found.update(zip(indices, label_maps(logits, sizes), strict=True))
-    model.train(training)
     return [found[index].cpu().numpy() for index in range(len(images))]
 
 
-def _names(config: PretrainedConfig) -> list[str]:
-    """A name for each label id; one that occurs twice gets its id appended."""
-    names = [str(config.id2label.get(label, label)).strip() for label in range(config.num_labels)]
-    return [f"{n} ({k})" if names.count(n) > 1 else n for k, n in enumerate(names)]
-
-
-def _rules(source: str | Path, config: PretrainedConfig) -> tuple[bool, Any]:
-    """Whether a saved model's annotations are reduced, and its colors where they are known."""
-    if file := optional_file(source, RULES_FILE):
-        return read_rules(file)
-    if file := optional_file(source, "preprocessor_config.json"):
-        saved = json.loads(file.read_text(encoding="utf-8"))
-        for key in ("do_reduce_labels", "reduce_labels"):
-            if saved.get(key) is not None:
-                return bool(saved[key]), None
-    return tuple(_names(config)) == ADE20K.names, None
-
-
-@torch.inference_mode()
 def segment_windows(
     image: Image.Image,
     model: PreTrainedModel,
@@ -170,21 +141,15 @@ def segment_windows(
     what there is. Memory grows with the image and its label map, not with logits.
 
     Args:
-        image: PIL image of any size and mode.
-        model: semantic segmentation model, on any device.
-        image_processor: the model's, of which only the normalization is used.
+        image_processor: only its normalization is used.
         window: side of a window, pixels, at least 32.
         stride: from one window to the next, no more than `window`; None: three quarters of it.
-
-    Returns:
-        (height, width) label ids, as `segment`.
 
     Raises:
         ValueError: `window` or `stride` is not as described.
     """
     stride = stride_of(window, stride)
-    image, training = load_image(image), model.training
-    model.eval()
+    image = load_image(image)
     # A smaller image is shown on black.
     width, height = (max(SMALLEST_SIDE, min(window, side)) for side in image.size)
     label_map = np.empty(image.size[::-1], np.uint8 if model.config.num_labels <= 256 else np.int64)
@@ -193,11 +158,24 @@ def segment_windows(
         for left, columns, seen_columns in across:
             part = image.crop((left, top, left + width, top + height))
             pixel_values = image_processor(part, do_resize=False, return_tensors="pt").pixel_values
-            (logits,) = model(pixel_values.to(model.device, model.dtype)).logits
+            with predicting(model):
+                (logits,) = model(pixel_values.to(model.device, model.dtype)).logits
             found = upsampled_argmax(logits, (height, width)).cpu().numpy()
             label_map[rows, columns] = found[seen_rows, seen_columns]
-    model.train(training)
     return label_map
+
+
+@contextmanager
+def predicting(model: PreTrainedModel) -> Iterator[None]:
+    """Evaluation mode without gradients; then each part of the model is in its mode again."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def stride_of(window: int, stride: int | None = None) -> int:
@@ -220,27 +198,11 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     return [max(0, min(index * stride, length - window)) for index in range(count)]
 
 
-def _decided(length: int, window: int, stride: int) -> list[tuple[int, slice, slice]]:
-    """Along a side: where each window begins, and what it decides, in the image and in itself."""
-    starts = window_starts(length, window, stride)
-    middles = [(one + window + other) // 2 for one, other in pairwise(starts)]  # of the overlaps
-    ranges = zip(starts, [0, *middles], [*middles, length], strict=True)
-    return [(start, slice(a, b), slice(a - start, b - start)) for start, a, b in ranges]
-
-
 def upsampled_argmax(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """The best class of every pixel, as `post_process_semantic_segmentation` finds it.
+    """(num_labels, h, w) logits to a label map of another (height, width), on their device.
 
-    Equal to `interpolate` and `argmax`, up to the last digit of two classes that are as good as
-    equal, and in little memory.
-
-    Args:
-        logits: (num_labels, height, width) float, of one image.
-        size: (height, width) of the result.
-
-    Returns:
-        (height, width) label ids on the device of the logits: uint8, or int64 where there are
-        more than 256 labels.
+    Equal to `post_process_semantic_segmentation`, which is `interpolate` and `argmax`, except where
+    two classes are as good as tied, and in little memory.
     """
     if logits.device.type == "cpu":
         return torch.from_numpy(_upsampled_argmax_on_cpu(logits, size))
@@ -262,10 +224,7 @@ def predicted_labels(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
 
     Args:
         logits: (batch, num_labels, height / 4, width / 4) float.
-        labels: (batch, height, width) integer; only the size is used.
-
-    Returns:
-        (batch, height, width) uint8 label ids (int64 where there are more than 256 labels).
+        labels: (batch, height, width) integer, of which only the size is used, as is the result's.
     """
     return torch.stack(label_maps(logits, [tuple(labels.shape[-2:])] * len(logits)))
 
@@ -279,7 +238,7 @@ def upsampled_strips(
     stay in its cache take an eighth of the time, too.
 
     Args:
-        logits: (num_labels, height, width) float, of one image.
+        logits: (num_labels, h, w) float, of one image.
         sizes: (height, width) of each resizing; the last is that of the result.
 
     Yields:
@@ -300,12 +259,38 @@ def upsampled_strips(
 
 
 def argmax_of_strips(strips: Iterable[torch.Tensor]) -> torch.Tensor:
-    """The best class of every pixel, (height, width), as `upsampled_argmax` returns it."""
+    """The label map whose (num_labels, rows, width) scores come some rows at a time."""
     found = []
     for strip in strips:
         dtype = torch.uint8 if len(strip) <= 256 else torch.int64
         found.append(strip.max(dim=0).indices.to(dtype))  # quicker than argmax
     return torch.cat(found)
+
+
+def _names(config: PretrainedConfig) -> list[str]:
+    """A name for each label id; one that occurs twice gets its id appended."""
+    names = [str(config.id2label.get(label, label)).strip() for label in range(config.num_labels)]
+    return [f"{n} ({k})" if names.count(n) > 1 else n for k, n in enumerate(names)]
+
+
+def _rules(source: str | Path) -> tuple[bool | None, Any]:
+    """Whether a saved model's annotations are reduced, and its colors; None: no file says it."""
+    if file := optional_file(source, RULES_FILE):
+        return read_rules(file)
+    if file := optional_file(source, "preprocessor_config.json"):
+        saved = json.loads(file.read_text(encoding="utf-8"))
+        for key in ("do_reduce_labels", "reduce_labels"):
+            if saved.get(key) is not None:
+                return bool(saved[key]), None
+    return None, None
+
+
+def _decided(length: int, window: int, stride: int) -> list[tuple[int, slice, slice]]:
+    """Along a side: where each window begins, and what it decides, in the image and in itself."""
+    starts = window_starts(length, window, stride)
+    middles = [(one + window + other) // 2 for one, other in pairwise(starts)]  # of the overlaps
+    ranges = zip(starts, [0, *middles], [*middles, length], strict=True)
+    return [(start, slice(a, b), slice(a - start, b - start)) for start, a, b in ranges]
 
 
 def _upsampled_argmax_on_cpu(logits: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
@@ -315,10 +300,6 @@ def _upsampled_argmax_on_cpu(logits: torch.Tensor, size: tuple[int, int]) -> np.
     best class, so does every pixel between them: nothing to compute, and that is most of a
     image. The others are computed a few rows at a time, which stay in the CPU's cache, with
     the classes of a pixel side by side, as NumPy's `argmax` likes them.
-
-    Args:
-        logits: (num_labels, height, width), on the CPU.
-        size: (height, width) of the result: uint8, or int64 for more than 256 classes.
     """
     dtype = np.uint8 if len(logits) <= 256 else np.int64
     logits = logits.detach().float().permute(1, 2, 0).contiguous().numpy()

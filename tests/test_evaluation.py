@@ -241,17 +241,6 @@ def test_two_thirds_of_the_window_is_the_usual_stride() -> None:
     )
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_the_model_is_left_as_it_was(training: bool) -> None:
-    model = small_model().train(training)
-    image, _ = draw_blocks(1)
-    one, other = (
-        segment_by_protocol(image, model, small_processor(), Protocol(32)) for _ in range(2)
-    )
-    assert torch.equal(one, other)  # no dropout
-    assert model.training is training
-
-
 # --- a data set ---------------------------------------------------------------------------------
 
 
