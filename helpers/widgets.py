@@ -58,10 +58,9 @@ class Explorer:
         self.controls, self._draw, self._sentence, self._labels = controls, draw, sentence, labels
         self.titles, self.images, self.told = [], [], ipywidgets.HTML()
         self._follow()
+        row = ipywidgets.HBox([*controls.values()], layout={"flex_flow": "row wrap"})
         panels = map(ipywidgets.VBox, zip(self.titles, self.images, strict=True))
-        rows = [list(controls.values()), list(panels)]
-        boxes = [ipywidgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows]
-        self.view = ipywidgets.VBox([*boxes, self.told])
+        self.view = ipywidgets.VBox([row, ipywidgets.HBox([*panels]), self.told])
         for control in controls.values():
             control.style.description_width = "initial"
             control.observe(self._follow, names="value")
@@ -86,7 +85,7 @@ class Explorer:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         images, legend, words = self._shown
         figure = show_images(images, legend, len(images), width=9.6, labels=self._labels)
-        figure.savefig(buffer := io.BytesIO(), format="png", dpi=100)
+        figure.savefig(buffer := io.BytesIO(), dpi=100, bbox_inches="tight")
         upper = Image.open(buffer).convert("RGB")
         names = ", ".join(control.description.lower() for control in self.controls.values())
         note = f"Still image. Run this cell in Jupyter to change: {names}."
@@ -119,9 +118,9 @@ def explore_overlay(
         matrix.update(prediction, truth)
     iou = matrix.compute()["per_category_iou"]
 
-    def draw(opacity: float, label: int | None) -> Shown:
+    def draw(opacity: float, label: int) -> Shown:
         images, told = {"image": image}, f"Opacity {opacity:.0%}."
-        if label is None:
+        if label < 0:
             images |= {name: overlay(image, one, opacity, labels) for name, one in maps.items()}
             return images, found[:12], f"{told} {len(found)} classes, each in its colour."
         for name, label_map in maps.items():
@@ -264,11 +263,11 @@ def explore_probabilities(
     probabilities = upsampled[0].softmax(dim=0).half().cpu().numpy()  # half: 150 maps add up
     winner = probabilities.argmax(axis=0)
 
-    def draw(row: int, column: int, label: int | None) -> Shown:
+    def draw(row: int, column: int, label: int) -> Shown:
         y, x = row * small.height // image.height, column * small.width // image.width
         here = probabilities[:, y, x]
         best = np.argsort(-here, kind="stable")[:5]
-        chosen = best[0] if label is None else label
+        chosen = best[0] if label < 0 else label
         name = labels.short_names[chosen]
         heat = Image.fromarray(colormaps["viridis"](probabilities[chosen], bytes=True)[..., :3])
         images = {
@@ -331,8 +330,8 @@ def segment_upload(
 
 
 def _picker(classes: Sequence[int], labels: Labels, first: str | None = None) -> Dropdown:
-    """A list of classes by name, under `first`, which stands for None."""
-    options = [(first, None)] if first else []
+    """A list of classes by name, under `first`, which stands for -1."""
+    options = [(first, -1)] if first else []  # a list shows no name for None
     options += [(labels.names[label], label) for label in classes]
     return Dropdown(options=options, description="Class", layout={"width": "260px"})
 

@@ -120,7 +120,15 @@ def test_the_overlay_tells_share_and_iou_of_the_class(explorers, label_map) -> N
     explorer.controls["label"].value = label
     assert f"{np.mean(label_map == label):.1%} of the annotation" in explorer.told.value
     assert re.search(r"; IoU 0\.\d\d\.", explorer.told.value)
-    explorer.controls["label"].value = None
+    explorer.controls["label"].index = 0
+
+
+def test_a_list_shows_its_first_entry_at_first_and_when_it_is_picked_again(explorers) -> None:
+    picked = explorers["overlay"].controls["label"]
+    assert picked.label == "all classes"
+    picked.index = 1
+    picked.index = 0
+    assert picked.label == "all classes"
 
 
 def test_an_overlay_of_one_map_tells_no_iou(scene, label_map) -> None:
