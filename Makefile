@@ -83,7 +83,7 @@ lock: $(VENV)/.made  ## write constraints.txt from the newest releases
 	  echo '# Made by `make lock`; do not edit by hand.'; cat build-constraints.tmp; } > constraints.txt
 	@rm -f build-constraints.tmp
 
-bench: $(VENV)/.dev  ## measure the course beside other ways: table and plot under build/
+bench: $(VENV)/.dev  ## measure the course beside other ways: a table under build/
 	@$(UNSET_SEG); $(PY) -m tests.benchmarks $(if $(filter yes,$(STORE)),--store) $(BENCH_FLAGS)
 
 bench-gpu: $(VENV)/.dev  ## measure what needs a GPU: rows for `make bench BENCH_FLAGS="--add FILE"`
