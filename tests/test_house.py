@@ -56,6 +56,12 @@ def test_every_public_name_of_helpers_is_used() -> None:
     assert measures.unreached() <= UNREACHED
 
 
+def test_notebooks_stay_small() -> None:
+    sizes = measures.notebook_sizes()
+    assert sum(sizes.values()) <= 30e6
+    assert {path.name: size for path, size in sizes.items() if size > 1.5e6} == {}
+
+
 def test_no_file_imports_itself_by_way_of_others() -> None:
     graph = {module: measures.imports(module) for module in measures.FILES}
     try:
