@@ -17,7 +17,7 @@ from transformers import (
 
 from helpers.data import load_scenes
 from helpers.inference import load_model, segment_batch
-from helpers.labels import ADE20K
+from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.profiles import get_profile
 from helpers.visualize import colorize, overlay
 from tests.benchmarks.measuring import Row, compare, faster
