@@ -65,12 +65,14 @@ def test_the_table_accounts_for_every_call_of_the_guide() -> None:
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0][:40])
 def test_what_takes_its_place_exists(row: tuple[str, str, str]) -> None:
     _, here, _ = row
-    names = re.findall(r"`((?:helpers|torch|torchvision|transformers|datasets)\.[\w.]+)`", here)
+    names = re.findall(
+        r"`((?:helpers|huggingface_hub|torch|torchvision|transformers|datasets)\.[\w.]+)`", here
+    )
     options = re.findall(r"`(--[\w-]+)", here)
     assert names or options, here
     for name in names:
         assert resolve(name) is not None
-    commands = "".join(path.read_text() for path in (REPOSITORY / "helpers").glob("*/__main__.py"))
+    commands = "".join(path.read_text() for path in (REPOSITORY / "scripts").glob("*.py"))
     for option in options:
         assert f'"{option}"' in commands
 

@@ -13,5 +13,4 @@ __getattr__, __all__ = face(
     trainer="SegmentationTrainer",
     diagram="draw_segformer",
     loss="dice_loss focal_loss labelled_pixels pixel_cross_entropy",
-    sharing="CARD model_card push",
 )
