@@ -13,5 +13,4 @@ __getattr__, __all__ = face(
     exact_trainer="ExactTrainer show_one_bar",
     trainer="SegmentationTrainer",
     loss="dice_loss focal_loss labelled_pixels pixel_cross_entropy",
-    sharing="CARD model_card push",
 )
