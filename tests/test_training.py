@@ -40,7 +40,6 @@ from helpers.data import load_scenes
 from helpers.labels import ADE20K, IGNORE_INDEX, Labels
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import REPOSITORY, Profile
-from helpers.training.checkpoints import write_checksums
 from helpers.training.diagram import draw_segformer
 from helpers.training.recipe import (
     SegmentationTrainer,
@@ -695,7 +694,6 @@ def test_a_checkpoint_of_another_model_is_refused_with_a_sentence(
     checkpoint = tmp_path / "checkpoints" / "checkpoint-2"
     make_trainer(SegmentationTrainer, profile, scenes, checkpoint.parent, max_steps=2).train()
     small_model(patch_sizes=[5, 3, 3, 3]).save_pretrained(checkpoint)
-    write_checksums(checkpoint)
     before = sorted(file.name for file in tmp_path.rglob("*"))
     assert run_main(tmp_path, "--resume") == 1
     (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error")]

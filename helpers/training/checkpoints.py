@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
 
 from helpers.labels import Labels, names_differ
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CHECKSUMS = "checksums.json"
 TRAINING_DATA = "training_data.json"
 # Where an output folder holds models and checkpoints.
 _MODELS = ("model", "checkpoint-*", "checkpoints/checkpoint-*")
@@ -50,7 +49,7 @@ class TrainingData:
         """What `save` wrote; in the folder of an older version's model the labels alone.
 
         Returns:
-            None: the folder says nothing, or was left half written (see `defect_of`).
+            None: the folder says nothing, or was left half written.
         """
         file = Path(folder) / TRAINING_DATA
         try:
@@ -102,59 +101,22 @@ class TrainingData:
 
 
 def last_complete_checkpoint(folder: str | Path) -> Path | None:
-    """The newest complete checkpoint in a `Trainer`'s output folder.
+    """The newest complete checkpoint in a `Trainer`'s output folder; None if there is none.
 
-    A process that is killed while it saves leaves files missing or cut short. Such checkpoints
-    are passed over, each with a printed sentence.
-
-    Args:
-        folder: holds folders checkpoint-N; it need not exist.
-
-    Returns:
-        The folder of the checkpoint, or None if none is complete.
+    A process that is killed while it saves leaves a checkpoint without its last file,
+    `trainer_state.json`, or with half of it. It is passed over with a printed sentence.
     """
-    checkpoints = [
-        path
+    steps = {
+        int(number): path
         for path in Path(folder).glob("checkpoint-*")
-        if path.is_dir() and path.name.removeprefix("checkpoint-").isdecimal()
-    ]
-    for path in sorted(checkpoints, key=lambda path: int(path.name.split("-")[1]), reverse=True):
-        if (defect := defect_of(path)) is None:
+        if (number := path.name.removeprefix("checkpoint-")).isdecimal()
+    }
+    for _, path in sorted(steps.items(), reverse=True):
+        try:
+            json.loads((path / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
             return path
-        print(f"{path} is passed over: {defect}. The run resumes from an earlier checkpoint.")
-    return None
-
-
-def write_checksums(checkpoint: Path) -> None:
-    """Store the CRC-32 of each file of a checkpoint beside them: weight files carry none."""
-    sums = {file.name: _checksum(file) for file in sorted(checkpoint.iterdir()) if file.is_file()}
-    sums.pop(CHECKSUMS, None)
-    (checkpoint / CHECKSUMS).write_text(json.dumps(sums, indent=2), encoding="utf-8")
-
-
-def defect_of(checkpoint: Path) -> str | None:
-    """What is missing or damaged in a checkpoint of `Trainer`, or None if it is complete."""
-    state = checkpoint / "trainer_state.json"  # written last of all
-    if not state.is_file():
-        return f"it is incomplete ({state.name} is missing)"
-    try:
-        step = json.loads(state.read_text(encoding="utf-8"))["global_step"]
-    except (ValueError, KeyError, TypeError):
-        return f"{state.name} is damaged"
-    if checkpoint.name != f"checkpoint-{step}":
-        return f"{state.name} belongs to step {step}"
-    try:
-        sums = json.loads((checkpoint / CHECKSUMS).read_text(encoding="utf-8"))
-    except FileNotFoundError:  # of plain `Trainer`: see only whether all is there
-        chance = [file.name for file in checkpoint.glob("rng_state*.pth")] or ["rng_state.pth"]
-        sums = dict.fromkeys(["model.safetensors", "optimizer.pt", "scheduler.pt", *chance])
-    except ValueError:
-        return f"{CHECKSUMS} is damaged"
-    for name, checksum in sums.items():
-        if not (checkpoint / name).is_file():
-            return f"{name} is missing"
-        if checksum is not None and _checksum(checkpoint / name) != checksum:
-            return f"{name} is damaged"
+        except (FileNotFoundError, ValueError):
+            print(f"{path} is passed over: it is incomplete. The run resumes from an earlier one.")
     return None
 
 
@@ -186,7 +148,7 @@ def load_exactly(model: PreTrainedModel, checkpoint: str | Path) -> None:
 
 
 class FindBestCheckpoint(TrainerCallback):
-    """When a run is resumed, looks whether its best checkpoint is still there, and complete.
+    """When a run is resumed, looks whether its best checkpoint is still there.
 
     `Trainer` looks under the path that the run had at first. If the folder has been moved, it
     forgets the best model but keeps its score, and ends with the last model instead.
@@ -196,17 +158,9 @@ class FindBestCheckpoint(TrainerCallback):
         if not state.best_global_step:
             return
         best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
-        if (defect := defect_of(best)) is None:
+        if best.is_dir():
             state.best_model_checkpoint = str(best)
             return
         state.best_model_checkpoint = state.best_metric = state.best_global_step = None
         if state.is_world_process_zero:
-            print(f"The best checkpoint, {best}, is lost: {defect}. The best from here on is kept.")
-
-
-def _checksum(file: Path) -> int:
-    checksum = 0
-    with file.open("rb") as content:
-        while part := content.read(1 << 20):
-            checksum = zlib.crc32(part, checksum)
-    return checksum
+            print(f"The best checkpoint, {best}, is lost. The best from here on is kept.")

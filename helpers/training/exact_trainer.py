@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from helpers.training.checkpoints import (
     FindBestCheckpoint,
     last_complete_checkpoint,
     load_exactly,
-    write_checksums,
 )
 
 if TYPE_CHECKING:
@@ -101,13 +99,6 @@ class ExactTrainer(Trainer):
         if isinstance(self.compute_metrics, StreamingMeanIoU):
             self.compute_metrics.reset()  # an interrupted evaluation leaves its counts
         return super().evaluation_loop(*args, **kwargs)
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        # The state, saved next, marks the checkpoint as complete: wait for all processes first.
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            write_checksums(Path(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_exactly(self.model if model is None else model, resume_from_checkpoint)
