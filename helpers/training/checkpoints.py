@@ -6,9 +6,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from transformers import TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
 from helpers.labels import Labels, names_differ
@@ -145,22 +144,3 @@ def load_exactly(model: PreTrainedModel, checkpoint: str | Path) -> None:
                 f"model one of {tuple(weights.shape)}: {of_another}"
             )
     model.load_state_dict(theirs, strict=True)
-
-
-class FindBestCheckpoint(TrainerCallback):
-    """When a run is resumed, looks whether its best checkpoint is still there.
-
-    `Trainer` looks under the path that the run had at first. If the folder has been moved, it
-    forgets the best model but keeps its score, and ends with the last model instead.
-    """
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if not state.best_global_step:
-            return
-        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
-        if best.is_dir():
-            state.best_model_checkpoint = str(best)
-            return
-        state.best_model_checkpoint = state.best_metric = state.best_global_step = None
-        if state.is_world_process_zero:
-            print(f"The best checkpoint, {best}, is lost. The best from here on is kept.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from accelerate.utils import broadcast_object_list
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -14,7 +13,6 @@ from transformers.utils.notebook import NotebookProgressCallback
 from helpers.metrics import StreamingMeanIoU
 from helpers.processes import bars_disabled
 from helpers.training.checkpoints import (
-    FindBestCheckpoint,
     last_complete_checkpoint,
     load_exactly,
 )
@@ -50,7 +48,6 @@ class ExactTrainer(Trainer):
         super().__init__(model, args, *others, **kwargs)
         if self.args.world_size > 1:  # but each has its own crops and dropout
             set_seed(self.args.seed + self.args.process_index)
-        self.add_callback(FindBestCheckpoint)
         show_one_bar(self)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
@@ -79,21 +76,6 @@ class ExactTrainer(Trainer):
         if self.is_world_process_zero():
             print(f"{checkpoint} is at step {step} of {max_steps}: nothing is left to train")
         return epochs, 0  # `Trainer` would take one more step before it looks
-
-    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
-        # The sum behind a logged loss is not in a checkpoint: log first, so that nothing is lost.
-        self.control.should_log |= self.control.should_save
-        super()._maybe_log_save_evaluate(*args, **kwargs)
-
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        if "train_loss" in logs:  # of this process and since the resume alone
-            logged = [entry for entry in self.state.log_history if "loss" in entry]
-            steps = np.diff([0, *(entry["step"] for entry in logged)])
-            if steps.sum() > 0:
-                logs["train_loss"] = float(
-                    np.average([entry["loss"] for entry in logged], weights=steps)
-                )
-        super().log(logs, *args, **kwargs)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         if isinstance(self.compute_metrics, StreamingMeanIoU):
