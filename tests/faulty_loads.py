@@ -27,7 +27,7 @@ from helpers.data import load_scenes
 from helpers.hub import explained, remove_damaged
 from helpers.inference.predict import load_image, load_model
 from helpers.profiles import REPOSITORY, get_profile
-from helpers.training.recipe import build_model
+from helpers.training import build_model
 from helpers.transforms import load_image_processor
 
 datasets.disable_progress_bars()

@@ -19,7 +19,7 @@ import torch
 from samples import small_profile
 from transformers import TrainerCallback
 
-from helpers.training.recipe import build_trainer
+from helpers.training import build_trainer
 
 
 def die() -> None:

@@ -17,8 +17,8 @@ from transformers import AutoModelForSemanticSegmentation, EvalPrediction
 from helpers.data import load_scenes
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import REPOSITORY, Profile
-from helpers.training.checkpoints import last_complete_checkpoint
-from helpers.training.recipe import SegmentationTrainer, build_trainer
+from helpers.runs import last_complete_checkpoint
+from helpers.training import SegmentationTrainer, build_trainer
 
 
 @pytest.fixture(scope="module")

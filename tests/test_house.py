@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOKS = choose_notebooks(REPOSITORY / "notebooks")
 
 LAYERS = (
-    {"training", "evaluation", "widgets"},
+    {"training", "runs", "evaluation", "widgets"},
     {"inference", "custom", "data", "transforms", "visualize", "segments", "metrics"},
     {"images", "profiles"},
     {"labels"},
@@ -130,7 +130,7 @@ def share():
 from helpers.inference import segment
 import helpers.metrics
 """
-    found = {"training", "training.sharing", "inference.predict", "metrics"}
+    found = {"training", "inference.predict", "metrics"}
     assert imports(source) == {f"helpers.{name}" for name in found}
 
 

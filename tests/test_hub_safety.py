@@ -14,7 +14,7 @@ from loopback_hub import LoopbackHub
 from samples import save_encoder, small_profile, write_ade_folder
 
 from helpers.profiles import REPOSITORY
-from helpers.training.recipe import build_trainer
+from helpers.training import build_trainer
 
 SOURCES = sorted((REPOSITORY / "helpers").rglob("*.py"))
 SOURCES += sorted((REPOSITORY / "notebooks").rglob("*.py"))
@@ -88,7 +88,7 @@ SCRIPT = """
 import json, sys
 from helpers.inference.predict import load_model
 from helpers.profiles import get_profile
-from helpers.training.recipe import build_model
+from helpers.training import build_model
 from dataclasses import replace
 
 def told(call):

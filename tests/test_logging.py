@@ -10,7 +10,7 @@ from samples import save_encoder, small_profile, write_ade_folder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from helpers import profiles
-from helpers.training import __main__ as training
+from scripts import train
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_event_files_hold_losses_and_scores(command: list[str], tmp_path: Path) -> None:
-    assert training.main([*command, "--report-to", "tensorboard"]) == 0
+    assert train.main([*command, "--report-to", "tensorboard"]) == 0
     events = EventAccumulator(str(tmp_path / "out" / "logs"))
     events.Reload()
     state = tmp_path / "out" / "checkpoints" / "checkpoint-4" / "trainer_state.json"
@@ -39,7 +39,7 @@ def test_event_files_hold_losses_and_scores(command: list[str], tmp_path: Path) 
 
 
 def test_nothing_is_written_unless_asked(command: list[str], tmp_path: Path) -> None:
-    assert training.main([*command, "--max-steps", "1", "--save-steps", "1"]) == 0
+    assert train.main([*command, "--max-steps", "1", "--save-steps", "1"]) == 0
     assert not (tmp_path / "out" / "logs").exists()
     assert not list(tmp_path.rglob("events.out*"))
     assert "TENSORBOARD_LOGGING_DIR" not in os.environ
@@ -60,8 +60,8 @@ def test_what_cannot_be_is_refused_before_training(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(training, "find_spec", lambda name: None)
+    monkeypatch.setattr(train, "find_spec", lambda name: None)
     with pytest.raises(SystemExit) as stop:
-        training.main([*command, *options])
+        train.main([*command, *options])
     assert stop.value.code == 2
     assert told in capsys.readouterr().err

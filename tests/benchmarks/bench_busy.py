@@ -14,7 +14,7 @@ _TRAINING = """
 import json, tempfile, time
 from helpers.data import load_scenes
 from helpers.profiles import get_profile
-from helpers.training.recipe import build_trainer
+from helpers.training import build_trainer
 
 profile = get_profile("tiny")
 with tempfile.TemporaryDirectory() as folder:

@@ -83,7 +83,7 @@ def evaluate(way: str, images: int, side: int, folder: str) -> dict[str, float]:
     )
 
     from helpers.metrics import ConfusionMatrix, StreamingMeanIoU
-    from helpers.training.trainer import SegmentationTrainer
+    from helpers.training import SegmentationTrainer
     from helpers.upsampling import predicted_labels
     from tests.benchmarks.measuring import peak_memory
 

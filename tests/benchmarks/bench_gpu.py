@@ -36,7 +36,7 @@ from helpers.evaluation import evaluate
 from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import Profile, get_profile
-from helpers.training.recipe import build_trainer
+from helpers.training import build_trainer
 from tests.benchmarks import guide
 from tests.benchmarks.bench_inference import draw_images, pipeline_row
 from tests.benchmarks.bench_mean_iou import draw_maps, jaccard, same_scores

@@ -16,7 +16,7 @@ from PIL import Image
 
 from helpers.labels import Labels
 from helpers.metrics import ConfusionMatrix
-from helpers.training.loss import pixel_cross_entropy
+from helpers.training import pixel_cross_entropy
 from helpers.upsampling import upsampled_argmax
 from helpers.visualize import colorize, overlay
 from tests.benchmarks.bench_mean_iou import draw_maps

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from transformers import SegformerImageProcessor
 
 from helpers.labels import ADE20K, IGNORE_INDEX
-from helpers.training.loss import pixel_cross_entropy
+from helpers.training import pixel_cross_entropy
 from helpers.upsampling import label_maps
 from tests.benchmarks.measuring import Row, compare
 

@@ -13,8 +13,7 @@ from transformers import default_data_collator
 
 from helpers.data import load_scenes
 from helpers.profiles import Profile, get_profile
-from helpers.training.loss import pixel_cross_entropy
-from helpers.training.recipe import build_model
+from helpers.training import build_model, pixel_cross_entropy
 from helpers.transforms import augmentation, load_image_processor, make_train_transform
 from tests.benchmarks.measuring import Row, alone
 

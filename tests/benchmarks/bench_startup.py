@@ -10,7 +10,7 @@ from tests.benchmarks.measuring import REPOSITORY, Row, alone, faster, in_child
 # What a module of ours imports from elsewhere, and nothing of ours.
 _LIBRARIES = {
     "helpers.data": "import datasets",
-    "helpers.training.trainer": "import torch\nfrom transformers import AutoConfig, Trainer",
+    "helpers.training": "import torch\nfrom transformers import AutoConfig, Trainer",
 }
 _FIRST_IMAGE = """
 import json

@@ -15,7 +15,7 @@ from transformers import Trainer, TrainerCallback, set_seed
 from helpers.data import load_scenes
 from helpers.labels import ADE20K
 from helpers.profiles import get_profile
-from helpers.training.recipe import build_trainer
+from helpers.training import build_trainer
 from tests.benchmarks import guide
 from tests.benchmarks.bench_mean_iou import load_mean_iou
 from tests.benchmarks.measuring import Row, faster
