@@ -22,7 +22,7 @@ UNSET_SEG = unset $$(env | sed -n 's/^\(SEG_[A-Z_]*\)=.*/\1/p' | grep -v '^SEG_T
 TWO = -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help course test unit test-slow notebooks test-platforms test-all lab refresh translations map address lint lock bench bench-gpu clean
+.PHONY: help course lab test lint unit notebooks test-slow test-platforms test-all refresh bench bench-gpu clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -33,55 +33,35 @@ course: $(VENV)/.course  ## run every notebook headless: pages, an index, model 
 lab: $(VENV)/.course  ## open JupyterLab on the first notebook
 	@$(PY) -m jupyterlab $(LAB_FLAGS) notebooks/$(addsuffix /,$(filter zh ja,$(LANGUAGE)))00_quickstart.ipynb
 
-test: $(VENV)/.dev  ## lint, quick unit tests, then every notebook against its stored outputs
-	@failed=0; summary=; \
-	for stage in lint unit notebooks; do \
-	  echo "== $$stage"; begin=$$(date +%s); \
-	  if $(MAKE) --no-print-directory $$stage; then result=passed; else result=FAILED; failed=1; fi; \
-	  summary="$$summary$$(printf '%-10s %s after %s s' $$stage $$result $$(($$(date +%s) - begin)))|"; \
-	done; \
-	echo "== result"; printf '%s' "$$summary" | tr '|' '\n'; exit $$failed
-
-unit: $(VENV)/.dev  ## the unit tests that take no more than seconds
-	@$(UNSET_SEG); $(PY) -m pytest tests -m "not slow and not platforms" $(TWO)
+# What fails does not keep the rest from running.
+test:  ## lint, quick unit tests, then every notebook against its stored outputs
+	@$(MAKE) --no-print-directory --keep-going lint unit notebooks
 
 test-slow: $(VENV)/.dev  ## the others: killed runs, many processes, notebooks from the Hub and in JupyterLab
 	@$(UNSET_SEG); $(PY) -m pytest tests -m slow $(TWO)
 
-notebooks: $(VENV)/.dev  ## every notebook against its stored outputs
+test-platforms: $(VENV)/.dev  ## the course in Colab's versions, in the lowest versions, and Binder's Dockerfile
+	@$(UNSET_SEG); $(PY) -m pytest tests/test_platforms.py -m platforms -s
+
+test-all:  ## all three, which is what CI runs
+	@$(MAKE) --no-print-directory --keep-going test test-slow test-platforms
+
+lint: $(VENV)/.dev  ## ruff over modules, tests and notebooks
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+unit: $(VENV)/.dev
+	@$(UNSET_SEG); $(PY) -m pytest tests -m "not slow and not platforms" $(TWO)
+
+notebooks: $(VENV)/.dev
 	@$(UNSET_SEG); rm -rf build/test-notebooks; mkdir -p build/test-notebooks; \
 	SEG_PROFILE=tiny SEG_OUTPUT="$(CURDIR)/build/test-notebooks" \
 	  $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 \
 	    --nbval-sanitize-with tests/approximate.cfg notebooks/*.ipynb \
 	    notebooks/zh/02_*.ipynb notebooks/ja/04_*.ipynb -n 2
 
-test-platforms: $(VENV)/.dev  ## the course in Colab's versions, in the lowest versions, and Binder's Dockerfile
-	@$(UNSET_SEG); $(PY) -m pytest tests/test_platforms.py -m platforms -s
-
-test-all: test test-slow test-platforms  ## all three
-
-lint: $(VENV)/.dev  ## ruff over modules, tests and notebooks
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
-
 refresh: $(VENV)/.dev  ## run the notebooks and store their outputs in them, in every language
 	@$(PY) -m tools.course refresh $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
 	@$(PY) -m tools.course translations
-
-translations: $(VENV)/.dev  ## bring the catalogues up to date, and build what is translated
-	@$(PY) -m tools.course translations
-
-map: $(VENV)/.course  ## write what the last `make course` cost into the README's course map
-	@$(PY) -m tools.course map
-
-address: $(VENV)/.course  ## write where the course is published: git's origin, or REPOSITORY=OWNER/NAME REF=v1.0
-	@$(PY) -m tools.course address $(if $(REPOSITORY),--repository $(REPOSITORY)) $(if $(REF),--ref $(REF))
-
-lock: $(VENV)/.made  ## write constraints.txt from the newest releases
-	@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade \
-	  --no-header --no-annotate --output-file build-constraints.tmp requirements-dev.txt
-	@{ echo "# The versions that CI runs with, for Python 3.11 to 3.13 on Linux, macOS and Windows."; \
-	  echo '# Made by `make lock`; do not edit by hand.'; cat build-constraints.tmp; } > constraints.txt
-	@rm -f build-constraints.tmp
 
 bench: $(VENV)/.dev  ## measure the course beside other ways: table and plot under build/
 	@$(UNSET_SEG); $(PY) -m tests.benchmarks $(if $(filter yes,$(STORE)),--store) $(BENCH_FLAGS)
@@ -91,7 +71,7 @@ bench-gpu: $(VENV)/.dev  ## measure what needs a GPU: rows for `make bench BENCH
 
 clean:  ## remove build/ and caches; .venv and outputs/ stay
 	rm -rf build .pytest_cache .ruff_cache .hypothesis notebooks/.ipynb_checkpoints notebooks/*/.ipynb_checkpoints
-	find helpers tools tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find helpers scripts tools tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment -------------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ Files are read by `helpers.images` and by nothing else.
 
 from __future__ import annotations
 
-import io
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,12 +21,12 @@ from typing import Any
 
 import datasets
 import numpy as np
-from datasets import ClassLabel, Dataset, DatasetDict, Features, config, load_dataset
-from PIL import Image
+from datasets import ClassLabel, Dataset, DatasetDict, config, load_dataset
 
+from helpers.custom.columns import ImageFile, MaskFile, scene_features, undecoded, with_masks_turned
 from helpers.custom.pairs import check_pair, find_pairs
 from helpers.hub import explained
-from helpers.images import is_turned, load_image, load_mask
+from helpers.images import is_turned
 from helpers.labels import ADE20K, Labels
 from helpers.processes import is_first_process, progress
 from helpers.profiles import Profile
@@ -49,25 +48,6 @@ class Scenes(DatasetDict):
     def __init__(self, splits: Mapping[str, Dataset], areas: Mapping[str, np.ndarray]) -> None:
         super().__init__(splits)
         self.areas = areas
-
-
-class ImageFile(datasets.Image):
-    """A column of image files, which `load_image` decodes."""
-
-    def decode_example(self, value: dict[str, Any], *args: Any, **kwargs: Any) -> Image.Image:
-        return load_image(value)
-
-
-class MaskFile(datasets.Image):
-    """A column of mask files, which `load_mask` decodes."""
-
-    def decode_example(self, value: dict[str, Any], *args: Any, **kwargs: Any) -> Image.Image:
-        return _as_pil(load_mask(value))
-
-
-def scene_features(**more: Any) -> Features:
-    """The features of a data set of scenes, for `Dataset.from_dict`, and any others."""
-    return Features(image=ImageFile(), annotation=MaskFile(), **more)
 
 
 def load_scenes(
@@ -140,10 +120,10 @@ def check_scenes(split: Dataset, name: str, labels: Labels) -> tuple[Dataset, np
         The split, in which sideways masks are turned as their images are; and how many of its
         pixels each class has, (num_labels,) int64.
     """
-    undecoded = _undecoded(split)
+    files = undecoded(split)
 
     def check(index: int) -> tuple[np.ndarray, bool]:
-        image, annotation = undecoded[index]["image"], undecoded[index]["annotation"]
+        image, annotation = files[index]["image"], files[index]["annotation"]
         place = f"{name}[{index}]"
         names = (
             f"image {_file_name(image) or place}",
@@ -155,10 +135,10 @@ def check_scenes(split: Dataset, name: str, labels: Labels) -> tuple[Dataset, np
     areas, turned = np.zeros(labels.num_labels, dtype=np.int64), []
     # Threads: Pillow decodes without holding the interpreter's lock.
     with ThreadPoolExecutor() as pool:
-        results = pool.map(check, range(len(undecoded)))
+        results = pool.map(check, range(len(files)))
         # A progress bar, but only if it takes longer than two seconds.
         for index, (area, turns) in enumerate(
-            progress(results, f"Checking {name}", len(undecoded), delay=2)
+            progress(results, f"Checking {name}", len(files), delay=2)
         ):
             areas += area
             turned += [index] * turns
@@ -168,21 +148,6 @@ def check_scenes(split: Dataset, name: str, labels: Labels) -> tuple[Dataset, np
             "learn from. Look at the values of the annotations, and at what labels.json says."
         )
     return with_masks_turned(split, turned), areas
-
-
-def with_masks_turned(split: Dataset, turned: Sequence[int]) -> Dataset:
-    """The data set with these rows' masks turned as their images are, and stored as PNG."""
-    if not turned:
-        return split
-    undecoded = _undecoded(split)
-    cells = list(undecoded["annotation"])
-    for index in turned:
-        content = io.BytesIO()
-        _as_pil(load_mask(cells[index], undecoded[index]["image"])).save(content, format="PNG")
-        cells[index] = {"path": cells[index]["path"], "bytes": content.getvalue()}
-    split = split.remove_columns("annotation")
-    split = split.add_column("annotation", cells, feature=datasets.Image(decode=False))
-    return split.cast_column("annotation", MaskFile())
 
 
 def warn_of_unseen_classes(trained: np.ndarray, tested: np.ndarray, labels: Labels) -> None:
@@ -235,19 +200,6 @@ def _refuse_other_labels(areas: np.ndarray, profile: Profile) -> None:
             'id2label.json in that folder ({"0": "background", ...}); if they are ADE20K\'s, '
             "helpers.labels.ADE20K.save(folder) writes those"
         )
-
-
-def _as_pil(mask: np.ndarray) -> Image.Image:
-    """A mask as mode L (RGB in colors), or I where a value needs more than a byte."""
-    fits = mask.dtype == bool or (mask.min(initial=0) >= 0 and mask.max(initial=0) <= 255)
-    return Image.fromarray(mask.astype(np.uint8 if fits else np.int32))
-
-
-def _undecoded(split: Dataset) -> Dataset:
-    split = split.select_columns(["image", "annotation"])
-    for column in ("image", "annotation"):
-        split = split.cast_column(column, datasets.Image(decode=False))
-    return split
 
 
 def _file_name(cell: dict[str, Any] | None) -> str | None:

@@ -19,6 +19,11 @@ from helpers.hub import explained
 
 Source = str | Path | bytes | Mapping[str, Any] | Image.Image
 
+# Pillow may lack a decoder (.heic): then the image is reported, not silently left out.
+SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
+SUFFIXES |= {".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+"""Endings of the files that count as images, in lower case."""
+
 _HUB = "hf://datasets/"
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held; 1 is upright
 _NO_IMAGES = {

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers.data import check_scenes, load_scenes
-from helpers.evaluation.protocol import Protocol, evaluate
-from helpers.inference.predict import load_model
+from helpers.evaluation import Protocol, evaluate
+from helpers.inference import load_model
 from helpers.processes import processes
 from helpers.profiles import get_profile
 from scripts.cli import at_least, processes_wanted, start_processes

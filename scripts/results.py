@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from scripts.sources import RESULTS, SETTINGS, Source, read_json
+from scripts.sources import RESULTS, SETTINGS, Input, read_json
 
 _PARTS = ".unfinished-"
 
@@ -72,7 +72,7 @@ class Results:
         finally:
             shutil.rmtree(self._parts, ignore_errors=True)
 
-    def claim(self, source: Source) -> PurePath:
+    def claim(self, source: Input) -> PurePath:
         """The name of a source's results: its own, or one with a suffix where that is taken.
 
         It may be taken by an image of this call, or by one that an earlier call segmented.
@@ -85,7 +85,7 @@ class Results:
         digest = hashlib.sha256(os.fsencode(source.path)).hexdigest()[:10]
         return source.name.with_name(f"{source.name.name}-{digest}")
 
-    def is_finished(self, source: Source, name: PurePath, endings: Mapping[str, str]) -> bool:
+    def is_finished(self, source: Input, name: PurePath, endings: Mapping[str, str]) -> bool:
         """Whether all results of a source are there and made from it as it is now.
 
         Args:
@@ -108,7 +108,7 @@ class Results:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(part, target)
 
-    def finish(self, source: Source, name: PurePath, **record: Any) -> None:
+    def finish(self, source: Input, name: PurePath, **record: Any) -> None:
         """Write the record that makes a source finished; it holds `shares`, by class name."""
         self.write(name, "shares", ".json", _json_writer(_identity(source) | record))
 
@@ -139,7 +139,7 @@ def check_folder(folder: Path) -> None:
         raise ValueError(f"--output {folder} cannot be written to ({error.strerror})") from None
 
 
-def _identity(source: Source) -> dict[str, Any]:
+def _identity(source: Input) -> dict[str, Any]:
     if not source.path.exists():  # removed meanwhile, or a link to nothing
         return {"file": str(source.path), "bytes": None, "modified": None}
     status = source.path.stat()

@@ -15,13 +15,13 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from helpers.hub import explained
-from helpers.inference.predict import load_labels, load_model
+from helpers.inference import load_labels, load_model
 from helpers.labels import Labels
 from helpers.processes import progress
 from scripts.cli import at_least, sentence
 from scripts.results import Results, check_folder
 from scripts.segmenter import DONE, FAILED, Segmenter, segment_images
-from scripts.sources import Source, find_sources
+from scripts.sources import Input, find_sources
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
@@ -191,7 +191,7 @@ def _load(source: str) -> tuple[PreTrainedModel, BaseImageProcessor, Labels]:
 
 
 def _segment_all(
-    sources: Sequence[Source], results: Results, segmenter: Segmenter
+    sources: Sequence[Input], results: Results, segmenter: Segmenter
 ) -> dict[str, int]:
     """Segment what is not finished, and name what fails; how many were done, skipped, failed."""
     counts = dict.fromkeys((DONE, SKIPPED, FAILED), 0)
@@ -207,8 +207,8 @@ def _segment_all(
 
 
 def _segment(
-    sources: Sequence[Source], results: Results, segmenter: Segmenter
-) -> Iterator[tuple[Source, str, str]]:
+    sources: Sequence[Input], results: Results, segmenter: Segmenter
+) -> Iterator[tuple[Input, str, str]]:
     """Segment what is not finished: images, then videos; yields as `segment_images`."""
     images, videos = [], []
     for source in sources:
@@ -222,15 +222,15 @@ def _segment(
     yield from _segment_videos(videos, results, segmenter)
 
 
-def _endings(source: Source, segmenter: Segmenter) -> dict[str, str]:
+def _endings(source: Input, segmenter: Segmenter) -> dict[str, str]:
     labels = {} if source.is_video else {"labels": ".png"}
     shown = {"overlays": ".mp4" if source.is_video else ".jpg"}
     return labels | ({} if segmenter.alpha is None else shown)
 
 
 def _segment_videos(
-    videos: Sequence[tuple[Source, PurePath]], results: Results, segmenter: Segmenter
-) -> Iterator[tuple[Source, str, str]]:
+    videos: Sequence[tuple[Input, PurePath]], results: Results, segmenter: Segmenter
+) -> Iterator[tuple[Input, str, str]]:
     if videos and not find_spec("av"):
         # Said once, counted for each.
         why = f"{videos[0][0].path} and any other video needs a package to be read: pip install av"

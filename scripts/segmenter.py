@@ -15,13 +15,12 @@ import torch
 from PIL import Image
 
 from helpers.images import load_image, size_of
-from helpers.inference.predict import segment, segment_batch
-from helpers.inference.windows import stride_of
+from helpers.inference import segment, segment_batch, stride_of
 from helpers.labels import Labels
 from helpers.visualize import overlay
 from scripts.cli import sentence
 from scripts.results import Results
-from scripts.sources import Source
+from scripts.sources import Input
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,8 +88,8 @@ class Segmenter:
 
 
 def segment_images(
-    images: Sequence[tuple[Source, PurePath]], results: Results, segmenter: Segmenter
-) -> Iterator[tuple[Source, str, str]]:
+    images: Sequence[tuple[Input, PurePath]], results: Results, segmenter: Segmenter
+) -> Iterator[tuple[Input, str, str]]:
     """Decode, predict and write images side by side, in constant memory.
 
     Args:
@@ -106,7 +105,7 @@ def segment_images(
     batches = _batches(images, segmenter.batch_size)
     with ThreadPoolExecutor() as pool:
 
-        def decode(batch: list[tuple[Source, PurePath]]) -> list[tuple]:
+        def decode(batch: list[tuple[Input, PurePath]]) -> list[tuple]:
             return [(*one, pool.submit(load_image, one[0].path)) for one in batch]
 
         coming, writing = decode(next(batches, [])), []
@@ -128,8 +127,8 @@ def segment_images(
 
 
 def _batches(
-    images: Sequence[tuple[Source, PurePath]], size: int
-) -> Iterator[list[tuple[Source, PurePath]]]:
+    images: Sequence[tuple[Input, PurePath]], size: int
+) -> Iterator[list[tuple[Input, PurePath]]]:
     """At most `size` images at a time, and fewer of huge ones."""
     batch, pixels = [], 0
     for one in images:
@@ -154,7 +153,7 @@ def _pixels(file: Path) -> int:
 def _write_image(
     results: Results,
     segmenter: Segmenter,
-    source: Source,
+    source: Input,
     name: PurePath,
     image: Image.Image,
     label_map: np.ndarray,
@@ -176,7 +175,7 @@ def _write_image(
     )
 
 
-def _written(writing: list[tuple[Source, Future]]) -> Iterator[tuple[Source, str, str]]:
+def _written(writing: list[tuple[Input, Future]]) -> Iterator[tuple[Input, str, str]]:
     for source, future in writing:
         future.result()
         yield source, DONE, ""

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-# Pillow may lack a decoder (.heic): then the image is reported, not silently left out.
-IMAGES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
-IMAGES |= {".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+from helpers.images import SUFFIXES
+
 VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"}
 SETTINGS = "segmentation.json"  # tells a folder of results from any other
 RESULTS = ("labels", "overlays", "shares")
 
 
 @dataclass(frozen=True)
-class Source:
+class Input:
     """An image or video to segment."""
 
     path: Path
@@ -32,7 +31,7 @@ class Source:
         return self.path.suffix.lower() in VIDEOS
 
 
-def find_sources(given: Sequence[str]) -> list[Source]:
+def find_sources(given: Sequence[str]) -> list[Input]:
     """Images and videos among files, folders (with the folders inside) and patterns.
 
     In folders and patterns, files count by their ending; hidden files and the results of this
@@ -45,7 +44,7 @@ def find_sources(given: Sequence[str]) -> list[Source]:
         FileNotFoundError: a path does not exist, or no image is found in a folder or pattern.
         PermissionError: a folder may not be read.
     """
-    found: dict[str, Source] = {}
+    found: dict[str, Input] = {}
     for one in given:
         path = Path(one).expanduser()
         if path.is_dir():
@@ -69,7 +68,7 @@ def find_sources(given: Sequence[str]) -> list[Source]:
             absolute = Path(os.path.abspath(file))
             within = absolute.is_relative_to(top)
             name = absolute.relative_to(top) if within else PurePath(file.name)
-            source = Source(absolute, name.with_suffix("") if name.stem else name)
+            source = Input(absolute, name.with_suffix("") if name.stem else name)
             found.setdefault(os.path.normcase(absolute), source)
     return list(found.values())
 
@@ -86,7 +85,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _is_known(name: str) -> bool:
     """Whether a file found in a folder or by a pattern is an image or video."""
-    return not name.startswith(".") and PurePath(name).suffix.lower() in IMAGES | VIDEOS
+    return not name.startswith(".") and PurePath(name).suffix.lower() in SUFFIXES | VIDEOS
 
 
 def _holds_results(folder: Path) -> bool:

@@ -19,10 +19,10 @@ from helpers.visualize import overlay
 if TYPE_CHECKING:
     from scripts.results import Results
     from scripts.segmenter import Segmenter
-    from scripts.sources import Source
+    from scripts.sources import Input
 
 
-def segment_video(source: Source, name: PurePath, results: Results, segmenter: Segmenter) -> None:
+def segment_video(source: Input, name: PurePath, results: Results, segmenter: Segmenter) -> None:
     """Write overlays/NAME.mp4 (without sound) and shares/NAME.json; a batch of frames in memory.
 
     The record holds `shares` over the whole video, `frame_rate`, and `seconds`: the shares over

@@ -12,9 +12,9 @@ matplotlib.use("Agg")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Two workers take whole files, in this order: a long file at the end would leave one without work.
-LONGEST = ("hub_notebooks", "jupyterlab", "checkpoints", "toy_panoptic", "processes")
+LONGEST = ("hub_notebooks", "jupyterlab", "checkpoints", "drawing", "processes")
 LONGEST += ("hub_faults", "real_photographs", "hub_sharing", "custom", "data")
-LONGEST += ("notebooks_on_other_data", "evaluation", "toy_checkpoints", "course", "training")
+LONGEST += ("notebooks_on_other_data", "evaluation", "bundled", "course", "training")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

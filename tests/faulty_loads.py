@@ -25,7 +25,8 @@ from transformers import PreTrainedModel
 
 from helpers.data import load_scenes
 from helpers.hub import explained, remove_damaged
-from helpers.inference.predict import load_image, load_model
+from helpers.images import load_image
+from helpers.inference import load_model
 from helpers.profiles import REPOSITORY, get_profile
 from helpers.training import build_model
 from helpers.transforms import load_image_processor

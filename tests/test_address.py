@@ -20,7 +20,7 @@ def test_badges_and_set_up_cell_say_what_pyproject_says(path: Path):
     assert f"colab.research.google.com{colab}{name}" in text
     assert f"mybinder.org/v2{binder}labpath={name.replace('/', '%2F')}" in text
     assert f"      {fetch}course\\n" in text
-    assert text.count(read_address().repository) == 3, "an address that `make address` overlooks"
+    assert text.count(read_address().repository) == 3, "an address that is overlooked"
 
 
 @pytest.mark.parametrize("given", ["course", "a/b/c", "https://github.com/a/b", "a b/c"])

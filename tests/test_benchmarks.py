@@ -41,7 +41,7 @@ def test_what_a_gpu_measures_runs_on_a_processor_too(tmp_path: Path):
     """At tiny sizes, so that `make bench-gpu` does not meet a GPU with code that never ran."""
     assert command.main(["--rows", "gpu", "--quick", "--output", str(tmp_path)]) == 0
     rows = json.loads((tmp_path / "benchmarks.json").read_text(encoding="utf-8"))
-    for what in ("training, B0", "from the CPU's", "evaluation of", "loss and gradient", "mIoU"):
+    for what in ("training, B0", "from the CPU's", "evaluation of", "upsampling", "mIoU"):
         assert [row for row in rows if what in row["row"]], what
 
 

@@ -180,7 +180,9 @@ def test_the_readme_gives_every_notebook_a_time_and_a_memory():
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     stems = {path.stem for path in (REPOSITORY / "notebooks").glob("[0-9]*.ipynb")}
     rows = re.findall(r"\(notebooks/(\w+)\.ipynb\) \| [^|]+ \| (\d+) s \| ([\d.]+) GB \|", text)
-    assert {stem for stem, _, _ in rows} == stems, "run `make course` and `make map`"
+    assert {stem for stem, _, _ in rows} == stems, (
+        "run `make course`, then `python -m tools.course map`"
+    )
     assert "<!-- measured -->All together: " in text
 
 
@@ -499,19 +501,15 @@ def test_the_workflow_runs_what_make_runs_and_may_only_read():
     text = (REPOSITORY / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     workflow = yaml.safe_load(text)
     steps = {name: str(job["steps"]) for name, job in workflow["jobs"].items()}
-    assert "make test'" in steps["linux"]
-    assert "make test-slow'" in steps["linux"]
-    assert "make test-platforms" in steps["platforms"]
+    assert "make test-all" in steps["linux"]
     assert "python -m pytest tests" in steps["other-systems"]
-    assert all(job["timeout-minutes"] <= 60 for job in workflow["jobs"].values())
+    assert all(job["timeout-minutes"] <= 90 for job in workflow["jobs"].values())
     assert workflow["permissions"] == {"contents": "read"}
 
 
-def test_ci_script_calls_what_make_test_all_calls():
+def test_ci_script_calls_what_the_workflow_calls():
     script = REPOSITORY / ".ci" / "run"
-    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-    targets = re.search(r"^test-all: (.*?) +##", makefile, flags=re.MULTILINE)[1]
-    assert f"for target in {targets}; do\n" in script.read_text(encoding="utf-8")
+    assert script.read_text(encoding="utf-8").endswith("\nmake test-all\n")
     if os.name == "posix":
         assert os.access(script, os.X_OK)
 
@@ -520,8 +518,7 @@ def test_ci_script_calls_what_make_test_all_calls():
 def test_make_test_lints_and_compares_outputs_strictly():
     make = ["make", "--dry-run", "--always-make", "lint", "unit", "notebooks", "course"]
     plan = subprocess.check_output(make, cwd=REPOSITORY, text=True)
-    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-    assert "for stage in lint unit notebooks" in makefile
+    assert "--keep-going lint unit notebooks" in Path(REPOSITORY, "Makefile").read_text()
     assert "ruff check ." in plan
     assert "ruff format --check ." in plan
     assert "pytest tests" in plan

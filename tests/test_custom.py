@@ -40,10 +40,11 @@ from helpers.custom import (
     write_parquet,
 )
 from helpers.evaluation import evaluate
+from helpers.images import SUFFIXES
 from helpers.inference import load_labels, load_model, segment
 from helpers.labels import IGNORE_INDEX, Labels
-from helpers.profiles import BUNDLED
 from helpers.training import build_model, build_trainer
+from scripts.sources import find_sources
 from tools import oxford_pets as pets
 from tools.drawing import fruit
 
@@ -92,6 +93,16 @@ def test_a_missing_mask_shifts_two_sorts_but_no_pair(folder: Path) -> None:
         f"image {folder / 'images' / 'cat_1.jpg'} has no mask of its name",
         f"mask {folder / 'masks' / 'cat_3.png'} has no image of its name",
     ]
+
+
+@pytest.mark.parametrize("ending", sorted(SUFFIXES))
+def test_every_image_that_is_segmented_is_paired_too(tmp_path: Path, ending: str) -> None:
+    image, mask = tmp_path / "images" / f"a{ending}", tmp_path / "masks" / "a.png"
+    for file in (image, mask):
+        file.parent.mkdir()
+        file.touch()
+    assert find_pairs(image.parent, mask.parent).pairs == [(image, mask)]
+    assert [source.path for source in find_sources([str(image.parent)])] == [image]
 
 
 @pytest.mark.parametrize(
@@ -687,63 +698,6 @@ def test_one_output_cannot_tell_two_classes_apart() -> None:
     model = small_model(num_labels=1)
     label_map = segment(draw_blocks(0, SIZE)[0], model, small_processor())
     assert (label_map == 0).all()
-
-
-# --- the drawn fruit ------------------------------------------------------------------------------
-
-
-def test_fruit_is_drawn_the_same_each_time_and_holds_every_class() -> None:
-    first, again = fruit.draw_fruit(3), fruit.draw_fruit(3)
-    assert all((np.asarray(a) == np.asarray(b)).all() for a, b in zip(first, again, strict=True))
-    areas = sum(FRUIT_LABELS.count(fruit.draw_fruit(seed)[1]) for seed in range(8))
-    assert (areas > 0).all()
-
-
-@pytest.mark.slow
-def test_the_bundled_fruit_can_be_drawn_again(tmp_path: Path) -> None:
-    drawn, stored = fruit.write_fruit_folder(tmp_path), BUNDLED / "fruit"
-    names = [
-        sorted(file.relative_to(folder) for file in folder.rglob("*.*"))
-        for folder in (drawn, stored)
-    ]
-    assert names[0] == names[1]
-    for name in names[0]:
-        if name.suffix == ".png":
-            masks = [Image.open(folder / name) for folder in (drawn, stored)]
-            assert masks[0].mode == masks[1].mode
-            assert np.array_equal(*map(np.asarray, masks)), name
-
-
-def test_the_bundled_fruit_has_the_flaws_that_notebook_07_needs() -> None:
-    folder = BUNDLED / "fruit"
-    found = find_pairs(folder / "images", folder / "masks")
-    assert len(found.pairs) == 59
-    told = report_pairs(found, FRUIT_LABELS)
-    kinds = ["value 7", "cannot be read", *["in colors"] * 5, "is 128 x 96"]
-    kinds += ["no mask of its name", "no image of its name"]
-    assert len(told.problems) == len(kinds)
-    for kind, problem in zip(kinds, told.problems, strict=True):
-        assert kind in problem
-    assert set(told.files["mask_mode"]) == {"L", "P", "RGB"}
-    assert {"RGB", "L"} <= set(told.files["image_mode"])
-    assert any(name.endswith(".JPG") for name in told.files["image"])
-    # A palette PNG and a color-coded one, converted, are the masks that were drawn.
-    masks = [folder / "masks" / f"fruit_{number}.png" for number in (25, 32)]
-    labels = [labels_from_values(masks[0]), labels_from_colors(masks[1], fruit.COLORS)]
-    for number, converted in zip((25, 32), labels, strict=True):
-        assert (np.asarray(converted) == np.asarray(fruit.draw_fruit(number)[1])).all()
-
-
-def test_drawing_the_fruit_folder_again_deletes_no_image_of_somebody_else(tmp_path: Path) -> None:
-    fruit.write_fruit_folder(tmp_path, 40)
-    (tmp_path / "images" / ".DS_Store").touch()  # what file managers leave is no image
-    fruit.write_fruit_folder(tmp_path, 40)
-    photograph = tmp_path / "images" / "IMG_0001.jpg"
-    photograph.write_bytes(b"mine")
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(ValueError, match=r"IMG_0001\.jpg.*name it in FOLDER"):
-        fruit.write_fruit_folder(tmp_path, 40)
-    assert sorted(tmp_path.rglob("*")) == before
 
 
 # --- Oxford-IIIT Pet ------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ HUB_SCRIPT = """
 import os
 from dataclasses import replace
 from helpers.data import load_scenes
-from helpers.inference.predict import load_model
+from helpers.inference import load_model
 from helpers.profiles import get_profile
 from helpers.training import build_model
 from helpers.transforms import load_image_processor

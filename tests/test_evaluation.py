@@ -27,7 +27,7 @@ from torch.nn.functional import interpolate
 from transformers import BaseImageProcessor, SegformerForSemanticSegmentation
 
 from helpers.data import load_scenes
-from helpers.evaluation.protocol import (
+from helpers.evaluation import (
     Protocol,
     evaluate,
     segment_by_protocol,

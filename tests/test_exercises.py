@@ -23,7 +23,7 @@ from torchvision.transforms import v2
 from transformers import get_polynomial_decay_schedule_with_warmup
 from wrong_answers import WRONG, grown
 
-from helpers.evaluation.protocol import window_starts
+from helpers.evaluation import window_starts
 from helpers.labels import ADE20K
 from helpers.transforms import resized_size
 from notebooks.exercises.core import compare, describe

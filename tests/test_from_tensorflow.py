@@ -70,7 +70,7 @@ def test_what_takes_its_place_exists(row: tuple[str, str, str]) -> None:
     assert names or options, here
     for name in names:
         assert resolve(name) is not None
-    commands = "".join(path.read_text() for path in (REPOSITORY / "helpers").glob("*/__main__.py"))
+    commands = "".join(path.read_text() for path in (REPOSITORY / "scripts").glob("*.py"))
     for option in options:
         assert f'"{option}"' in commands
 

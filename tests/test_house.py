@@ -1,170 +1,99 @@
-"""The house: which room may import which. Read from the sources, nothing is run.
+"""The house stays small, and is entered one way: what may import what, and who uses what."""
 
-Imports inside functions count, those under `TYPE_CHECKING` do not. A name that a package's face
-hands on counts as an import of the module that holds it.
-"""
-
-import ast
 import graphlib
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
-import nbformat
 import pytest
-from IPython.core.inputtransformer2 import TransformerManager
 
-from tools.course.run import choose_notebooks
+from tools.course import measures
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-NOTEBOOKS = choose_notebooks(REPOSITORY / "notebooks")
+ORDER = ("helpers", "notebooks", "scripts", "tools", "tests")
+"""A file imports from its own folder and from those before it; notebooks from `helpers` alone."""
 
 LAYERS = (
     {"training", "runs", "evaluation", "widgets"},
     {"inference", "custom", "data", "transforms", "visualize", "segments", "metrics"},
     {"images", "profiles"},
     {"labels"},
-    {"hub", "processes", "upsampling"},
+    {"hub", "processes"},
 )
-"""Rooms import from their own layer and from those below it."""
+"""Files of `helpers` import from their own layer and from those below it."""
 
-BENEATH = LAYERS[-1]
-"""Used by the rooms, named in no notebook."""
-
-
-def module_name(file: Path) -> str:
-    """`helpers.custom.pairs` of helpers/custom/pairs.py, `helpers.custom` of its `__init__.py`."""
-    parts = file.relative_to(REPOSITORY).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def room(module: str) -> str:
-    """`custom` of `helpers.custom.pairs`."""
-    return module.split(".")[1]
-
-
-FILES = {
-    module_name(file): file
-    for folder in ("helpers", "scripts", "tools")
-    for file in sorted((REPOSITORY / folder).rglob("*.py"))
+LINES_BEHIND = {
+    "00_quickstart": 790,
+    "01_segmentation_types": 2330,
+    "02_dataset_and_labels": 2290,
+    "03_preprocessing_and_augmentation": 2540,
+    "04_mean_iou": 2520,
+    "05_training": 3750,
+    "06_inference_and_overlays": 3690,
+    "07_custom_dataset": 4490,
+    "08_scores": 3040,
+    "09_scaling_and_sharing": 3400,
 }
-HELPERS = [name for name in FILES if name.startswith("helpers.")]
+"""The most lines of `helpers` that a notebook may import, with all that follows."""
+
+UNREACHED = {
+    "helpers.custom.objects.labels_from_objects",
+    "helpers.custom.polygons.read_labelme",
+    "helpers.training.loss.dice_loss",
+    "helpers.training.loss.focal_loss",
+}
+"""What no notebook, exercise or script uses, until it goes or is used."""
 
 
-@cache
-def face(package: str) -> dict[str, str]:
-    """Name to module of what a package's `face(__name__, module="names")` hands on."""
-    if package not in FILES:
-        return {}
-    for node in ast.walk(ast.parse(FILES[package].read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "face":
-            return {
-                name: f"{package}.{given.arg}"
-                for given in node.keywords
-                for name in given.value.value.split()
-            }
-    return {}
+def test_a_notebook_reaches_no_more_than_its_share() -> None:
+    behind = {path.stem: measures.lines_behind(path) for path in measures.NOTEBOOKS}
+    assert behind.keys() == LINES_BEHIND.keys()
+    assert {name: lines for name, lines in behind.items() if lines > LINES_BEHIND[name]} == {}
 
 
-def nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those under `if TYPE_CHECKING:`."""
-    for child in ast.iter_child_nodes(tree):
-        if isinstance(child, ast.If) and getattr(child.test, "id", None) == "TYPE_CHECKING":
-            continue
-        yield child
-        yield from nodes(child)
-
-
-def imports(source: str) -> set[str]:
-    """The course's modules that a source imports, through faces."""
-    found, packages = set(), {}
-    tree = list(nodes(ast.parse(source)))
-    for node in tree:
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if alias.name in FILES}
-        elif isinstance(node, ast.ImportFrom) and node.module in FILES:
-            for alias in node.names:
-                name = f"{node.module}.{alias.name}"
-                target = name if name in FILES else face(node.module).get(alias.name, node.module)
-                found.add(target)
-                packages[alias.asname or alias.name] = target
-    for node in tree:  # `widgets.show` after `from helpers import widgets`
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            found.add(face(packages.get(node.value.id, "")).get(node.attr, "helpers"))
-    return found - {"helpers"}
-
-
-IMPORTS = {name: imports(file.read_text(encoding="utf-8")) for name, file in FILES.items()}
-
-
-def code(notebook: Path) -> str:
-    """A notebook's code cells as Python."""
-    cells = nbformat.read(notebook, as_version=4).cells
-    sources = (cell.source for cell in cells if cell.cell_type == "code")
-    return "\n".join(map(TransformerManager().transform_cell, sources))
-
-
-def reached(modules: set[str]) -> set[str]:
-    """Modules, what they import, what that imports, and so on."""
-    found, new = set(), modules
-    while new:
-        found |= new
-        new = {target for name in new for target in IMPORTS[name]} - found
-    return found
-
-
-# --- the rules ------------------------------------------------------------------------------------
-
-
-def test_imports_are_found_in_functions_and_through_faces() -> None:
-    source = """
-if TYPE_CHECKING:
-    import helpers.processes
-def share():
-    from helpers import training
-    training.push
-from helpers.inference import segment
-import helpers.metrics
-"""
-    found = {"training", "inference.predict", "metrics"}
-    assert imports(source) == {f"helpers.{name}" for name in found}
+def test_every_public_name_of_helpers_is_used() -> None:
+    assert measures.unreached() <= UNREACHED
 
 
 def test_no_file_imports_itself_by_way_of_others() -> None:
+    graph = {module: measures.imports(module) for module in measures.FILES}
     try:
-        list(graphlib.TopologicalSorter(IMPORTS).static_order())
+        list(graphlib.TopologicalSorter(graph).static_order())
     except graphlib.CycleError as error:
         pytest.fail(" ← ".join(error.args[1]))
 
 
-def test_every_room_has_its_layer() -> None:
-    assert {room(name) for name in HELPERS} == set.union(*LAYERS)
+LEVELS = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 
-def test_rooms_import_downwards() -> None:
-    level = {name: number for number, names in enumerate(LAYERS) for name in names}
-    climbing = [
-        f"{name} → {target}"
-        for name in HELPERS
-        for target in sorted(IMPORTS[name])
-        if level.get(room(target), 0) < level.get(room(name), 0)
-    ]
-    assert climbing == []
+def may_import(module: str, other: str) -> bool:
+    folder, its_folder = module.split(".")[0], other.split(".")[0]
+    if folder == its_folder == "helpers":
+        return LEVELS[module.split(".")[1]] <= LEVELS[other.split(".")[1]]
+    if its_folder == "notebooks":
+        return folder in ("notebooks", "tools", "tests")
+    return ORDER.index(its_folder) <= ORDER.index(folder)
 
 
-def test_imports_run_from_tools_to_scripts_to_helpers() -> None:
-    order = ["helpers", "scripts", "tools"]
-    forbidden = [
-        f"{name} → {target}"
-        for name, targets in IMPORTS.items()
-        for target in sorted(targets)
-        if order.index(target.split(".")[0]) > order.index(name.split(".")[0])
-    ]
-    assert forbidden == []
+def test_imports_run_one_way() -> None:
+    found = [(module, other) for module in measures.FILES for other in measures.imports(module)]
+    assert ("scripts.train", "helpers.profiles") in found
+    assert [f"{module} → {other}" for module, other in found if not may_import(module, other)] == []
+
+
+@pytest.mark.parametrize("path", measures.NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_imports_helpers_and_its_checks_alone(path: Path) -> None:
+    modules = {module for module, _ in measures.uses_of_notebook(path)}
+    others = sorted(name for name in modules if not name.startswith("helpers"))
+    assert [name.rpartition(".")[0] for name in others] in ([], ["notebooks.exercises"])
+
+
+def test_measures_print_what_is_reached(capsys: pytest.CaptureFixture[str]) -> None:
+    assert measures.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    behind = measures.lines_behind(REPOSITORY / "notebooks" / "02_dataset_and_labels.ipynb")
+    assert f"| what notebook 02 imports | 2,370 | ≤ 1,800 | {behind:,} |" in lines
 
 
 @pytest.mark.parametrize(
@@ -177,41 +106,14 @@ def test_the_old_name_of_a_command_answers_with_the_new_one(old: str, new: str) 
     assert (done.returncode, done.stderr) == (2, told)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_imports_no_scripts_no_tools_and_nothing_from_beneath(path: Path) -> None:
-    direct = imports(code(path))
-    assert [name for name in direct if name.startswith(("tools", "scripts"))] == []
-    named = {room(name) for name in direct if name.startswith("helpers.")} & BENEATH
-    named |= {*re.findall(r"helpers[./](\w+)", path.read_text(encoding="utf-8"))} & BENEATH
-    assert named == set()
-
-
-@pytest.mark.parametrize(
-    "path", [path for path in NOTEBOOKS if path.stem[:2] <= "04"], ids=lambda path: path.stem
-)
-def test_a_first_notebook_reaches_no_training(path: Path) -> None:
-    assert sorted(name for name in reached(imports(code(path))) if room(name) == "training") == []
-
-
-def test_importing_helpers_loads_nothing_heavy() -> None:
-    script = "import sys, helpers; print('torch' in sys.modules, 'numpy' in sys.modules)"
-    command = [sys.executable, "-c", script]
-    answer = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert answer.stdout.split() == ["False", "False"]
-
-
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [
-        ({}, "1000"),
-        ({"GOMP_SPINCOUNT": "7"}, "7"),
-        ({"OMP_WAIT_POLICY": "PASSIVE"}, "None"),
-    ],
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "None")],
 )
-def test_threads_that_wait_spin_little_unless_somebody_said_otherwise(given, expected) -> None:
+def test_helpers_load_nothing_heavy_and_keep_threads_from_spinning(given, expected) -> None:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("GOMP_", "OMP_"))}
-    script = "import os, helpers; print(os.environ.get('GOMP_SPINCOUNT'))"
-    told = subprocess.check_output(
-        [sys.executable, "-c", script], env=kept | given, cwd=REPOSITORY, text=True
-    )
-    assert told.strip() == expected
+    script = "import os, sys, helpers; print(os.environ.get('GOMP_SPINCOUNT'), "
+    script += "'torch' in sys.modules, 'numpy' in sys.modules)"
+    command = [sys.executable, "-c", script]
+    told = subprocess.check_output(command, env=kept | given, cwd=REPOSITORY, text=True)
+    assert told.split() == [expected, "False", "False"]

@@ -86,7 +86,7 @@ def test_unsafe_calls_are_found(code: str) -> None:
 
 SCRIPT = """
 import json, sys
-from helpers.inference.predict import load_model
+from helpers.inference import load_model
 from helpers.profiles import get_profile
 from helpers.training import build_model
 from dataclasses import replace
@@ -109,7 +109,7 @@ print(json.dumps({
 }))
 """
 CONVERTED = """
-from helpers.inference.predict import load_model
+from helpers.inference import load_model
 print(type(load_model("some/converted")[0]).__name__)
 """
 

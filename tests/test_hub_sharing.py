@@ -109,7 +109,7 @@ from hub_content import encoded, folder
 from huggingface_hub import ModelCard, hf_hub_download
 from samples import draw_blocks
 from helpers.data import load_scenes
-from helpers.inference.predict import load_model, segment
+from helpers.inference import load_model, segment
 from helpers.profiles import get_profile
 from helpers.training.sharing import model_card, push
 

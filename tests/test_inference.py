@@ -14,7 +14,7 @@ from transformers import SegformerForSemanticSegmentation
 from helpers.data import load_scenes
 from helpers.evaluation import evaluate
 from helpers.images import load_image
-from helpers.inference.predict import labels_of, load_labels, load_model, segment, segment_batch
+from helpers.inference import labels_of, load_labels, load_model, segment, segment_batch
 from helpers.labels import ADE20K, Labels
 from helpers.profiles import get_profile
 

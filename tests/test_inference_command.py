@@ -19,7 +19,7 @@ from transformers import ViTConfig, ViTForImageClassification
 import scripts.results
 import scripts.segmenter
 from helpers.images import load_image
-from helpers.inference.predict import load_labels, load_model, segment
+from helpers.inference import load_labels, load_model, segment
 from helpers.labels import ADE20K
 from helpers.profiles import REPOSITORY
 from helpers.visualize import overlay

@@ -116,8 +116,7 @@ def test_class_weights_are_torch_s_but_for_what_their_sum_is_divided_by() -> Non
 def test_focal_loss_counts_sure_pixels_less() -> None:
     logits, labels = random_batch()
     plain = loss_of(logits, labels)
-    same = loss_of(logits, labels, loss=partial(focal_loss, gamma=0))
-    torch.testing.assert_close(same, plain, rtol=1e-6, atol=0)
+    assert 0.9 * plain < loss_of(logits, labels, loss=focal_loss) < plain  # at chance nearly all
     # Two classes, one pixel, the right one at probability 0.9.
     two = torch.tensor([0.9, 0.1]).log()[None, :, None, None]
     expected = 0.1**2 * -torch.tensor(0.9).log()

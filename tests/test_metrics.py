@@ -14,8 +14,8 @@ from reference import KEYS, mean_iou
 from torchmetrics.classification import MulticlassJaccardIndex
 from transformers import EvalPrediction
 
+from helpers.inference import predicted_labels
 from helpers.metrics import ConfusionMatrix, StreamingMeanIoU
-from helpers.upsampling import predicted_labels
 
 DTYPES = [np.uint8, np.int16, np.int32, np.int64]
 Pair = tuple[np.ndarray, np.ndarray]

@@ -85,6 +85,7 @@ def bootstrap(areas: np.ndarray, mean_iou: Callable) -> tuple[np.ndarray, tuple[
     return space["scores"], (space["low"], space["high"])
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_true_score_more_often_than_the_resampled_scores(
     notebook: dict[str, Any],
 ) -> None:
@@ -111,22 +112,18 @@ def test_the_interval_holds_the_true_score_more_often_than_the_resampled_scores(
             assert not (lows[:, 0] > truth).any(), "resampled scores lie too low"
 
 
-def test_the_interval_of_a_nearly_perfect_score_ends_at_1(notebook: dict[str, Any]) -> None:
+def test_the_interval_of_a_nearly_perfect_score_ends_at_1() -> None:
+    mean_iou = run("mean-iou")["mean_iou"]
     areas = np.full((5, 3, 2), 100)
     areas[0, 0] = 80
-    scores, (_, end) = bootstrap(areas, notebook["mean_iou"])
-    assert 2 * notebook["mean_iou"](areas.sum(axis=0)) - np.percentile(scores, 2.5) > 1
+    scores, (_, end) = bootstrap(areas, mean_iou)
+    assert 2 * mean_iou(areas.sum(axis=0)) - np.percentile(scores, 2.5) > 1
     assert end == 1
 
 
-def test_what_the_text_says_about_noise_and_outlines_is_so(notebook: dict[str, Any]) -> None:
+@pytest.mark.slow
+def test_what_the_text_says_about_few_images_and_rims_is_so(notebook: dict[str, Any]) -> None:
     areas, mean_iou = notebook["areas"], notebook["mean_iou"]
-    score = mean_iou(areas["squashed"].sum(axis=0))
-    assert 0.76 < score < 0.80
-    scores, (low, high) = bootstrap(areas["squashed"], mean_iou)
-    assert 0.75 < low < score < high < 0.82
-    assert 0.028 < high - low < 0.036, "three points of width"
-    assert 0 < score - scores.mean() < 0.006, "smaller sets score lower"
     figure = notebook["axis"]
     for bar, dot in zip(figure.collections, figure.lines, strict=True):
         (left, _), (right, _) = bar.get_segments()[0]
@@ -135,19 +132,8 @@ def test_what_the_text_says_about_noise_and_outlines_is_so(notebook: dict[str, A
     absent = first[2] == 0
     assert (first[1][absent] > 0).sum() == 1, "one class is predicted and in none of the images"
     assert 0.015 < mean_iou(first[:, ~absent]) - mean_iou(first) < 0.03
-    squashed, flip = notebook["changes"].values()
-    assert all(low < 0 < high for _, low, high in squashed.values()), "noise"
-    assert squashed["first 16"][0] < -0.8
-    assert abs(squashed["last 16"][0]) < 0.5
-    assert -0.8 < squashed["all 40"][0] < 0.2
-    assert flip["first 16"][1] < 0 < flip["last 16"][1]
-    assert flip["all 40"][1] > 0.4, "a real gain"
-    assert all(0.7 < change < 1.8 for change, _, _ in flip.values())
-    change = {
-        kind: notebook["difference"](("argmax first", kind), ("argmax last", kind))[0]
+    plain, rims = (
+        notebook["iou_of"](areas["argmax last", kind].sum(axis=0))
         for kind in ("IoU", "boundary IoU")
-    }
-    assert 3.5 < change["IoU"] < 5.5 < change["boundary IoU"] < 8.5
-    rims = notebook["iou_of"](areas["argmax last", "boundary IoU"].sum(axis=0))
-    plain = notebook["iou_of"](areas["argmax last", "IoU"].sum(axis=0))
+    )
     assert (rims[~np.isnan(rims)] <= plain[~np.isnan(rims)] + 0.01).all()

@@ -37,7 +37,7 @@ def test_a_translation_keeps_what_it_must(stem: str, language: str) -> None:
 @pytest.mark.parametrize("stem", STEMS)
 def test_what_is_stored_is_what_the_catalogue_builds(stem: str, language: str) -> None:
     path, text = tool.built(stem, language)
-    assert path.read_text(encoding="utf-8") == text, "run `make translations`"
+    assert path.read_text(encoding="utf-8") == text, "run `python -m tools.course translations`"
 
 
 @pytest.mark.parametrize("language", TRANSLATED)

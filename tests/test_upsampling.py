@@ -6,8 +6,8 @@ from samples import small_processor
 from torch.nn.functional import interpolate
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
-import helpers.upsampling
-from helpers.upsampling import upsampled_argmax, upsampled_strips
+import helpers.inference
+from helpers.inference import upsampled_argmax, upsampled_strips
 
 
 @pytest.mark.parametrize("size", [(33, 50), (8, 12), (5, 3), (1, 1), (8, 1), (300, 7)])
@@ -28,7 +28,7 @@ def test_the_short_cut_of_the_cpu_gives_the_same_labels(
 def test_the_way_of_a_gpu_gives_the_same_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.randn(150, 8, 12, generator=torch.Generator().manual_seed(0))
     expected = upsampled_argmax(logits, (33, 50))
-    monkeypatch.setattr(helpers.upsampling, "_is_on_cpu", lambda tensor: False)
+    monkeypatch.setattr(helpers.inference, "_is_on_cpu", lambda tensor: False)
     for most_values in (1, 20_000, 10**9):
         assert torch.equal(upsampled_argmax(logits, (33, 50), most_values), expected)
 

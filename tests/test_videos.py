@@ -10,7 +10,7 @@ from PIL import Image
 from samples import draw_blocks, small_model, small_processor
 
 import scripts.segment
-from helpers.inference.predict import load_model, segment
+from helpers.inference import load_model, segment
 from helpers.labels import ADE20K
 from helpers.visualize import overlay
 from scripts.segment import main

@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from helpers.inference import load_model, segment, segment_windows
-from helpers.inference.windows import _ramp, _Windows, window_starts
+from helpers.inference import _ramp, _Windows, load_model, segment, segment_windows, window_starts
 from helpers.profiles import BUNDLED
 from tools.drawing.scenes import draw_scene
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.data import scene_features, with_masks_turned
+from helpers.custom.columns import scene_features, with_masks_turned
 from helpers.images import is_turned
 from helpers.labels import Labels
 

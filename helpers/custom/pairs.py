@@ -9,13 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.images import Source, header, load_image, load_mask
+from helpers.images import SUFFIXES, Source, header, load_image, load_mask
 from helpers.labels import Labels
 
-SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
-"""Of the files that count as images, in lower case."""
-
-_LOSSY = {".jpg", ".jpeg", ".jfif"}
+_LOSSY = {".jpg", ".jpeg", ".jfif", ".jpe"}
 # What lies where a mask should is paired where there is nothing better: `check_pair` says what is
 # wrong with it, and "there is no mask" would be untrue.
 _NO_MASKS = {*_LOSSY, ".npy", ".json"}

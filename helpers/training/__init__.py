@@ -26,6 +26,7 @@ from transformers.utils.notebook import NotebookProgressCallback
 
 from helpers.data import load_scenes
 from helpers.hub import SAFE_WEIGHTS, explained
+from helpers.inference import predicted_labels
 from helpers.labels import IGNORE_INDEX, Labels
 from helpers.metrics import StreamingMeanIoU
 from helpers.processes import bars_disabled, has_accelerator, is_first_process, processes
@@ -46,7 +47,6 @@ from helpers.transforms import (
     make_train_transform,
     train_augmentation,
 )
-from helpers.upsampling import predicted_labels
 
 __all__ = ["CARD", "dice_loss", "draw_segformer", "focal_loss", "model_card", "push"]
 

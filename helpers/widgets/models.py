@@ -13,7 +13,7 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from helpers.images import load_image
-from helpers.inference.predict import labels_of, segment
+from helpers.inference import labels_of, segment
 from helpers.labels import ADE20K, Labels
 from helpers.visualize import largest_labels, overlay
 from helpers.widgets.explorer import Explorer, picker, slider

@@ -82,9 +82,9 @@ def evaluate(way: str, images: int, side: int, folder: str) -> dict[str, float]:
         TrainingArguments,
     )
 
+    from helpers.inference import predicted_labels
     from helpers.metrics import ConfusionMatrix, StreamingMeanIoU
     from helpers.training import SegmentationTrainer
-    from helpers.upsampling import predicted_labels
     from tests.benchmarks.measuring import peak_memory
 
     class Images(torch.utils.data.Dataset):

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from helpers.inference import upsampled_argmax
 from helpers.labels import Labels
 from helpers.metrics import ConfusionMatrix
 from helpers.training import pixel_cross_entropy
-from helpers.upsampling import upsampled_argmax
 from helpers.visualize import colorize, overlay
 from tests.benchmarks.bench_mean_iou import draw_maps
 from tests.benchmarks.measuring import Row, alone, timed

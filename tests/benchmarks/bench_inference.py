@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from helpers.data import load_scenes
-from helpers.inference.predict import load_model, segment_batch
+from helpers.inference import load_model, segment_batch
 from helpers.labels import ADE20K
 from helpers.profiles import get_profile
 from helpers.visualize import colorize, overlay

@@ -1,19 +1,17 @@
-"""From logits to pixels: loss and label maps beside SegFormer's own and the image processor's."""
+"""From logits to pixels: label maps beside those of the image processor."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy, interpolate
+from torch.nn.functional import interpolate
 from transformers import SegformerImageProcessor
 
-from helpers.labels import ADE20K, IGNORE_INDEX
-from helpers.training import pixel_cross_entropy
-from helpers.upsampling import label_maps
+from helpers.inference import label_maps
+from helpers.labels import ADE20K
 from tests.benchmarks.measuring import Row, compare
 
 
@@ -26,35 +24,9 @@ def on_device(device: str, sides: tuple[int, ...], batch_size: int, rounds: int)
     threads = f"{torch.get_num_threads()} threads"
     where = torch.cuda.get_device_name() if device == "cuda" else threads
     for side in sides:
-        logits, labels = smooth_logits(batch_size, side, device)
+        logits = smooth_logits(batch_size, side, device)
         timing = {"rounds": rounds, "unit": "ms an image", "per": batch_size}
-        yield from losses(f"labels of {side} × {side}, {where}", logits, labels, timing)
-        yield from upsamplings(f"to {side} × {side}, {where}", logits.detach(), side, timing)
-
-
-def losses(
-    what: str, logits: torch.Tensor, labels: torch.Tensor, timing: dict[str, Any]
-) -> list[Row]:
-    def ours() -> torch.Tensor:
-        return pixel_cross_entropy(SimpleNamespace(logits=logits), labels)
-
-    def segformers() -> torch.Tensor:
-        large = interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
-        return cross_entropy(large, labels, ignore_index=IGNORE_INDEX)
-
-    def with_gradient(loss: Callable[[], torch.Tensor]) -> torch.Tensor:
-        logits.grad = None
-        value = loss()
-        value.backward()
-        return waited_for(torch.cat([value.detach()[None], logits.grad.flatten()[::1000]]))
-
-    return compare(
-        f"loss and gradient, {what}",
-        partial(with_gradient, ours),
-        {"as in SegFormer's forward": partial(with_gradient, segformers)},
-        partial(torch.testing.assert_close, rtol=1e-3, atol=1e-6),
-        **timing,
-    )
+        yield from upsamplings(f"to {side} × {side}, {where}", logits, side, timing)
 
 
 def upsamplings(what: str, logits: torch.Tensor, side: int, timing: dict[str, Any]) -> list[Row]:
@@ -73,17 +45,14 @@ def upsamplings(what: str, logits: torch.Tensor, side: int, timing: dict[str, An
     )
 
 
-def smooth_logits(count: int, side: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (count, 150, side / 4, side / 4) with regions as a trained model's have, and labels.
+def smooth_logits(count: int, side: int, device: str) -> torch.Tensor:
+    """(count, 150, side / 4, side / 4) with regions as a trained model's logits have.
 
     Noise, smoothed over a sixteenth of the side: neighbouring pixels mostly agree on a class.
     """
     torch.manual_seed(0)
     coarse = 5 * torch.randn(count, ADE20K.num_labels, 16, 16)
-    logits = interpolate(coarse, (side // 4, side // 4), mode="bicubic").to(device)
-    labels = torch.randint(0, ADE20K.num_labels, (count, 16, 16)).float()[:, None]
-    labels = interpolate(labels, (side, side), mode="nearest")[:, 0].long().to(device)
-    return logits.contiguous().requires_grad_(), labels
+    return interpolate(coarse, (side // 4, side // 4), mode="bicubic").to(device)
 
 
 def same_labels(ours: torch.Tensor, theirs: torch.Tensor) -> None:

@@ -15,7 +15,7 @@ _LIBRARIES = {
 _FIRST_IMAGE = """
 import json
 from helpers.images import load_image
-from helpers.inference.predict import load_model, segment
+from helpers.inference import load_model, segment
 from helpers.profiles import get_profile
 from tests.benchmarks.measuring import peak_memory
 

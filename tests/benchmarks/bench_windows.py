@@ -8,8 +8,8 @@ from tests.benchmarks.measuring import Row, alone, in_child
 
 _WINDOWS = """
 import json, time
-from helpers.inference.predict import load_model
-from helpers.inference.windows import segment_windows
+from helpers.inference import load_model
+from helpers.inference import segment_windows
 from helpers.profiles import get_profile
 from tools.drawing.scenes import draw_scene
 from tests.benchmarks.measuring import peak_memory

@@ -97,7 +97,7 @@ def _anchor(section: str) -> str:
 def _readme_blocks(root: Path) -> dict[str, str]:
     """The README up to its course map, block by block, then a pointer to the rest.
 
-    What `make map` measures is left out: it would change every translation each time.
+    Measured times are left out: they would change every translation each time.
     """
     text = (root / "README.md").read_text(encoding="utf-8").partition("\n## One switch")[0]
     text = re.sub(r"^<!-- measured -->(?:.+\n?)+", "", text, flags=re.MULTILINE)
@@ -132,7 +132,7 @@ def problems(stem: str, language: str, root: Path = REPOSITORY) -> Iterator[str]
     for context, entry in entries(stem, language, root).items():
         where = f"{language} {context}"
         if context not in texts:
-            yield f"{where}: no English text has this place; `make translations` takes it away"
+            yield f"{where}: no English text has this place: update the catalogues"
         for difference in differences(translated_from(entry), entry.string):
             yield f"{where}: {difference}"
 

@@ -35,7 +35,7 @@ from transformers import (
     set_seed,
 )
 
-from helpers.data import scene_features
+from helpers.custom.columns import scene_features
 from helpers.evaluation import evaluate
 from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.profiles import BUNDLED

@@ -1,7 +1,11 @@
-"""Score a model as papers do: each image at its own size, by a protocol that is written down."""
+"""Score a model as papers do: each image at its own size, by a protocol that is written down.
+
+From a shell: `python -m scripts.evaluate --help`.
+"""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,13 +16,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from helpers.images import load_image, load_mask
-from helpers.inference.predict import labels_of
-from helpers.inference.windows import window_starts
+from helpers.inference import labels_of, upsampled_argmax, upsampled_strips, window_starts
 from helpers.labels import IGNORE_INDEX, Labels, names_differ
 from helpers.metrics import ConfusionMatrix
 from helpers.processes import processes, progress
 from helpers.transforms import resized_size
-from helpers.upsampling import upsampled_argmax, upsampled_strips
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -224,3 +226,8 @@ def _logits(pixel_values: torch.Tensor, model: PreTrainedModel, protocol: Protoc
             )[0]
             seen[rows, columns] += 1
     return total / seen
+
+
+if __name__ == "__main__":
+    print("python -m helpers.evaluation is python -m scripts.evaluate now", file=sys.stderr)
+    sys.exit(2)
