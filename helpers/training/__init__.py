@@ -1,18 +1,20 @@
 """Fine-tune SegFormer with `transformers.Trainer`, with its defects for this model fixed.
 
-From top to bottom: from a profile to a trainer, the trainer, its progress bar. How a run is
-resumed, or shared among processes, and comes to the same, stands in `helpers.runs`. From a shell:
-`python -m scripts.train --help`; on several processes:
+From top to bottom: from a profile to a trainer, the trainer, its loss, its progress bar. How a
+run is resumed, or shared among processes, and comes to the same, stands in `helpers.runs`. From a
+shell: `python -m scripts.train --help`; on several processes:
 `accelerate launch --num_processes 2 -m scripts.train --profile tiny --output-dir DIR`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy, interpolate, one_hot
 from torch.utils.data import RandomSampler
 from transformers import (
     AutoConfig,
@@ -39,7 +41,6 @@ from helpers.runs import (
     silence_rounding,
 )
 from helpers.training.diagram import draw_segformer
-from helpers.training.loss import dice_loss, focal_loss, labelled_pixels, pixel_cross_entropy
 from helpers.training.sharing import CARD, model_card, push
 from helpers.transforms import (
     load_image_processor,
@@ -48,11 +49,12 @@ from helpers.transforms import (
     train_augmentation,
 )
 
-__all__ = ["CARD", "dice_loss", "draw_segformer", "focal_loss", "model_card", "push"]
+__all__ = ["CARD", "draw_segformer", "model_card", "push"]
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
     from transformers import PreTrainedModel
+    from transformers.modeling_outputs import SemanticSegmenterOutput
 
 _DROPOUTS = (
     "hidden_dropout_prob",
@@ -156,12 +158,8 @@ def build_arguments(
     """The profile's schedule as `TrainingArguments`; notebook 05 explains each field.
 
     The profile's `batch_size` is that of one optimiser step, over all processes and
-    accumulation steps, so that a recipe means the same on one GPU and on eight.
-
-    Args:
-        profile: see `helpers.profiles`.
-        output_dir: where checkpoints go.
-        overrides: any other field of `TrainingArguments`, which wins over the profile's.
+    accumulation steps, so that a recipe means the same on one GPU and on eight. What is given in
+    `overrides` wins over the profile.
 
     Raises:
         ValueError: the batch cannot be shared equally among processes and accumulation steps.
@@ -257,6 +255,7 @@ class SegmentationTrainer(ExactTrainer):
         kwargs = {"compute_loss_func": pixel_cross_entropy} | kwargs
         super().__init__(model, args, data_collator, train_dataset, *others, **kwargs)
         self.head_learning_rate_factor = head_learning_rate_factor
+        self.evaluated = np.zeros(2)  # the batches' losses times their pixels, and their pixels
         show_one_bar(self)
         silence_rounding(self.model)
         if args.world_size > 1:
@@ -297,7 +296,7 @@ class SegmentationTrainer(ExactTrainer):
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """As `Trainer`'s, but the loss is a mean over the pixels of the set, not over batches."""
-        self.evaluated = np.zeros(2)  # the batches' losses times their pixels, and their pixels
+        self.evaluated = np.zeros(2)
         output = super().evaluation_loop(*args, **kwargs)
         if (name := f"{kwargs.get('metric_key_prefix', 'eval')}_loss") in output.metrics:
             sums = torch.as_tensor(self.evaluated, dtype=torch.float32, device=self.args.device)
@@ -345,6 +344,115 @@ def _fit_batch(args: TrainingArguments, images: int) -> None:
             f"{images} training images do not fill a batch of {batch}: "
             f"batches of {images // parts * parts} instead"
         )
+
+
+# --- the loss -------------------------------------------------------------------------------------
+
+
+def pixel_cross_entropy(
+    outputs: SemanticSegmenterOutput,
+    labels: torch.Tensor,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    *,
+    weights: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Mean cross-entropy over the labelled pixels, in nats, logits upsampled to the labels' size.
+
+    For one whole batch this is the loss that SegFormer's own `forward` returns (bilinear
+    upsampling, `ignore_index` 255; "SegFormer", arXiv 2105.15203). A part of a batch is divided
+    by the labelled pixels of *all* parts, so that the parts add up to the loss of the whole batch,
+    even if one has more ignored pixels than another. Where no pixel is labelled the loss is 0.
+    The other losses take and return the same.
+
+    Args:
+        outputs: of the model, with `logits` (batch, num_labels, height / 4, width / 4) float.
+        labels: (batch, height, width) integer, 0 ... num_labels - 1 or 255 for "ignore".
+        num_items_in_batch: labelled pixels of the whole batch, over all accumulation steps and
+            processes, as `Trainer` gives them; None counts those of `labels`.
+        weights: (num_labels,) float, at least 0: each pixel's loss is multiplied by that of its
+            class; bind them with `functools.partial`. The sum is still divided by the number of
+            labelled pixels and not, as torch does it, by the sum of their weights, which no part
+            of a batch knows of the others. So let them be 1 on average over the pixels of the
+            training images, or a larger loss means a larger learning rate. None: all are 1.
+
+    Returns:
+        A scalar tensor.
+
+    Raises:
+        IndexError: a label that is neither 255 nor below num_labels.
+    """
+
+    def total(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        by_class = None if weights is None else weights.to(logits.device)
+        return cross_entropy(logits, labels, by_class, ignore_index=IGNORE_INDEX, reduction="sum")
+
+    return _mean_over_pixels(total, outputs, labels, num_items_in_batch)
+
+
+def focal_loss(
+    outputs: SemanticSegmenterOutput,
+    labels: torch.Tensor,
+    num_items_in_batch: torch.Tensor | int | None = None,
+) -> torch.Tensor:
+    """`pixel_cross_entropy` in which pixels that the model is sure of, and right, hardly count.
+
+    Each pixel's loss is multiplied by (1 - p) ** 2, p being the probability of its class (Lin et
+    al., "Focal loss for dense object detection", arXiv 1708.02002, without class weights).
+    """
+
+    def total(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        losses = cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="none")
+        return ((1 - torch.exp(-losses)) ** 2 * losses).sum()
+
+    return _mean_over_pixels(total, outputs, labels, num_items_in_batch)
+
+
+def dice_loss(
+    outputs: SemanticSegmenterOutput,
+    labels: torch.Tensor,
+    num_items_in_batch: torch.Tensor | int | None = None,
+) -> torch.Tensor:
+    """1 - the Dice score, from 0 to 1, with probabilities in place of predicted pixels.
+
+    For each class that an image shows, Dice is 2 * sum(p * t) / (sum(p) + sum(t)), with the
+    probabilities p and t 1 where the class is and else 0 (Drozdzal et al., arXiv 1608.04117); an
+    image's is the mean over its classes. An image counts as much as it has labelled pixels.
+    """
+
+    def total(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        labelled = labels[0] != IGNORE_INDEX
+        probabilities = logits[0][:, labelled].softmax(dim=0)  # (num_labels, pixels)
+        truth = one_hot(labels[0][labelled], len(probabilities)).T
+        shown = truth.any(dim=1)
+        common = (probabilities * truth).sum(dim=1)[shown]
+        dice = 2 * common / (probabilities.sum(dim=1) + truth.sum(dim=1))[shown]
+        return (1 - dice).sum() / shown.sum().clamp(min=1) * labelled.sum()
+
+    return _mean_over_pixels(total, outputs, labels, num_items_in_batch)
+
+
+def labelled_pixels(labels: torch.Tensor) -> torch.Tensor:
+    """The number of pixels that have a class: a scalar int64 tensor."""
+    return (labels != IGNORE_INDEX).sum()
+
+
+def _mean_over_pixels(
+    total_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    outputs: SemanticSegmenterOutput,
+    labels: torch.Tensor,
+    num_items_in_batch: torch.Tensor | int | None,
+) -> torch.Tensor:
+    """The sum of a loss of upsampled logits and labels, over the batch's labelled pixels."""
+    count = labelled_pixels(labels) if num_items_in_batch is None else num_items_in_batch
+    # 16-bit arithmetic under autocast would round the upsampled logits to three digits.
+    with torch.autocast(labels.device.type, enabled=False):
+        # Upsampled logits are large (157 MB an image at 150 classes and 512 x 512 pixels), and
+        # several copies of them are needed: so take an image at a time.
+        total = sum(
+            total_of(interpolate(logits, size=labels.shape[-2:], mode="bilinear"), label)
+            for logits, label in zip(outputs.logits.float().split(1), labels.split(1), strict=True)
+        )
+    return total / max(count, 1)
 
 
 # --- the progress bar -----------------------------------------------------------------------------
