@@ -19,7 +19,7 @@ from helpers.processes import is_first_process
 from helpers.profiles import Profile, get_profile
 from helpers.runs import last_complete_checkpoint, load_exactly
 from helpers.training import SegmentationTrainer, build_trainer
-from helpers.training.sharing import CARD, model_card, push, require_token
+from helpers.training_sharing import CARD, model_card, push, require_token
 from scripts.cli import at_least, processes_wanted, start_processes, together
 
 _CHECKPOINTS = "checkpoints"  # the folder's name in the output directory

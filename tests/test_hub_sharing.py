@@ -13,8 +13,8 @@ from hub_content import folder
 from loopback_hub import LoopbackHub, files_holding
 from samples import save_encoder, write_ade_folder
 
+from helpers import training_sharing as sharing
 from helpers.profiles import BUNDLED, REPOSITORY
-from helpers.training import sharing
 
 TOKEN = "hf_" + "c4n4ry" * 6
 
@@ -111,7 +111,7 @@ from samples import draw_blocks
 from helpers.data import load_scenes
 from helpers.inference import load_model, segment
 from helpers.profiles import get_profile
-from helpers.training.sharing import model_card, push
+from helpers.training_sharing import model_card, push
 
 work = Path(sys.argv[1])
 trained = work / "trained"

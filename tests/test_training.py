@@ -48,7 +48,7 @@ from helpers.training import (
     build_trainer,
     sixteen_bits,
 )
-from helpers.training.diagram import draw_segformer
+from helpers.training_diagram import draw_segformer
 from scripts.train import main
 
 

@@ -8,6 +8,7 @@ shell: `python -m scripts.train --help`; on several processes:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,8 +41,8 @@ from helpers.runs import (
     share_batch_norm,
     silence_rounding,
 )
-from helpers.training.diagram import draw_segformer
-from helpers.training.sharing import CARD, model_card, push
+from helpers.training_diagram import draw_segformer
+from helpers.training_sharing import CARD, model_card, push
 from helpers.transforms import (
     load_image_processor,
     make_eval_transform,
@@ -479,3 +480,8 @@ class _ProgressBar(ProgressCallback):
             new = {name: f"{logs[key]:.3f}" for key, name in known.items() if key in logs}
             self.shown |= new
             self.training_bar.set_postfix(self.shown)
+
+
+if __name__ == "__main__":
+    print("python -m helpers.training is python -m scripts.train now", file=sys.stderr)
+    sys.exit(2)
