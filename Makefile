@@ -63,7 +63,7 @@ refresh: $(VENV)/.dev  ## run the notebooks and store their outputs in them, in 
 	@$(PY) -m tools.course refresh $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
 	@$(PY) -m tools.course translations
 
-bench: $(VENV)/.dev  ## measure the course beside other ways: table and plot under build/
+bench: $(VENV)/.dev  ## measure the course beside other ways: a table under build/
 	@$(UNSET_SEG); $(PY) -m tests.benchmarks $(if $(filter yes,$(STORE)),--store) $(BENCH_FLAGS)
 
 bench-gpu: $(VENV)/.dev  ## measure what needs a GPU: rows for `make bench BENCH_FLAGS="--add FILE"`

@@ -11,7 +11,6 @@ Files are read by `helpers.images` and by nothing else.
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -255,15 +254,12 @@ def _read_categories(file: Path) -> dict[str, str]:
 
 
 def _load_all(profile: Profile) -> DatasetDict:
-    source, scenes = profile.dataset, {}
+    source = profile.dataset
     try:
         with explained(source, "dataset"):
             scenes = load_dataset(source)
     except Exception as error:
         if not Path(source).is_dir():
-            # What was prepared from a download that turned out to be damaged must not stay.
-            for file in [file for split in scenes.values() for file in split.cache_files]:
-                shutil.rmtree(Path(file["filename"]).parent, ignore_errors=True)
             raise
         # Of an empty folder or an empty split, `datasets` does not say what would be right.
         raise ValueError(

@@ -16,7 +16,15 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from helpers.images import load_image, load_mask
-from helpers.inference import labels_of, upsampled_argmax, upsampled_strips, window_starts
+from helpers.inference import (
+    SMALLEST_SIDE,
+    argmax_of_strips,
+    labels_of,
+    predicting,
+    upsampled_argmax,
+    upsampled_strips,
+    window_starts,
+)
 from helpers.labels import IGNORE_INDEX, Labels, names_differ
 from helpers.metrics import ConfusionMatrix
 from helpers.processes import processes, progress
@@ -26,10 +34,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from PIL import Image
     from transformers import BaseImageProcessor, PreTrainedModel
-
-
-SMALLEST_SIDE = 32
-"""Below this, SegFormer's first stage has fewer positions than its attention pools into one."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def evaluate(
     Args:
         scenes: columns `image` and `annotation`, without a transform.
         model: semantic segmentation model, on any device.
-        image_processor: the model's; its interpolation and normalisation are used.
+        image_processor: the model's; its interpolation and normalization are used.
         protocol: how an image is shown to the model; None: as `helpers.inference.segment` does.
         labels: what the annotations' values mean; None: what the model's own label ids mean.
         num_workers: processes that read and resize images ahead.
@@ -133,7 +137,8 @@ def segment_by_protocol(
     """Predict the class of every pixel of one image, as `evaluate` does.
 
     Returns:
-        (height, width) int64 label ids at the size of the (upright) image.
+        (height, width) label ids at the size of the (upright) image: uint8, or int64 where the
+        model has more than 256 labels.
     """
     image = load_image(image)
     pixel_values = _resized(image, image_processor, protocol)
@@ -179,33 +184,27 @@ def _resized(
     return image_processor(image, size=size, return_tensors="pt")["pixel_values"]
 
 
-@torch.inference_mode()
 def _predict(
     pixel_values: torch.Tensor, size: tuple[int, int], model: PreTrainedModel, protocol: Protocol
 ) -> torch.Tensor:
-    """The best class of every pixel at `size`, (height, width) int64."""
-    training = model.training
-    model.eval()
+    """The best class of every pixel at `size`, (height, width)."""
     pixel_values = pixel_values.to(model.device)
-    views = [_logits(pixel_values, model, protocol)]
-    if protocol.flip:
-        views.append(_logits(pixel_values.flip(-1), model, protocol).flip(-1))
-    model.train(training)
-    if protocol == Protocol():  # the quick way of `segment`
-        return upsampled_argmax(views[0], size)
+    with predicting(model):
+        views = [_logits(pixel_values, model, protocol)]
+        if protocol.flip:
+            views.append(_logits(pixel_values.flip(-1), model, protocol).flip(-1))
     # The logits are upsampled to the resized image and from there to the original, as
     # mmsegmentation does; with a flip, probabilities are averaged (its `SegTTAModel`).
     sizes = [*dict.fromkeys([tuple(pixel_values.shape[-2:]), size])]
-    if len(sizes) == 1 and not protocol.flip:
+    if protocol == Protocol():
+        sizes = [size]  # as `segment` does
+    if len(sizes) == len(views) == 1:
         return upsampled_argmax(views[0], size)
-    # On a CPU, some rows at a time stay in its cache, which saves a third of the time.
-    most_values = 2**19 if views[0].device.type == "cpu" else 2**23
-    strips = zip(*(upsampled_strips(view, sizes, most_values) for view in views), strict=True)
-    totals = (
+    strips = zip(*(upsampled_strips(view, sizes) for view in views), strict=True)
+    return argmax_of_strips(
         sum(view.softmax(dim=0) for view in strip) if protocol.flip else strip[0]
         for strip in strips
     )
-    return torch.cat([total.max(dim=0).indices for total in totals])
 
 
 def _logits(pixel_values: torch.Tensor, model: PreTrainedModel, protocol: Protocol) -> torch.Tensor:

@@ -167,7 +167,7 @@ def header(source: Source, name: str | None = None) -> Image.Image:
         from huggingface_hub import hf_hub_download
 
         owner, dataset, file = str(source).removeprefix(_HUB).split("/", maxsplit=2)
-        with explained(source):
+        with explained(f"{owner}/{dataset}", "dataset"):
             source = hf_hub_download(f"{owner}/{dataset}", file, repo_type="dataset")
     with _explained_damage(name):
         if isinstance(source, bytes):

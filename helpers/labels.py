@@ -99,6 +99,13 @@ class Labels:
         return {name: label for label, name in enumerate(self.names)}
 
     @cached_property
+    def short_names(self) -> tuple[str, ...]:
+        """The first of each label's names, for legends: ADE20K's longer list has several, separated
+        by commas. Where two labels share their first name, all keep their full ones."""
+        first = tuple(name.split(",")[0] for name in self.names)
+        return first if len(set(first)) == len(first) else tuple(self.names)
+
+    @cached_property
     def palette(self) -> np.ndarray:
         """(num_labels, 3) uint8 RGB: `palette[label_id]` is the class's color. Read-only."""
         if self.colors is None:

@@ -41,7 +41,6 @@ from helpers.runs import (
     share_batch_norm,
     silence_rounding,
 )
-from helpers.training_diagram import draw_segformer
 from helpers.training_sharing import CARD, model_card, push
 from helpers.transforms import (
     load_image_processor,
@@ -50,7 +49,7 @@ from helpers.transforms import (
     train_augmentation,
 )
 
-__all__ = ["CARD", "draw_segformer", "model_card", "push"]
+__all__ = ["CARD", "model_card", "push"]
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

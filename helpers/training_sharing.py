@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helpers.hub import hub_error
 from helpers.labels import NAMES_FILE, RULES_FILE
 from helpers.profiles import BUNDLED
 
@@ -137,7 +137,7 @@ def push(model_dir: str | Path, repo_id: str, private: bool = True) -> str:
         raise ValueError(f"{files[-1]} names no licence: write it with helpers.training.model_card")
     require_token(repo_id)
     api = HfApi()
-    try:
+    with _explained(repo_id):
         repository = api.create_repo(repo_id, private=private, exist_ok=True)
         api.upload_folder(
             repo_id=repository.repo_id,
@@ -145,10 +145,6 @@ def push(model_dir: str | Path, repo_id: str, private: bool = True) -> str:
             allow_patterns=[*_SHARED, *_LABELS],
             commit_message="Model, image processor and card",
         )
-    except Exception as error:
-        if (clear := hub_error(error, repo_id)) is None:
-            raise
-        raise clear from error
     return str(repository)
 
 
@@ -174,12 +170,25 @@ def require_token(repo_id: str, ask_the_hub: bool = False) -> None:
             "`hf auth login`, or set HF_TOKEN"
         )
     if ask_the_hub:
-        try:
+        with _explained(repo_id):
             HfApi().whoami()
-        except Exception as error:
-            if (clear := hub_error(error, repo_id)) is None:
-                raise
-            raise clear from error
+
+
+@contextmanager
+def _explained(repo_id: str) -> Iterator[None]:
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+
+    try:
+        yield
+    except HfHubHTTPError as error:
+        if error.response.status_code not in (401, 403):
+            raise
+        raise PermissionError(
+            f"the Hub does not let your token write to {repo_id}: log in again with "
+            "`hf auth login`, or set HF_TOKEN"
+        ) from error
+    except HTTPError as error:
+        raise ConnectionError(f"the Hub cannot be reached ({error}): try again later") from error
 
 
 def _finite_scores(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 `fill(hub)` stores the data set, the checkpoints, the label file, the metric and the photograph.
 They lie there as the real ones do: `nvidia/mit-b0` has a pickle on its main branch, and its
-safetensors in a pull request of the Hub's converter, a child of that commit.
+safetensors in another commit.
 """
 
 from __future__ import annotations
@@ -10,35 +10,20 @@ from __future__ import annotations
 import io
 import json
 import pickle
-import tempfile
-from functools import cache
-from pathlib import Path
 
-import numpy as np
 from loopback_hub import LoopbackHub
 from PIL import Image
+from safetensors.torch import load, save
 
 from helpers.labels import ADE20K
 from helpers.profiles import BUNDLED, REPOSITORY, get_profile
 from tools.drawing.scenes import SCENE_CATEGORIES, draw_scene
 
-DATASET = "merve/scene_parse_150"
-ENCODER = "nvidia/mit-b0"
-ENCODER_COMMIT = "25ce79d97e6d9d509ed12e17cb2eb89b0a83a2dc"
-METRIC = "evaluate-metric/mean_iou"
 CITYSCAPES = (
     "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
     "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train",
     "motorcycle", "bicycle",
 )  # fmt: skip
-_NEAREST = {
-    "traffic sign": "signboard",
-    "vegetation": "tree",
-    "terrain": "earth",
-    "rider": "person",
-    "train": "bus",
-    "motorcycle": "minibike",
-}
 GREYSCALE = 3
 """Which training image has mode L, as a few of ADE20K's have."""
 
@@ -46,8 +31,11 @@ GREYSCALE = 3
 def fill(hub: LoopbackHub) -> None:
     """Store everything that the notebooks ask for in profile "sample"."""
     profile = get_profile("sample")
-    hub.add(DATASET, scenes(), "dataset")
-    add_encoder(hub)
+    hub.add(profile.dataset, scenes(), "dataset")
+    encoder = folder("mit-toy")
+    weights = encoder.pop("model.safetensors")
+    repository = hub.add(profile.encoder, encoder | {"pytorch_model.bin": trap()})
+    repository.commits[profile.encoder_revision] = encoder | {"model.safetensors": weights}
     hub.add(profile.finetuned_model, folder("segformer-toy"))
     hub.add(profile.semantic_model, cityscapes_model())
     hub.add(profile.instance_model, folder("mask2former-toy-instance"))
@@ -56,33 +44,10 @@ def fill(hub: LoopbackHub) -> None:
     files = {"ade20k-id2label.json": json.dumps(labels).encode()}
     hub.add("huggingface/label-files", files, "dataset")
     script = (REPOSITORY / "notebooks" / "mean_iou" / "mean_iou.py").read_bytes()
-    hub.add(METRIC, {"mean_iou.py": script, "README.md": b"# Mean IoU\n"}, "space")
+    hub.add("evaluate-metric/mean_iou", {"mean_iou.py": script}, "space")
     owner, name, path = profile.street_image.removeprefix("hf://datasets/").split("/", 2)
     with Image.open(BUNDLED / "street" / "for_models" / "image.png") as street:
         hub.add(f"{owner}/{name}", {path: encoded(street.convert("RGB"), "JPEG")}, "dataset")
-
-
-def add_encoder(hub: LoopbackHub) -> None:
-    """`nvidia/mit-b0` as it lies on the Hub."""
-    files = folder("mit-toy")
-    weights = files.pop("model.safetensors")
-    repository = hub.add(ENCODER, files | {"pytorch_model.bin": trap()})
-    main = repository.at("main")
-    repository.refs["refs/pr/1"] = main.oid
-    title = "Adding `safetensors` variant of this model"
-    changed = main.files | {"model.safetensors": weights}
-    repository.commit(title, changed, "refs/pr/1", ENCODER_COMMIT)
-    repository.discussions.append(
-        {
-            "num": 1,
-            "title": title,
-            "status": "open",
-            "isPullRequest": True,
-            "author": {"name": "SFconvertbot"},
-            "repo": {"name": ENCODER, "type": "model"},
-            "createdAt": "2026-01-01T00:00:00.000Z",
-        }
-    )
 
 
 class _Trap:
@@ -108,8 +73,7 @@ def encoded(image: Image.Image, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-@cache
-def scenes(train: int = 52, validation: int = 3, test: int = 2) -> dict[str, bytes]:
+def scenes() -> dict[str, bytes]:
     """A data set as Parquet: its test split has images alone, as ADE20K's."""
     from datasets import ClassLabel, Dataset, Features
     from datasets import Image as ImageFeature
@@ -120,9 +84,7 @@ def scenes(train: int = 52, validation: int = 3, test: int = 2) -> dict[str, byt
         scene_category=ClassLabel(names=list(SCENE_CATEGORIES)),
     )
     files = {"README.md": b"# Scenes\n"}
-    for split, count, start in (
-        ("train", train, 0), ("validation", validation, 1000), ("test", test, 2000),
-    ):  # fmt: skip
+    for split, count, start in (("train", 52, 0), ("validation", 3, 1000), ("test", 2, 2000)):
         rows = []
         for seed in range(start, start + count):
             scene = draw_scene(seed)
@@ -141,21 +103,15 @@ def scenes(train: int = 52, validation: int = 3, test: int = 2) -> dict[str, byt
     return files
 
 
-@cache
 def cityscapes_model() -> dict[str, bytes]:
-    """The toy SegFormer with Cityscapes' 19 labels: the rows of its classifier that fit them."""
-    from transformers import SegformerForSemanticSegmentation
-
-    source = BUNDLED / "checkpoints" / "segformer-toy"
-    model = SegformerForSemanticSegmentation.from_pretrained(source)
-    rows = np.array([ADE20K.label2id[_NEAREST.get(name, name)] for name in CITYSCAPES])
-    classifier = model.decode_head.classifier
-    small = type(classifier)(classifier.in_channels, len(rows), kernel_size=1)
-    small.weight.data, small.bias.data = classifier.weight.data[rows], classifier.bias.data[rows]
-    model.decode_head.classifier = small
-    model.config.id2label = dict(enumerate(CITYSCAPES))
-    model.config.label2id = {name: number for number, name in enumerate(CITYSCAPES)}
-    with tempfile.TemporaryDirectory() as scratch:
-        model.save_pretrained(scratch)
-        files = {file.name: file.read_bytes() for file in Path(scratch).iterdir()}
-    return folder("segformer-toy") | files
+    """The toy SegFormer with Cityscapes' 19 labels: rows of its classifier that fit most names."""
+    files = folder("segformer-toy")
+    rows = [ADE20K.label2id.get(name, ADE20K.label2id["tree"]) for name in CITYSCAPES]
+    tensors = load(files["model.safetensors"])
+    for part in ("weight", "bias"):
+        tensors[f"decode_head.classifier.{part}"] = tensors[f"decode_head.classifier.{part}"][rows]
+    config = json.loads(files["config.json"])
+    config["id2label"] = dict(enumerate(CITYSCAPES))
+    config["label2id"] = {name: number for number, name in enumerate(CITYSCAPES)}
+    config = json.dumps(config).encode()
+    return files | {"config.json": config, "model.safetensors": save(tensors, {"format": "pt"})}

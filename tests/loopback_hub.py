@@ -4,17 +4,15 @@
         hub.add("nvidia/mit-b0", {"config.json": b"{}"})
         done = hub.run("-c", "from transformers import ...", home=tmp_path)
 
-It keeps repositories in memory and speaks what `huggingface_hub`, `datasets`, `transformers` and
-`evaluate` ask for: files by HEAD and GET (with checksums as ETags, and ranges), repository
-information, trees, commits and pull requests; for uploads `whoami-v2`, `repos/create`,
-`validate-yaml`, `preupload`, git-LFS with its basic transfer, and commits. Private and gated
-repositories ask for a token as the Hub does. `hub.fault` makes chosen requests fail.
+It keeps repositories in memory and answers what `from_pretrained`, `load_dataset`,
+`evaluate.load`, `push_to_hub` and `HfApi.upload_folder` ask for, private and gated repositories
+included. Files are named by git's SHA-1 and uploaded within their commit; Parquet files alone go by
+git-LFS before it, since `datasets` has deleted its own copy by then.
 
-The libraries read `HF_ENDPOINT` when they are imported, so a client is a process of its own;
-it may ask for faults too, by POST to `/control/faults`. Every request is kept in `hub.requests`.
-A second port is named to the clients as their proxy for all other addresses: nothing is
-forwarded, and what was asked of it is kept in `hub.strangers`, so that a test can show that
-nobody tried to leave the machine. Both ports are chosen by the system, and close with the block.
+The libraries read `HF_ENDPOINT` when they are imported, so a client is a process of its own. Every
+request is kept in `hub.requests`. A second port is named to the clients as their proxy for all
+other addresses: nothing is forwarded, and what was asked of it is kept in `hub.strangers`, so that
+a test can show that nobody tried to leave the machine.
 """
 
 from __future__ import annotations
@@ -23,43 +21,27 @@ import asyncio
 import base64
 import hashlib
 import json
-import math
 import os
-import re
 import subprocess
 import sys
 import threading
 import zipfile
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from aiohttp import web
 
-KINDS = {"models": "model", "datasets": "dataset", "spaces": "space"}
-_LARGE = (".safetensors", ".bin", ".parquet", ".png", ".jpg", ".arrow")
 
-
-def is_large(path: str) -> bool:
-    """Whether the Hub would keep the file in git-LFS, and name it by its SHA-256."""
-    return path.endswith(_LARGE)
-
-
-def checksum(path: str, content: bytes) -> str:
-    """The ETag of a file: SHA-256 of large files, git's SHA-1 of the others."""
-    if is_large(path):
-        return hashlib.sha256(content).hexdigest()
+def checksum(content: bytes) -> str:
+    """The name of a file's content: git's SHA-1."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def files_holding(place: Path, secret: str) -> list[Path]:
     """The files below a folder that hold a text, also inside of zip archives (.bin, .pt)."""
     found = []
-    for file in place.rglob("*"):
-        if not file.is_file():
-            continue
+    for file in filter(Path.is_file, place.rglob("*")):
         contents = [file.read_bytes()]
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
@@ -70,62 +52,25 @@ def files_holding(place: Path, secret: str) -> list[Path]:
 
 
 @dataclass
-class Commit:
-    """All files of a repository at one time."""
-
-    title: str
-    files: dict[str, bytes]
-    parents: list[str]
-    oid: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.oid:
-            said = json.dumps([self.title, self.parents, sorted(self.files)])
-            said += "".join(checksum(path, self.files[path]) for path in sorted(self.files))
-            self.oid = hashlib.sha1(said.encode()).hexdigest()
-
-
-@dataclass
 class Repository:
-    """One repository: its commits by id, and which of them a branch or pull request names."""
+    """One repository: all files of each commit by its id, and which commit is on main."""
 
-    kind: str
-    id: str
     private: bool = False
     gated: bool = False
-    commits: dict[str, Commit] = field(default_factory=dict)
-    refs: dict[str, str] = field(default_factory=dict)
-    discussions: list[dict[str, Any]] = field(default_factory=list)
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    main: str = ""
 
-    def commit(self, title: str, files: dict[str, bytes], ref: str = "main", oid: str = "") -> str:
-        """Add a commit on top of `ref` that holds exactly these files; return its id."""
-        parents = [self.refs[ref]] if ref in self.refs else []
-        made = Commit(title, dict(files), parents, oid)
-        self.commits[made.oid] = made
-        self.refs[ref] = made.oid
-        return made.oid
+    def commit(self, files: dict[str, bytes]) -> str:
+        """Put a commit on main that holds exactly these files; return its id."""
+        names = {path: checksum(content) for path, content in files.items()}
+        self.main = checksum(json.dumps([len(self.commits), names]).encode())
+        self.commits[self.main] = dict(files)
+        return self.main
 
-    def at(self, revision: str) -> Commit | None:
-        return self.commits.get(self.refs.get(revision, revision))
-
-
-@dataclass
-class Fault:
-    """What happens to the next `times` requests whose "METHOD /path" matches `pattern`."""
-
-    pattern: str
-    times: int = 1
-    status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    cut_after: int | None = None
-    """Close the connection after so many bytes of the body."""
-    corrupt: bool = False
-    """Send the right number of bytes, one of them wrong."""
-    short: bool = False
-    """Send half of the file as if that were all."""
-
-
-_FAULT: ContextVar[Fault | None] = ContextVar("fault of this request", default=None)
+    @property
+    def files(self) -> dict[str, bytes]:
+        """What lies on main."""
+        return self.commits[self.main]
 
 
 class LoopbackHub:
@@ -144,50 +89,19 @@ class LoopbackHub:
         self.tokens: dict[str, str] = {}
         self.requests: list[tuple[str, str, str]] = []
         self.strangers: list[str] = []
-        self.faults: list[Fault] = []
         self._lfs: dict[str, bytes] = {}
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="loopback-hub", daemon=True)
-        self.url = ""
-        self._proxy = ""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     # --- for tests ------------------------------------------------------------------------------
 
     def add(
-        self, repo_id: str, files: dict[str, bytes], kind: str = "model", **settings: Any
+        self, repo_id: str, files: dict[str, bytes], kind: str = "model", **settings: bool
     ) -> Repository:
-        """Make a repository with one commit on its main branch."""
-        repository = Repository(kind, repo_id, **settings)
-        repository.commit("initial commit", files)
-        self.repositories[kind, repo_id] = repository
+        """Make a repository with one commit; settings: private, gated."""
+        repository = self.repositories[kind, repo_id] = Repository(**settings)
+        repository.commit(files)
         return repository
-
-    def files(self, repo_id: str, kind: str = "model") -> dict[str, bytes]:
-        """What lies on a repository's main branch."""
-        return self.repositories[kind, repo_id].at("main").files
-
-    def fault(self, pattern: str, **settings: Any) -> None:
-        """See `Fault`."""
-        self.faults.append(Fault(pattern, **settings))
-
-    def environment(self, home: Path, token: str | None = None) -> dict[str, str]:
-        """Variables that point the clients here: own caches, no telemetry, no other address."""
-        variables = {
-            "HF_ENDPOINT": self.url,
-            "HF_HOME": str(home),
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "DISABLE_TELEMETRY": "1",
-            "HF_UPDATE_DOWNLOAD_COUNTS": "0",
-            "HF_HUB_DISABLE_XET": "1",  # a protocol of its own, for which files go elsewhere
-            "HF_HUB_OFFLINE": "0",
-            "HF_DATASETS_OFFLINE": "0",
-            "HF_EVALUATE_OFFLINE": "0",
-            "NO_PROXY": "127.0.0.1,localhost",
-            "no_proxy": "127.0.0.1,localhost",
-        }
-        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-            variables |= {name: self._proxy, name.lower(): self._proxy}
-        return variables | ({"HF_TOKEN": token} if token else {})
 
     def run(
         self,
@@ -208,12 +122,14 @@ class LoopbackHub:
         """
         tests = Path(__file__).resolve().parent
         own = {k: v for k, v in os.environ.items() if not k.startswith(("SEG_", "HF_"))}
-        quiet = {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-        path = {"PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}"}
         return subprocess.run(
             [sys.executable, *map(str, arguments)],
             cwd=cwd or tests.parent,
-            env=own | self.environment(home, token) | quiet | path | variables,
+            env=own
+            | self._environment()
+            | {"HF_HOME": str(home), "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}"}
+            | ({"HF_TOKEN": token} if token else {})
+            | variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -221,40 +137,56 @@ class LoopbackHub:
             timeout=900,
         )
 
+    def _environment(self) -> dict[str, str]:
+        """Variables that point the clients here: no telemetry, no other address, no bars."""
+        ours = "127.0.0.1,localhost"
+        variables = {
+            "HF_ENDPOINT": self.url,
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "DISABLE_TELEMETRY": "1",
+            "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+            "HF_HUB_DISABLE_XET": "1",  # a protocol of its own, for which files go elsewhere
+            "HF_HUB_OFFLINE": "0",
+            "HF_DATASETS_OFFLINE": "0",
+            "HF_EVALUATE_OFFLINE": "0",
+            "TQDM_DISABLE": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        }
+        for name, value in {
+            "HTTP_PROXY": self._proxy, "HTTPS_PROXY": self._proxy, "ALL_PROXY": self._proxy,
+            "NO_PROXY": ours,
+        }.items():  # fmt: skip
+            variables |= {name: value, name.lower(): value}
+        return variables
+
     # --- starting and stopping ------------------------------------------------------------------
 
     def __enter__(self) -> LoopbackHub:
         self._thread.start()
-        if not self._started.wait(30):
-            raise RuntimeError("the loopback Hub did not start within 30 s")
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(30)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._done.set)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(30)
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=30)
 
-    def _serve(self) -> None:
-        asyncio.run(self._serve_until_done())
+    async def _start(self) -> None:
+        app = web.Application(client_max_size=2**30, middlewares=[self._note])
+        app.add_routes(self._routes())
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self._gate = await asyncio.start_server(self._stranger, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self._proxy = f"http://127.0.0.1:{self._gate.sockets[0].getsockname()[1]}"
 
-    async def _serve_until_done(self) -> None:
-        self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
-        app = web.Application(client_max_size=2**30, middlewares=[self._middleware])
-        app.add_routes([web.route("*", "/{rest:.*}", self._dispatch)])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        proxy = await asyncio.start_server(self._stranger, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        self._proxy = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
-        self._started.set()
-        await self._done.wait()
-        proxy.close()
-        await runner.cleanup()
+    async def _stop(self) -> None:
+        self._gate.close()
+        await self._runner.cleanup()
 
     async def _stranger(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = await reader.readline()
-        asked = line.decode("latin-1").strip()
+        asked = (await reader.readline()).decode("latin-1").strip()
         # The Hub's data set viewer has an address of its own, made from that of the Hub; `datasets`
         # does without its answer.
         if not asked.startswith(f"GET {self.url.replace('://', '://datasets-server.')}/"):
@@ -264,375 +196,193 @@ class LoopbackHub:
 
     # --- requests -------------------------------------------------------------------------------
 
+    def _routes(self) -> list[web.RouteDef]:
+        repo = "{repo:[^/]+/[^/]+}"
+        api = f"/api/{{kind:models|datasets|spaces}}/{repo}"
+        return [
+            web.get(f"/{{kind:(?:datasets/|spaces/)?}}{repo}/resolve/{{rev}}/{{path:.+}}",
+                    self._resolve),
+            web.get(f"{api}/auth-check", self._auth_check),
+            web.get(f"{api}/revision/{{rev}}", self._info),
+            web.get(f"{api}/tree/{{rev}}{{path:.*}}", self._tree),
+            web.post(f"{api}/paths-info/{{rev}}", self._paths_info),
+            web.get(api, self._info),
+            web.get("/api/whoami-v2", self._whoami),
+            web.post("/api/repos/create", self._create),
+            web.post("/api/validate-yaml", self._validate_yaml),
+            web.post(f"{api}/preupload/{{rev}}", self._preupload),
+            web.post(f"/{{kind:(?:datasets/)?}}{repo}.git/info/lfs/objects/batch", self._lfs_batch),
+            web.put("/lfs/{oid}", self._lfs_upload),
+            web.post(f"{api}/commit/{{rev}}", self._commit),
+        ]  # fmt: skip
+
     @web.middleware
-    async def _middleware(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        if request.path.startswith("/control/"):
-            return await handler(request)
-        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    async def _note(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        token = _token(request)
         self.requests.append((request.method, request.path_qs, token))
-        asked = f"{request.method} {request.path_qs}"
-        _FAULT.set(None)
-        for fault in self.faults:
-            if fault.times > 0 and re.search(fault.pattern, asked):
-                fault.times -= 1
-                if fault.status:
-                    return web.Response(status=fault.status, headers=fault.headers)
-                _FAULT.set(fault)
-                break
         if token and token not in self.tokens:
-            return _error(401, "", "Invalid credentials in Authorization header")
+            raise _refusal(401, "Invalid credentials in Authorization header")
         return await handler(request)
 
-    async def _dispatch(self, request: web.Request) -> web.StreamResponse:
-        path = request.path
-        for method, pattern, handler in _ROUTES:
-            if request.method in method and (match := re.fullmatch(pattern, path)):
-                try:
-                    return await handler(self, request, **match.groupdict())
-                except _Refused as refused:
-                    return refused.answer
-        return _error(404, "", f"the loopback Hub does not know {request.method} {path}")
-
-    def _find(self, request: web.Request, kind: str, repo_id: str) -> Repository:
-        """The repository, or the answer that the Hub gives where one may not see it."""
-        repository = self.repositories.get((kind, repo_id))
-        known = bool(request.headers.get("Authorization"))
+    def _find(self, request: web.Request) -> tuple[Repository, str, dict[str, bytes]]:
+        """The repository, the commit's id and its files, if the one who asks may know of it."""
+        kind = request.match_info["kind"].strip("/").removesuffix("s") or "model"
+        repository = self.repositories.get((kind, request.match_info["repo"]))
+        known = bool(_token(request))
         if repository is None or (repository.private and not known):
-            raise _Refused(_error(404 if known else 401, "RepoNotFound", "Repository not found"))
-        return repository
+            raise _refusal(404 if known else 401, "Repository not found", "RepoNotFound")
+        revision = request.match_info.get("rev", "main")
+        oid = repository.main if revision == "main" else revision
+        if oid not in repository.commits:
+            raise _refusal(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+        return repository, oid, repository.commits[oid]
 
-    async def _resolve(
-        self, request: web.Request, kind: str | None, repo_id: str, rev: str, path: str
-    ) -> web.StreamResponse:
-        repository = self._find(request, KINDS[kind.strip("/")] if kind else "model", repo_id)
-        commit = _at(repository, rev)
-        if repository.gated:
-            known = bool(request.headers.get("Authorization"))
-            return _error(403 if known else 401, "GatedRepo", "Access to this is restricted.")
-        commit_header = {"X-Repo-Commit": commit.oid}
-        if path not in commit.files:
-            return _error(404, "EntryNotFound", "Entry not found", commit_header)
-        content = commit.files[path]
-        headers = commit_header | {
-            "ETag": f'"{checksum(path, content)}"',
-            "Accept-Ranges": "bytes",
-            "Content-Type": "application/octet-stream",
-        }
-        status, part = 200, content
-        if span := re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", "")):
-            begin = int(span[1])
-            end = min(int(span[2]) if span[2] else len(content) - 1, len(content) - 1)
-            if begin > end:
-                return web.Response(status=416, headers={"Content-Range": f"*/{len(content)}"})
-            status, part = 206, content[begin : end + 1]
-            headers["Content-Range"] = f"bytes {begin}-{end}/{len(content)}"
-        fault = _FAULT.get()
-        if fault and fault.corrupt and part:
-            place = len(part) // 2
-            part = part[:place] + bytes([part[place] ^ 0xFF]) + part[place + 1 :]
-        if fault and fault.short and request.method == "GET":
-            part = part[: len(part) // 2]
-        response = web.StreamResponse(status=status, headers=headers)
-        response.content_length = len(part)
-        await response.prepare(request)
-        if request.method == "HEAD":
-            return response
-        if fault and fault.cut_after is not None:
-            await response.write(part[: fault.cut_after])
-            await asyncio.sleep(0.05)  # so that the bytes leave before the connection does
-            request.transport.abort()
-            return response
-        await response.write(part)
-        await response.write_eof()
-        return response
+    async def _auth_check(self, request: web.Request) -> web.Response:
+        if self._find(request)[0].gated:
+            raise _refusal(403 if _token(request) else 401, "Access is restricted", "GatedRepo")
+        return web.json_response({})
 
-    async def _info(
-        self, request: web.Request, kind: str, repo_id: str, rev: str = "main"
-    ) -> web.Response:
-        repository = self._find(request, KINDS[kind], repo_id)
-        commit = _at(repository, rev)
+    async def _resolve(self, request: web.Request) -> web.Response:
+        await self._auth_check(request)
+        _, oid, files = self._find(request)
+        headers = {"X-Repo-Commit": oid, "Accept-Ranges": "bytes"}
+        if (content := files.get(request.match_info["path"])) is None:
+            raise _refusal(404, "Entry not found", "EntryNotFound", headers)
+        begin, end, _ = request.http_range.indices(len(content))
+        headers |= {"ETag": f'"{checksum(content)}"'}
+        if partly := "Range" in request.headers:
+            headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(content)}"
+        return web.Response(
+            status=206 if partly else 200,
+            body=content[begin:end],
+            content_type="application/octet-stream",
+            headers=headers,
+        )
+
+    async def _info(self, request: web.Request) -> web.Response:
+        repository, oid, files = self._find(request)
         return web.json_response(
             {
-                "_id": repo_id,
-                "id": repo_id,
-                "modelId": repo_id,
-                "author": repo_id.split("/")[0],
-                "sha": commit.oid,
+                "id": request.match_info["repo"],
+                "sha": oid,
                 "private": repository.private,
                 "gated": "auto" if repository.gated else False,
-                "disabled": False,
-                "downloads": 0,
-                "likes": 0,
                 "tags": [],
-                "lastModified": "2026-01-01T00:00:00.000Z",
-                "createdAt": "2026-01-01T00:00:00.000Z",
-                "siblings": [{"rfilename": path} for path in sorted(commit.files)],
+                "siblings": [{"rfilename": path} for path in sorted(files)],
             }
         )
 
-    async def _tree(
-        self, request: web.Request, kind: str, repo_id: str, rev: str, path: str | None
-    ) -> web.Response:
-        repository = self._find(request, KINDS[kind], repo_id)
-        commit = _at(repository, rev)
-        folder = f"{path.strip('/')}/" if path and path.strip("/") else ""
-        inside = {p: c for p, c in commit.files.items() if p.startswith(folder)}
+    async def _tree(self, request: web.Request) -> web.Response:
+        _, _, files = self._find(request)
+        folder = request.match_info["path"].removeprefix("/")
+        folder += "/" if folder else ""
+        inside = [one for one in _entries(files) if one["path"].startswith(folder)]
         if folder and not inside:
-            return _error(404, "EntryNotFound", f"{folder} does not exist")
-        deep = request.query.get("recursive", "").lower() in ("1", "true")
-        return web.json_response(_entries(commit, inside, folder, deep))
+            raise _refusal(404, f"{folder} does not exist", "EntryNotFound")
+        if request.query.get("recursive", "").lower() not in ("1", "true"):
+            inside = [one for one in inside if "/" not in one["path"].removeprefix(folder)]
+        return web.json_response(inside)
 
-    async def _paths_info(
-        self, request: web.Request, kind: str, repo_id: str, rev: str
-    ) -> web.Response:
-        commit = _at(self._find(request, KINDS[kind], repo_id), rev)
+    async def _paths_info(self, request: web.Request) -> web.Response:
+        _, _, files = self._find(request)
         if request.content_type == "application/json":
             wanted = (await request.json())["paths"]
         else:
             wanted = (await request.post()).getall("paths")
-        known = {entry["path"]: entry for entry in _entries(commit, commit.files, "", True)}
-        return web.json_response([known[path] for path in wanted if path in known])
-
-    async def _refs(self, request: web.Request, kind: str, repo_id: str) -> web.Response:
-        repository = self._find(request, KINDS[kind], repo_id)
-        branches = [
-            {"name": name, "ref": f"refs/heads/{name}", "targetCommit": oid}
-            for name, oid in repository.refs.items()
-            if not name.startswith("refs/")
-        ]
-        return web.json_response({"branches": branches, "converts": [], "tags": []})
-
-    async def _commits(
-        self, request: web.Request, kind: str, repo_id: str, rev: str
-    ) -> web.Response:
-        repository = self._find(request, KINDS[kind], repo_id)
-        history = [_at(repository, rev)]
-        while history[-1].parents:
-            history.append(repository.commits[history[-1].parents[0]])
-        date = "2026-01-01T00:00:00.000Z"
-        return web.json_response(
-            [
-                {"id": one.oid, "title": one.title, "message": "", "date": date, "authors": []}
-                for one in history
-            ]
-        )
-
-    async def _discussions(self, request: web.Request, kind: str, repo_id: str) -> web.Response:
-        found = self._find(request, KINDS[kind], repo_id).discussions
-        return web.json_response({"discussions": found, "count": len(found), "start": 0})
+        return web.json_response([one for one in _entries(files) if one["path"] in wanted])
 
     # --- uploads --------------------------------------------------------------------------------
 
     def _user(self, request: web.Request) -> str:
-        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not token:
-            raise _Refused(_error(401, "", "Invalid username or password."))
-        return self.tokens[token]
+        if not _token(request):
+            raise _refusal(401, "Invalid username or password.")
+        return self.tokens[_token(request)]
 
     async def _whoami(self, request: web.Request) -> web.Response:
-        access = {"accessToken": {"role": "write", "displayName": "tests"}}
-        return web.json_response(
-            {"type": "user", "name": self._user(request), "orgs": [], "auth": access}
-        )
+        return web.json_response({"type": "user", "name": self._user(request), "orgs": []})
 
     async def _create(self, request: web.Request) -> web.Response:
         user, asked = self._user(request), await request.json()
         kind = asked.get("type", "model")
         repo_id = f"{asked.get('organization') or user}/{asked['name']}"
         if repo_id.split("/")[0] != user:
-            return _error(403, "", f"{user} has no right to create a repository there")
+            raise _refusal(403, f"{user} has no right to create a repository there")
         prefix = "" if kind == "model" else f"{kind}s/"
         answer = {"url": f"{self.url}/{prefix}{repo_id}", "name": repo_id, "id": repo_id}
         if (kind, repo_id) in self.repositories:
-            return web.json_response(answer | {"error": "exists"}, status=409)
+            return web.json_response(answer, status=409)
         private = asked.get("private") or asked.get("visibility") == "private"
         self.add(repo_id, {}, kind, private=bool(private))
         return web.json_response(answer)
 
     async def _validate_yaml(self, request: web.Request) -> web.Response:
-        content = (await request.json())["content"]
-        block = re.match(r"---\n(.*?)\n---", content, flags=re.DOTALL)
-        errors, warnings = [], []
-        if not block:
-            warnings.append({"message": "empty or missing yaml metadata in repo card"})
-        else:
-            try:
-                errors = [
-                    {"message": f"{value} is no number"}
-                    for value in _leaves(yaml.safe_load(block[1]))
-                    if isinstance(value, float) and not math.isfinite(value)
-                ]
-            except yaml.YAMLError as error:
-                errors = [{"message": f"not valid YAML: {error}"}]
-        status = 400 if errors else 200
-        return web.json_response({"errors": errors, "warnings": warnings}, status=status)
+        return web.json_response({"errors": [], "warnings": []})
 
-    async def _preupload(
-        self, request: web.Request, kind: str, repo_id: str, rev: str
-    ) -> web.Response:
+    async def _preupload(self, request: web.Request) -> web.Response:
         self._user(request)
-        commit = _at(self._find(request, KINDS[kind], repo_id), rev)
-        return web.json_response(
+        _, _, files = self._find(request)
+        told = [
             {
-                "files": [
-                    {
-                        "path": file["path"],
-                        "uploadMode": "lfs" if is_large(file["path"]) else "regular",
-                        "shouldIgnore": False,
-                        "oid": checksum(file["path"], commit.files[file["path"]])
-                        if file["path"] in commit.files
-                        else None,
-                    }
-                    for file in (await request.json())["files"]
-                ]
+                "path": path,
+                "uploadMode": "lfs" if path.endswith(".parquet") else "regular",
+                "shouldIgnore": False,
+                "oid": checksum(files[path]) if path in files else None,
             }
-        )
+            for path in (one["path"] for one in (await request.json())["files"])
+        ]
+        return web.json_response({"files": told})
 
-    async def _lfs_batch(
-        self, request: web.Request, kind: str | None, repo_id: str
-    ) -> web.Response:
+    async def _lfs_batch(self, request: web.Request) -> web.Response:
         self._user(request)
-        asked = await request.json()
-        objects = []
-        for one in asked["objects"]:
-            answer = {"oid": one["oid"], "size": one["size"]}
-            if one["oid"] not in self._lfs:
-                href = f"{self.url}/lfs/{one['oid']}"
-                answer["actions"] = {
-                    "upload": {"href": href},
-                    "verify": {"href": f"{href}/verify"},
-                }
-            objects.append(answer)
-        return web.json_response(
-            {"transfer": "basic", "objects": objects},
-            content_type="application/vnd.git-lfs+json",
-        )
+        objects = [
+            one | {"actions": {"upload": {"href": f"{self.url}/lfs/{one['oid']}"}}}
+            for one in (await request.json())["objects"]
+        ]
+        return web.json_response({"transfer": "basic", "objects": objects})
 
-    async def _lfs_upload(self, request: web.Request, oid: str) -> web.Response:
-        content = await request.read()
-        if hashlib.sha256(content).hexdigest() != oid:
-            return _error(400, "", "the checksum of the uploaded file is wrong")
-        self._lfs[oid] = content
+    async def _lfs_upload(self, request: web.Request) -> web.Response:
+        self._lfs[request.match_info["oid"]] = await request.read()
         return web.Response()
 
-    async def _lfs_verify(self, request: web.Request, oid: str) -> web.Response:
-        asked = await request.json()
-        fits = oid in self._lfs and len(self._lfs[oid]) == asked["size"]
-        return web.json_response({}, status=200 if fits else 404)
-
-    async def _commit(
-        self, request: web.Request, kind: str, repo_id: str, rev: str
-    ) -> web.Response:
+    async def _commit(self, request: web.Request) -> web.Response:
         self._user(request)
-        repository = self._find(request, KINDS[kind], repo_id)
-        files = dict(_at(repository, rev).files)
-        title = ""
+        repository, _, files = self._find(request)
+        files = dict(files)
         for line in (await request.text()).splitlines():
-            entry = json.loads(line)
-            value = entry["value"]
-            if entry["key"] == "header":
-                title = value["summary"]
-            elif entry["key"] == "file":
+            kind, value = json.loads(line).values()
+            if kind == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
-            elif entry["key"] == "lfsFile":
-                if value["oid"] not in self._lfs:
-                    return _error(400, "", f"{value['path']} was not uploaded")
+            elif kind == "lfsFile":
                 files[value["path"]] = self._lfs[value["oid"]]
-            elif entry["key"] == "deletedFile":
-                files.pop(value["path"])
-            else:
-                return _error(400, "", f"the loopback Hub cannot do {entry['key']}")
-        oid = repository.commit(title, files, rev)
-        url = f"{self.url}/{repo_id}/commit/{oid}"
-        return web.json_response(
-            {"success": True, "commitOid": oid, "commitUrl": url, "pullRequestUrl": None}
-        )
-
-    async def _control(self, request: web.Request) -> web.Response:
-        self.faults = [Fault(**fault) for fault in await request.json()]
-        return web.json_response({})
-
-    async def _front(self, request: web.Request) -> web.Response:
-        return web.Response(text="a Hub for tests")
+            elif kind == "deletedFile":
+                del files[value["path"]]
+            elif kind != "header":
+                raise _refusal(400, f"the loopback Hub cannot do {kind}")
+        oid = repository.commit(files)
+        url = f"{self.url}/{request.match_info['repo']}/commit/{oid}"
+        return web.json_response({"success": True, "commitOid": oid, "commitUrl": url})
 
 
-class _Refused(Exception):
-    """Carries an answer out of the middle of a handler."""
-
-    def __init__(self, answer: web.Response) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
+def _token(request: web.Request) -> str:
+    return request.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
-def _error(
-    status: int, code: str, message: str, headers: dict[str, str] | None = None
-) -> web.Response:
-    headers = (
-        {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {}) | (headers or {})
-    )
-    return web.json_response({"error": message}, status=status, headers=headers)
+def _refusal(
+    status: int, message: str, code: str = "", headers: dict[str, str] | None = None
+) -> web.HTTPException:
+    """What a handler raises in order to answer with an error."""
+    kinds = {400: web.HTTPBadRequest, 401: web.HTTPUnauthorized, 403: web.HTTPForbidden}
+    told = {"X-Error-Message": message, "X-Error-Code": code} | (headers or {})
+    return kinds.get(status, web.HTTPNotFound)(headers=told, text=message)
 
 
-def _at(repository: Repository, revision: str) -> Commit:
-    commit = repository.at(revision)
-    if commit is None:
-        raise _Refused(_error(404, "RevisionNotFound", f"Invalid rev id: {revision}"))
-    return commit
-
-
-def _entries(
-    commit: Commit, files: dict[str, bytes], folder: str, deep: bool
-) -> list[dict[str, Any]]:
+def _entries(files: dict[str, bytes]) -> list[dict[str, Any]]:
     """Files, and the folders that hold them, as the Hub lists them."""
-    entries: dict[str, dict[str, Any]] = {}
-    for path in sorted(files):
-        parts = path.removeprefix(folder).split("/")
-        depths = range(1, len(parts)) if deep else range(1, min(2, len(parts)))
-        for depth in depths:
-            name = folder + "/".join(parts[:depth])
-            entries[name] = {"type": "directory", "path": name, "size": 0, "oid": commit.oid}
-        if deep or len(parts) == 1:
-            content = files[path]
-            entry = {"type": "file", "path": path, "size": len(content)}
-            entry["oid"] = hashlib.sha1(content).hexdigest()
-            if is_large(path):
-                sha = checksum(path, content)
-                entry["lfs"] = {"oid": sha, "size": len(content), "pointerSize": 134}
-            entries[path] = entry
+    entries = {}
+    for path, content in sorted(files.items()):
+        for folder in Path(path).parents[:-1]:
+            name = folder.as_posix()
+            entries[name] = {"type": "directory", "path": name, "size": 0, "oid": checksum(b"")}
+        size, oid = len(content), checksum(content)
+        entries[path] = {"type": "file", "path": path, "size": size, "oid": oid}
     return list(entries.values())
-
-
-def _leaves(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return [leaf for item in value.values() for leaf in _leaves(item)]
-    if isinstance(value, list):
-        return [leaf for item in value for leaf in _leaves(item)]
-    return [value]
-
-
-_ID = r"(?P<repo_id>[^/]+/[^/]+)"
-_API = rf"/api/(?P<kind>models|datasets|spaces)/{_ID}"
-# A revision may hold a slash (refs/pr/1); clients quote it, and the server unquotes it.
-_REV = r"(?P<rev>refs/[^/]+/[^/]+|[^/]+)"
-_ROUTES = [
-    (("HEAD", "GET"), rf"/(?P<kind>datasets/|spaces/)?{_ID}/resolve/{_REV}/(?P<path>.+)",
-     LoopbackHub._resolve),
-    (("GET",), _API, LoopbackHub._info),
-    (("GET",), rf"{_API}/revision/{_REV}", LoopbackHub._info),
-    (("GET",), rf"{_API}/tree/{_REV}(?P<path>/.*)?", LoopbackHub._tree),
-    (("POST",), rf"{_API}/paths-info/{_REV}", LoopbackHub._paths_info),
-    (("GET",), rf"{_API}/refs", LoopbackHub._refs),
-    (("GET",), rf"{_API}/commits/{_REV}", LoopbackHub._commits),
-    (("GET",), rf"{_API}/discussions", LoopbackHub._discussions),
-    (("GET",), r"/api/whoami-v2", LoopbackHub._whoami),
-    (("POST",), r"/api/repos/create", LoopbackHub._create),
-    (("POST",), r"/api/validate-yaml", LoopbackHub._validate_yaml),
-    (("POST",), rf"{_API}/preupload/{_REV}", LoopbackHub._preupload),
-    (("POST",), rf"/(?P<kind>datasets/)?{_ID}\.git/info/lfs/objects/batch",
-     LoopbackHub._lfs_batch),
-    (("PUT",), r"/lfs/(?P<oid>[0-9a-f]{64})", LoopbackHub._lfs_upload),
-    (("POST",), r"/lfs/(?P<oid>[0-9a-f]{64})/verify", LoopbackHub._lfs_verify),
-    (("POST",), rf"{_API}/commit/{_REV}", LoopbackHub._commit),
-    (("POST",), r"/control/faults", LoopbackHub._control),
-    (("HEAD", "GET"), r"/?", LoopbackHub._front),
-]  # fmt: skip

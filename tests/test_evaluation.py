@@ -31,9 +31,8 @@ from helpers.evaluation import (
     Protocol,
     evaluate,
     segment_by_protocol,
-    window_starts,
 )
-from helpers.inference import load_model, segment
+from helpers.inference import load_model, segment, window_starts
 from helpers.labels import ADE20K, Labels
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import REPOSITORY, get_profile
@@ -240,17 +239,6 @@ def test_two_thirds_of_the_window_is_the_usual_stride() -> None:
     assert str(Protocol(512, 512, flip=True)) == (
         "short side 512, windows of 512, stride 341, with flip"
     )
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_the_model_is_left_as_it_was(training: bool) -> None:
-    model = small_model().train(training)
-    image, _ = draw_blocks(1)
-    one, other = (
-        segment_by_protocol(image, model, small_processor(), Protocol(32)) for _ in range(2)
-    )
-    assert torch.equal(one, other)  # no dropout
-    assert model.training is training
 
 
 # --- a data set ---------------------------------------------------------------------------------

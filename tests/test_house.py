@@ -15,8 +15,8 @@ ORDER = ("helpers", "notebooks", "scripts", "tools", "tests")
 """A file imports from its own folder and from those before it; notebooks from `helpers` alone."""
 
 LAYERS = (
-    {"training", "training_sharing", "training_diagram", "runs", "evaluation", "widgets"},
-    {"inference", "custom", "data", "transforms", "visualize", "segments", "metrics"},
+    {"training", "training_sharing", "runs", "evaluation", "widgets"},
+    {"inference", "custom", "data", "transforms", "visualize", "metrics"},
     {"images", "profiles"},
     {"labels"},
     {"hub", "processes"},
@@ -54,6 +54,12 @@ def test_a_notebook_reaches_no_more_than_its_share() -> None:
 
 def test_every_public_name_of_helpers_is_used() -> None:
     assert measures.unreached() <= UNREACHED
+
+
+def test_notebooks_stay_small() -> None:
+    sizes = measures.notebook_sizes()
+    assert sum(sizes.values()) <= 30e6
+    assert {path.name: size for path, size in sizes.items() if size > 1.5e6} == {}
 
 
 def test_no_file_imports_itself_by_way_of_others() -> None:

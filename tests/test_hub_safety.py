@@ -1,16 +1,13 @@
 """No code that came with a download is run: no pickle is read, no program of a repository run."""
 
 import ast
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 import torch
-from hub_content import ENCODER_COMMIT, add_encoder, folder, trap
 from IPython.core.inputtransformer2 import TransformerManager
-from loopback_hub import LoopbackHub
 from samples import save_encoder, small_profile, write_ade_folder
 
 from helpers.profiles import REPOSITORY
@@ -83,113 +80,6 @@ def test_unsafe_calls_are_found(code: str) -> None:
 
 
 # --- what happens ---------------------------------------------------------------------------------
-
-SCRIPT = """
-import json, sys
-from helpers.inference import load_model
-from helpers.profiles import get_profile
-from helpers.training import build_model
-from dataclasses import replace
-
-def told(call):
-    try:
-        return type(call()).__name__
-    except BaseException as error:
-        return f"{type(error).__name__}: {error}"
-
-sample = get_profile("sample")
-newest = replace(sample, encoder_revision=None)
-print(json.dumps({
-    "pickle": told(lambda: load_model("evil/pickle")),
-    "pickled encoder": told(lambda: build_model(replace(newest, encoder="evil/pickle"))),
-    "code": told(lambda: load_model("evil/code")),
-    "code in an encoder": told(lambda: build_model(replace(newest, encoder="evil/code"))),
-    "encoder": told(lambda: build_model(sample)),
-    "another's commit": told(lambda: build_model(replace(sample, encoder="some/converted"))),
-}))
-"""
-CONVERTED = """
-from helpers.inference import load_model
-print(type(load_model("some/converted")[0]).__name__)
-"""
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[LoopbackHub]:
-    with LoopbackHub() as hub:
-        add_encoder(hub)
-        files = folder("segformer-toy")
-        weights = files.pop("model.safetensors")
-        hub.add("evil/pickle", files | {"pytorch_model.bin": trap()})
-        config = json.loads(files["config.json"]) | {
-            "model_type": "evil",
-            "auto_map": {
-                "AutoConfig": "program.Config",
-                "AutoModelForSemanticSegmentation": "program.Model",
-            },
-        }
-        program = b"import pathlib\npathlib.Path('i-was-here').touch()\n"
-        hub.add(
-            "evil/code",
-            files | {"config.json": json.dumps(config).encode(), "program.py": program}
-            | {"model.safetensors": weights},
-        )  # fmt: skip
-        # A repository that somebody else converted, as the encoder's was.
-        converted = hub.add("some/converted", files | {"pytorch_model.bin": trap()})
-        converted.refs["refs/pr/1"] = converted.refs["main"]
-        converted.discussions = [
-            one | {"repo": {"name": "some/converted", "type": "model"}}
-            for one in hub.repositories["model", "nvidia/mit-b0"].discussions
-        ]
-        changed = converted.at("main").files | {"model.safetensors": weights}
-        converted.commit(converted.discussions[0]["title"], changed, "refs/pr/1")
-        yield hub
-
-
-def run(hub: LoopbackHub, work: Path, code: str, **variables: str) -> str:
-    done = hub.run("-c", code, home=work / "home", cwd=work, **variables)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1]
-
-
-def fetched(hub: LoopbackHub, *suffixes: str) -> list[str]:
-    return [path for method, path, _ in hub.requests if method == "GET" and path.endswith(suffixes)]
-
-
-@pytest.mark.slow
-def test_pickles_and_programs_of_a_repository_are_refused(hub: LoopbackHub, tmp_path: Path) -> None:
-    # Else `transformers` asks a public service to convert the pickle.
-    told = json.loads(run(hub, tmp_path, SCRIPT, DISABLE_SAFETENSORS_CONVERSION="1"))
-    no_pickle = (
-        "ValueError: evil/pickle offers its weights as a pickle alone, which could run any code "
-        "when it is read: choose a model with a model.safetensors file."
-    )
-    no_program = (
-        "ValueError: evil/code needs program code that it brings along, which is not run here: "
-        "choose a model of a kind that transformers knows."
-    )
-    assert told == {
-        "pickle": no_pickle,
-        "pickled encoder": no_pickle,
-        "code": no_program,
-        "code in an encoder": no_program,
-        "encoder": "SegformerForSemanticSegmentation",
-        "another's commit": (
-            "FileNotFoundError: there is no such file or revision on the Hub: some/converted at "
-            f"revision {ENCODER_COMMIT}. See what there is at {hub.url}/some/converted"
-        ),
-    }
-    assert fetched(hub, ".bin", ".py") == []
-    assert not (tmp_path / "i-was-here").exists()
-    assert hub.strangers == []
-
-
-@pytest.mark.slow
-def test_the_hubs_own_conversion_of_a_pickle_is_found(hub: LoopbackHub, tmp_path: Path) -> None:
-    assert run(hub, tmp_path, CONVERTED) == "SegformerForSemanticSegmentation"
-    assert any("refs%2Fpr%2F1" in path or "refs/pr/1" in path for _, path, _ in hub.requests)
-    assert fetched(hub, ".bin") == []
-    assert hub.strangers == []
 
 
 def test_resuming_does_not_run_what_an_optimizer_file_holds(tmp_path: Path) -> None:

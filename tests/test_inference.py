@@ -1,6 +1,8 @@
 """From an image to its label map at the image's own size."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from samples import FRUIT, draw_blocks, save_turned, small_model, small_processo
 from transformers import SegformerForSemanticSegmentation
 
 from helpers.data import load_scenes
-from helpers.evaluation import evaluate
+from helpers.evaluation import Protocol, evaluate, segment_by_protocol
 from helpers.images import load_image
 from helpers.inference import labels_of, load_labels, load_model, segment, segment_batch
 from helpers.labels import ADE20K, Labels
@@ -105,13 +107,26 @@ def test_segment_returns_the_upright_size(
     assert (segment(load_image(file), model, small_processor()) == expected).all()
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_segment_predicts_without_dropout_and_leaves_the_mode(training: bool) -> None:
-    model = small_model().train(training)
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(
+    "predict",
+    [segment, partial(segment, window=32), partial(segment_by_protocol, protocol=Protocol(32))],
+    ids=["segment", "windows", "protocol"],
+)
+def test_a_model_predicts_without_dropout_and_each_part_keeps_its_mode(
+    predict: Callable[..., Any], fails: bool
+) -> None:
+    model = small_model().train()
+    model.segformer.eval()  # as one freezes an encoder
+    modes = [module.training for module in model.modules()]
     image, _ = draw_blocks(1)
-    one, other = (segment(image, model, small_processor()) for _ in range(2))
+    one, other = (predict(image, model, small_processor()) for _ in range(2))
     assert (one == other).all()
-    assert model.training is training
+    if fails:
+        model.decode_head.register_forward_hook(lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            predict(image, model, small_processor())
+    assert [module.training for module in model.modules()] == modes
     assert all(parameter.grad is None for parameter in model.parameters())
 
 

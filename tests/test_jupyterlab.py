@@ -233,7 +233,7 @@ def settled(page, image) -> str:
 
 def move_everything(page, output) -> None:
     """Move each slider from one end to the other by keyboard, and choose from each list."""
-    image = output.locator("img.widget-image")
+    image = output.locator("img.widget-image").last
     handles = output.locator(".noUi-handle[role=slider]")
     assert handles.count() > 0
     for number in range(handles.count()):
@@ -252,7 +252,7 @@ def move_everything(page, output) -> None:
 
 def upload(page, output, folder: Path) -> None:
     """A good image is shown and named; a damaged one is named and leaves the image."""
-    image, button = output.locator("img.widget-image"), output.locator("button.widget-upload")
+    image, button = output.locator("img.widget-image").last, output.locator("button.widget-upload")
     Image.linear_gradient("L").convert("RGB").resize((300, 200)).save(folder / "mine.png")
     (folder / "broken.png").write_bytes((folder / "mine.png").read_bytes()[:200])
     for name, told in (("mine.png", "300 x 200 pixels"), ("broken.png", "the file is damaged")):

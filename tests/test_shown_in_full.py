@@ -1,6 +1,10 @@
-"""What a notebook writes out in full does the same as the helper that stands for it ever after."""
+"""What a notebook writes out in full does the same as the helper that stands for it ever after,
+and what its text names exists."""
 
 import ast
+import pydoc
+import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +16,13 @@ import torch
 from PIL import Image
 from torch.nn.functional import cross_entropy, interpolate
 from torchvision import tv_tensors
+from transformers import TrainingArguments
 
 from helpers.custom import labels_from_colors
 from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import get_profile
-from helpers.training import pixel_cross_entropy
+from helpers.training import build_arguments, pixel_cross_entropy
 from helpers.transforms import (
     augmentation,
     load_image_processor,
@@ -90,6 +95,18 @@ def test_transforms() -> None:
             assert torch.equal(expected[key], got[key]), (name, key)
 
 
+def test_training_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEG_OUTPUT", str(tmp_path))
+    space = {"profile": get_profile("tiny"), "torch": torch, "shutil": shutil}
+    space["TrainingArguments"] = TrainingArguments
+    cells = nbformat.read(NOTEBOOKS / "05_training.ipynb", as_version=4).cells
+    sources = {cell.id: cell.source for cell in cells}
+    for cell in ("how-weights-move", "what-we-watch", "arguments-best"):
+        exec(sources[cell], space)
+    ours = build_arguments(space["profile"], space["checkpoints"])
+    assert space["arguments"].to_dict() == ours.to_dict()
+
+
 def test_notebook_07_reads_color_coded_masks_as_the_helper_does() -> None:
     colors = {(0, 0, 0): 0, (255, 0, 0): 1, (255, 0, 255): 4}
     by_hand = shown("07_custom_dataset.ipynb", "labels_by_hand", np=np, COLORS=colors)
@@ -116,3 +133,16 @@ def test_notebook_07_weights_classes_as_the_helper_does() -> None:
         expected = pixel_cross_entropy(outputs, labels, count, weights=weights)
         torch.testing.assert_close(by_hand(outputs, labels, count), expected)
     assert by_hand(outputs, torch.full_like(labels, 255)) == 0
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_what_the_text_names_exists(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    packages = "helpers|scripts|tools|torch|torchvision|transformers|datasets"
+    names = re.findall(rf"`((?:{packages})\.[\w.]*\w)", text)
+    assert [name for name in names if pydoc.locate(name) is None] == []
+    scripts = (NOTEBOOKS.parent / "scripts").glob("*.py")
+    commands = "".join(script.read_text(encoding="utf-8") for script in scripts)
+    options = re.findall(r"`(--[a-z-]+)(?=[ `])", text)
+    assert [option for option in options if f'"{option}"' not in commands] == []

@@ -48,7 +48,6 @@ from helpers.training import (
     build_trainer,
     sixteen_bits,
 )
-from helpers.training_diagram import draw_segformer
 from scripts.train import main
 
 
@@ -811,12 +810,3 @@ def test_the_arguments_keep_the_columns_that_the_transform_needs(
     arguments = build_arguments(profile, tmp_path)
     assert (arguments.bf16 or arguments.fp16) == torch.cuda.is_available()
     assert not arguments.remove_unused_columns  # or `set_transform` would lose its columns
-
-
-def test_the_diagram_shows_the_sizes_of_the_model() -> None:
-    figure = draw_segformer(small_model().config, SIDE)
-    shown = "\n".join(text.get_text() for text in figure.axes[0].texts)
-    config = small_model().config
-    for side, channels in zip((4, 8, 16, 32), config.hidden_sizes, strict=True):
-        assert f"{SIDE // side} × {SIDE // side}\n{channels} channels" in shown
-    assert f"{config.num_labels} classes" in shown

@@ -202,11 +202,6 @@ def test_an_unwanted_word_is_found(language: str, text: str, complaints: list[st
     assert unwanted_terms(text, language) == complaints
 
 
-def test_all_notebooks_in_all_languages_are_small() -> None:
-    sizes = [path.stat().st_size for path in (REPOSITORY / "notebooks").rglob("*.ipynb")]
-    assert sum(sizes) < 22e6
-
-
 # --- what a translation must keep -----------------------------------------------------------------
 
 ENGLISH = """### 1 · Show `mask`

@@ -1,4 +1,4 @@
-"""Label maps as images."""
+"""Label maps as images, segments in their colors, a model as a diagram."""
 
 from pathlib import Path
 
@@ -6,16 +6,21 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
-from samples import FRUIT, draw_blocks, save_turned
+from samples import FRUIT, draw_blocks, save_turned, small_model
 
 from helpers.labels import ADE20K, IGNORE_INDEX, Labels
 from helpers.visualize import (
+    color_of_name,
     colorize,
+    cross,
+    draw_segformer,
     largest_labels,
-    legend_handles,
+    outline,
     overlay,
-    segment_centers,
+    paint_segments,
+    segments_of,
     show_images,
+    write_on,
 )
 
 
@@ -38,11 +43,7 @@ def test_every_label_gets_its_own_color_and_255_black(dtype: type) -> None:
     assert colors.dtype == np.uint8
     assert (colors[0, :150] == ADE20K.palette).all()
     assert colors[0, 150].tolist() == [0, 0, 0]
-    assert colors[0, ADE20K.label2id["wall"]].tolist() == [
-        120,
-        120,
-        120,
-    ]  # not black, not building's
+    assert colors[0, ADE20K.label2id["wall"]].tolist() == [120] * 3  # not black, not building's
 
 
 def test_labels_of_ones_own_have_their_own_colors_and_names(image: Image.Image) -> None:
@@ -72,11 +73,9 @@ def test_colors_equal_the_loop_over_the_palette_and_may_be_written_to() -> None:
 
 @pytest.mark.parametrize("label", [150, 254, 256, 1000, -1])
 def test_a_label_without_color_is_named(label: int) -> None:
-    with pytest.raises(
-        ValueError, match=rf"label id {label} has no colour: expected 0-149, or 255"
-    ):
+    with pytest.raises(ValueError, match=rf"label id {label} has no color: expected 0-149, or 255"):
         colorize(np.array([[3, label]]))
-    with pytest.raises(ValueError, match="label id 3 has no colour: expected 0-2, or 255"):
+    with pytest.raises(ValueError, match="label id 3 has no color: expected 0-2, or 255"):
         colorize(np.array([[3]]), FRUIT)
 
 
@@ -139,8 +138,8 @@ def test_the_largest_labels_come_first(label_map: np.ndarray) -> None:
     assert largest_labels(label_map, np.full((9, 9), 149), most=2) == [149, 0]
 
 
-def test_legend_entries_have_name_and_color() -> None:
-    handles = legend_handles([2, 0, IGNORE_INDEX])
+def test_legend_entries_have_name_and_color(image: Image.Image) -> None:
+    handles = show_images({"one": image}, [2, 0, IGNORE_INDEX]).legends[0].get_patches()
     assert [handle.get_label() for handle in handles] == ["sky", "wall", "ignored"]
     colors = [np.round(np.array(handle.get_facecolor()[:3]) * 255).tolist() for handle in handles]
     assert colors == [ADE20K.palette[2].tolist(), ADE20K.palette[0].tolist(), [0, 0, 0]]
@@ -169,17 +168,43 @@ def test_a_figure_without_a_legend_has_none(image: Image.Image) -> None:
     assert not show_images({"one": image}).legends
 
 
-def test_a_segments_center_lies_inside_of_it() -> None:
+def test_a_name_lies_inside_its_segment_and_a_speck_has_none() -> None:
     label_map = np.full((40, 40), 6, dtype=np.uint8)
-    label_map[10:30, 10:30] = IGNORE_INDEX  # the road is a frame: its centre of mass lies outside
+    label_map[10:30, 10:30] = IGNORE_INDEX  # the road is a frame: its center of mass lies outside
     label_map[13:18, 13:18], label_map[13:18, 22:27] = 20, 20  # two cars
     label_map[0, 0] = 12  # a speck
-    centers = segment_centers(label_map)
-    assert [label for label, _ in centers] == [6, 20, 20]
-    assert all(label_map[place] == label for label, place in centers)
-    assert [place for _, place in centers[1:]] == [(15, 15), (15, 24)]
-    assert (12, (0, 0)) in segment_centers(label_map, smallest=0)
-    assert segment_centers(np.full((4, 4), IGNORE_INDEX)) == []
+    figure = show_images({"one": colorize(label_map)}, named={"one": label_map})
+    places = [(text.get_text(), text.get_position()) for text in figure.axes[0].texts]
+    assert [name for name, _ in places] == ["road", "car", "car"]
+    assert all(label_map[row, column] in (6, 20) for _, (column, row) in places)
+    assert [place for _, place in places[1:]] == [(15, 15), (24, 15)]
+
+
+def test_an_outline_is_the_edge_inside_the_mask() -> None:
+    mask = np.zeros((6, 6), dtype=bool)
+    mask[1:5, 2:] = True
+    edge = mask.copy()
+    edge[2:4, 3:] = False
+    black = Image.new("RGB", (6, 6))
+    assert (np.asarray(outline(black, mask)) == 255 * edge[..., None]).all()
+    assert not np.any(outline(black, np.ones((6, 6), dtype=bool)))
+
+
+def test_a_cross_goes_through_its_pixel() -> None:
+    crossed = np.asarray(cross(Image.new("RGB", (9, 7), (90, 90, 90)), row=2, column=5))[..., 0]
+    assert (crossed[2] == 255).all()
+    assert (crossed[:, 5] == 255).all()
+    assert (crossed[0, :4] == 90).all()
+
+
+def test_text_is_written_on_its_mask_and_inside_the_image() -> None:
+    image, mask = Image.new("RGB", (200, 100), "red"), np.zeros((10, 20), dtype=bool)
+    mask[2:5, 18:] = True
+    write_on(image, "at the edge", mask)
+    changed = (np.asarray(image) != (255, 0, 0)).any(axis=-1)
+    rows, columns = np.nonzero(changed)
+    assert 20 < rows.min() < rows.max() < 50
+    assert 120 < columns.min() < columns.max() < 199
 
 
 def test_names_and_outlines_are_drawn_where_the_classes_are(
@@ -194,7 +219,7 @@ def test_names_and_outlines_are_drawn_where_the_classes_are(
     assert {text.get_text() for text in named.texts} == {"wall", "sky", "flag", "road"}
     for text in named.texts:
         column, row = text.get_position()
-        assert ADE20K.id2label[label_map[row, column]].split(",")[0] == text.get_text()
+        assert ADE20K.short_names[label_map[row, column]] == text.get_text()
     borders = sum((np.diff(label_map.astype(int), axis=axis) != 0).sum() for axis in (0, 1))
     assert [len(lines.get_segments()) for lines in named.collections] == [borders, borders]
     figure.canvas.draw()
@@ -218,3 +243,58 @@ def test_a_name_at_the_edge_is_not_cut() -> None:
         extent = text.get_window_extent()
         assert frame.x0 <= extent.x0, text.get_text()
         assert extent.x1 <= frame.x1, text.get_text()
+
+
+def strips(*names: str) -> list[dict]:
+    """A segment for each name, beside each other, each two columns wide."""
+    columns = np.arange(2 * len(names)).reshape(1, -1).repeat(3, axis=0)
+    return [{"label": name, "mask": columns // 2 == n} for n, name in enumerate(names)]
+
+
+def test_segments_are_the_pairs_of_class_and_instance() -> None:
+    label_map = np.array([[6, 20, 20], [255, 20, 6]])
+    instances = np.array([[0, 1, 2], [0, 1, 0]])
+    segments = segments_of(label_map, instances)
+    assert [(s["label"], s["instance"]) for s in segments] == [("road", 0), ("car", 1), ("car", 2)]
+    assert segments[0]["mask"].tolist() == [[True, False, False], [False, False, True]]
+
+
+def test_a_single_segment_has_the_color_of_its_class_and_the_rest_is_black() -> None:
+    (car, _) = strips("car", "road")
+    painted = paint_segments([car], (3, 4))
+    assert (painted[:, :2] == ADE20K.palette[ADE20K.label2id["car"]]).all()
+    assert not painted[:, 2:].any()
+
+
+def test_shades_of_a_class_differ() -> None:
+    painted = paint_segments(strips(*["car"] * 12), (3, 24))[0, ::2].astype(int)
+    differences = np.abs(painted[:, None] - painted[None]).sum(axis=-1)
+    assert differences[~np.eye(12, dtype=bool)].min() > 10
+
+
+def test_a_shade_goes_with_the_place_from_left_to_right() -> None:
+    cars = strips("car", "car", "road", "car")
+    painted = paint_segments(cars, (3, 8))
+    assert (paint_segments(cars[::-1], (3, 8)) == painted).all()
+    assert (painted[:, :2] == color_of_name("car")).all()
+
+
+def test_masks_may_be_images() -> None:
+    cars = strips("car", "car")
+    images = [{**car, "mask": Image.fromarray(car["mask"]).convert("L")} for car in cars]
+    assert (paint_segments(images, (3, 4)) == paint_segments(cars, (3, 4))).all()
+
+
+def test_an_unknown_name_borrows_a_color_and_keeps_it() -> None:
+    assert color_of_name("car") == tuple(ADE20K.palette[ADE20K.label2id["car"]])
+    assert color_of_name("traffic light") == color_of_name("traffic light")
+    assert list(color_of_name("traffic light")) in ADE20K.palette.tolist()
+
+
+def test_the_diagram_shows_the_sizes_of_the_model() -> None:
+    config = small_model().config
+    figure = draw_segformer(config, 128)
+    shown = "\n".join(text.get_text() for text in figure.axes[0].texts)
+    for side, channels in zip((4, 8, 16, 32), config.hidden_sizes, strict=True):
+        assert f"{128 // side} × {128 // side}\n{channels} channels" in shown
+    assert f"{config.num_labels} classes" in shown

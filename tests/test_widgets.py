@@ -20,9 +20,8 @@ from helpers.images import load_image
 from helpers.inference import load_model, segment
 from helpers.labels import ADE20K, Labels
 from helpers.profiles import get_profile
-from helpers.widgets.explorer import Explorer, picker, slider
-from helpers.widgets.models import uploaded
-from helpers.widgets.sheet import WIDTH, fit, lay_out, outline
+from helpers.visualize import paint_segments
+from helpers.widgets import Explorer
 from tools.course.execute import WIDGET_VIEW, normalize, output_problems
 from tools.drawing.scenes import draw_scene
 
@@ -51,13 +50,6 @@ def panoptic():
     return pipeline("image-segmentation", model=PROFILE.panoptic_model)
 
 
-def paint(segments: list[dict], shape: tuple[int, int]) -> np.ndarray:
-    painted = np.zeros((*shape, 3), dtype=np.uint8)
-    for number, segment_ in enumerate(segments):
-        painted[segment_["mask"]] = ADE20K.palette[number]
-    return painted
-
-
 def recipe_of(color: float, smallest: float) -> v2.Compose:
     return v2.Compose(
         [
@@ -77,13 +69,15 @@ def explorers(scene, label_map, semantic, panoptic) -> dict[str, Explorer]:
     return {
         "overlay": widgets.explore_overlay(scene.image, maps),
         "augmentation": widgets.explore_augmentation(scene.image, scene.annotation, recipe_of),
-        "iou": widgets.explore_iou(scene.image, label_map),
-        "panoptic": widgets.explore_panoptic(
-            street, panoptic.model, panoptic.image_processor, paint
-        ),
-        "probabilities": widgets.explore_probabilities(scene.image, logits),
+        "iou": widgets.explore_iou(scene.image, label_map, [6, 20]),
+        "panoptic": widgets.explore_panoptic(street, panoptic.model, panoptic.image_processor),
+        "probabilities": widgets.explore_probabilities(scene.image, logits, row=9, column=9),
         "upload": widgets.segment_upload(scene.image, model, image_processor),
     }
+
+
+def pngs(explorer: Explorer) -> list[bytes]:
+    return [bytes(image.value) for image in explorer.images]
 
 
 def ends(control: ipywidgets.ValueWidget) -> list:
@@ -103,7 +97,7 @@ def test_every_control_changes_the_image_and_what_is_told(explorers, name: str) 
         before, seen = control.value, set()
         for value in ends(control):
             control.value = value
-            seen.add((bytes(explorer.image.value), explorer.told.value))
+            seen.add((pngs(explorer)[-1], explorer.told.value))
         assert len({image for image, _ in seen}) == 2, key
         if (name, key) != ("upload", "opacity"):
             assert len({words for _, words in seen}) == 2, key
@@ -126,7 +120,15 @@ def test_the_overlay_tells_share_and_iou_of_the_class(explorers, label_map) -> N
     explorer.controls["label"].value = label
     assert f"{np.mean(label_map == label):.1%} of the annotation" in explorer.told.value
     assert re.search(r"; IoU 0\.\d\d\.", explorer.told.value)
-    explorer.controls["label"].value = None
+    explorer.controls["label"].index = 0
+
+
+def test_a_list_shows_its_first_entry_at_first_and_when_it_is_picked_again(explorers) -> None:
+    picked = explorers["overlay"].controls["label"]
+    assert picked.label == "all classes"
+    picked.index = 1
+    picked.index = 0
+    assert picked.label == "all classes"
 
 
 def test_an_overlay_of_one_map_tells_no_iou(scene, label_map) -> None:
@@ -140,13 +142,21 @@ def test_the_iou_of_a_moved_mask_is_that_of_its_pixels(right: int, down: int) ->
     image, _ = draw_blocks(1, (40, 28))
     label_map = np.zeros((28, 40), dtype=np.uint8)
     label_map[10:20, 12:30] = 5
-    explorer = widgets.explore_iou(image, label_map, [5, 0], right=right, down=down)
+    explorer = widgets.explore_iou(image, label_map, [5, 0])
+    explorer.controls["right"].value, explorer.controls["down"].value = right, down
     moved = {(row + down, column + right) for row in range(10, 20) for column in range(12, 30)}
     moved &= {(row, column) for row in range(28) for column in range(40)}
     still = {(row, column) for row in range(10, 20) for column in range(12, 30)}
     both, union = len(moved & still), len(moved | still)
     assert f"{both} pixels in both, {union} in either" in explorer.told.value
     assert f"IoU {both / union:.2f}." in explorer.told.value
+    parts = np.asarray(shown(pngs(explorer)[1]).resize((40, 28), Image.Resampling.NEAREST))
+    for pixels, color in (
+        (still & moved, (245, 245, 245)),
+        (still - moved, (0, 90, 160)),
+        (moved - still, (230, 159, 0)),
+    ):
+        assert all(tuple(parts[pixel]) == color for pixel in pixels)
 
 
 def test_a_version_of_an_augmentation_is_repeatable_and_leaves_other_dice_alone(scene) -> None:
@@ -154,24 +164,24 @@ def test_a_version_of_an_augmentation_is_repeatable_and_leaves_other_dice_alone(
         return widgets.explore_augmentation(scene.image, scene.annotation, recipe_of)
 
     torch.manual_seed(5)
-    first = explorer().image.value
+    first = pngs(explorer())
     after = torch.rand(1)
     torch.manual_seed(5)
     assert after == torch.rand(1)
-    assert explorer().image.value == first
+    assert pngs(explorer()) == first
 
 
 @pytest.mark.parametrize(("score", "overlap"), [(0.9, 0.5), (0.3, 0.9), (0.99, 0.0)])
-def test_panoptic_segments_are_those_of_the_pipeline(panoptic, score, overlap) -> None:
+def test_panoptic_segments_are_those_of_the_pipeline(panoptic, score, overlap, monkeypatch) -> None:
     street, painted = load_image(PROFILE.street_image), []
 
     def keep(segments, shape):
         painted[:] = segments
-        return paint(segments, shape)
+        return paint_segments(segments, shape)
 
-    widgets.explore_panoptic(
-        street, panoptic.model, panoptic.image_processor, keep, score=score, overlap=overlap
-    )
+    monkeypatch.setattr(widgets, "paint_segments", keep)
+    explorer = widgets.explore_panoptic(street, panoptic.model, panoptic.image_processor)
+    explorer.controls["score"].value, explorer.controls["overlap"].value = score, overlap
     expected = panoptic(
         street, subtask="panoptic", threshold=score, overlap_mask_area_threshold=overlap
     )
@@ -180,6 +190,8 @@ def test_panoptic_segments_are_those_of_the_pipeline(panoptic, score, overlap) -
         assert ours["label"] == theirs["label"]
         assert ours["score"] == pytest.approx(theirs["score"], abs=1e-5)
         assert (ours["mask"] == (np.asarray(theirs["mask"]) > 0)).all()
+    void = np.mean(sum(np.asarray(theirs["mask"]) > 0 for theirs in expected) == 0)
+    assert f"In no segment: {void:.1%} of the pixels." in explorer.told.value
 
 
 def test_a_pixel_tells_its_most_likely_classes_at_its_place(scene) -> None:
@@ -213,14 +225,14 @@ def png(image: Image.Image) -> bytes:
 
 @pytest.fixture
 def upload(scene, semantic) -> Explorer:
-    return widgets.segment_upload(scene.image, *semantic, longest_side=100)
+    return widgets.segment_upload(scene.image, *semantic)
 
 
 def test_an_uploaded_image_is_segmented(upload: Explorer) -> None:
-    before = upload.image.value
-    put(upload.controls["upload"], "my.png", png(Image.new("LA", (120, 60), (90, 255))))
-    assert upload.image.value != before
-    assert "my.png, 100 x 50 pixels: " in upload.told.value
+    before = pngs(upload)
+    put(upload.controls["upload"], "my.png", png(Image.new("LA", (1200, 600), (90, 255))))
+    assert pngs(upload) != before
+    assert "my.png, 1024 x 512 pixels: " in upload.told.value
     assert re.search(r"\b\d+%", upload.told.value)
 
 
@@ -230,20 +242,13 @@ def test_a_damaged_upload_gets_one_sentence_and_changes_nothing(
 ) -> None:
     whole = png(scene.image)
     content = {"text": b"a letter", "cut": whole[: len(whole) // 2], "empty": b""}[damage]
-    before = upload.image.value
+    before = pngs(upload)
     put(upload.controls["upload"], "<my>.png", content)
-    assert upload.image.value == before
+    assert pngs(upload) == before
     assert "&lt;my&gt;.png cannot be read as an image" in upload.told.value
     put(upload.controls["upload"], "good.png", png(Image.new("RGB", (50, 50), "red")))
     assert "good.png, 50 x 50 pixels" in upload.told.value
     assert "damaged" not in upload.told.value
-
-
-def test_uploads_are_read_as_both_releases_give_them() -> None:
-    seven = {"a.png": {"metadata": {"name": "a.png"}, "content": b"12"}}
-    eight = ({"name": "a.png", "content": memoryview(b"12")},)
-    assert uploaded(seven) == uploaded(eight) == ("a.png", b"12")
-    assert uploaded({}) == uploaded(()) == ("", None)
 
 
 @pytest.mark.parametrize(
@@ -254,15 +259,18 @@ def test_names_and_colors_are_those_of_the_labels(labels: Labels, name: str) -> 
     image, label_map = Image.new("RGB", (20, 20)), np.full((20, 20), label, dtype=np.uint8)
     logits = torch.zeros(labels.num_labels, 4, 4)
     logits[label] = 9.0
+    overlaid = widgets.explore_overlay(image, {"annotation": label_map}, labels)
     for explorer in (
-        widgets.explore_overlay(image, {"annotation": label_map}, 1.0, labels=labels),
-        widgets.explore_iou(image, label_map, [label], labels=labels),
-        widgets.explore_probabilities(image, logits, labels=labels),
+        overlaid,
+        widgets.explore_iou(image, label_map, [label], labels),
+        widgets.explore_probabilities(image, logits, row=0, column=0, labels=labels),
     ):
         assert name in [text for text, _ in explorer.controls["label"].options]
-    overlaid = widgets.explore_overlay(image, {"annotation": label_map}, 1.0, labels=labels)
-    sheet = np.asarray(shown(overlaid.image.value))
-    assert sheet[100, WIDTH * 3 // 4].tolist() == labels.palette[label].tolist()
+    overlaid.controls["opacity"].value = 1.0
+    color = tuple(labels.palette[label].tolist())
+    assert shown(pngs(overlaid)[1]).getpixel((100, 100)) == color
+    assert f"rgb{color}" in overlaid.told.value  # the legend
+    assert f"> {labels.short_names[label]}" in overlaid.told.value
 
 
 def test_an_annotation_is_read_as_its_labels_say() -> None:
@@ -272,50 +280,34 @@ def test_an_annotation_is_read_as_its_labels_say() -> None:
     assert f"of {len(np.unique(np.asarray(annotation)))} classes are left" in explorer.told.value
 
 
-# --- the frame, and laying out --------------------------------------------------------------------
+# --- the frame ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def explorer() -> Explorer:
-    def draw(level: int, name: str) -> tuple[Image.Image, str]:
-        return lay_out({name: Image.new("RGB", (4, 2), (level, 0, 0))}), f"<{name}> is {level}."
+    def draw(level: int, name: str) -> tuple[dict[str, Image.Image], list[int], str]:
+        return {name: Image.new("RGB", (4, 2), (level, 0, 0))}, [2], f"<{name}> is {level}."
 
     controls = {
-        "level": slider("Level", 0, 255, 100, 5),
-        "name": picker("Name", {"first": "a", "second": "b"}, "a"),
+        "level": ipywidgets.IntSlider(100, min=0, max=255, description="Level"),
+        "name": ipywidgets.Dropdown(options=["a", "b"], description="Name"),
     }
-    return Explorer(controls, draw, "A red image.")
+    return Explorer(controls, draw, "A red image.", ADE20K)
 
 
 def shown(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
-def test_the_image_and_its_words_follow_every_control(explorer: Explorer) -> None:
-    seen = [(bytes(explorer.image.value), explorer.told.value)]
-    for name, value in (("level", 200), ("name", "b")):
-        explorer.controls[name].value = value
-        seen.append((bytes(explorer.image.value), explorer.told.value))
-    assert len({image for image, _ in seen}) == len({words for _, words in seen}) == 3
-    assert shown(seen[-1][0]).getpixel((WIDTH // 2, 200)) == (200, 0, 0)
-    assert "&lt;b&gt; is 200." in seen[-1][1]  # escaped: names come from models and files
-
-
-def test_no_value_lies_outside_its_range(explorer: Explorer) -> None:
-    for far, nearest in ((1000, 255), (-3, 0)):
-        explorer.controls["level"].value = far
-        assert explorer.controls["level"].value == nearest
-    with pytest.raises(Exception, match=r"[Ii]nvalid selection"):
-        explorer.controls["name"].value = "c"
-    with pytest.raises(ValueError, match="Opacity is 2: expected 0 to 1"):
-        slider("Opacity", 0, 1, 2, 1)
-
-
-def test_each_control_has_a_description_and_each_slider_a_readout(explorer: Explorer) -> None:
-    assert [control.description for control in explorer.controls.values()] == ["Level", "Name"]
-    assert explorer.controls["level"].readout
-    assert isinstance(explorer.controls["level"], ipywidgets.IntSlider)
-    assert isinstance(slider("Share", 0.0, 1.0, 0.5, 0.1), ipywidgets.FloatSlider)
+def test_image_title_and_words_follow_every_control(explorer: Explorer) -> None:
+    seen = [(pngs(explorer)[0], explorer.told.value)]
+    explorer.controls["level"].value = 200
+    seen.append((pngs(explorer)[0], explorer.told.value))
+    explorer.controls["name"].value = "b"
+    assert len({image for image, _ in seen}) == len({words for _, words in seen}) == 2
+    assert shown(pngs(explorer)[0]).getpixel((480, 200)) == (200, 0, 0)
+    assert explorer.titles[0].value == "b"
+    assert "&lt;b&gt; is 200." in explorer.told.value  # escaped: names come from models and files
 
 
 def test_one_output_holds_view_image_and_sentence(explorer: Explorer) -> None:
@@ -323,16 +315,14 @@ def test_one_output_holds_view_image_and_sentence(explorer: Explorer) -> None:
     assert set(data) == {"text/plain", "image/png", WIDGET_VIEW}
     assert data["text/plain"] == "A red image."
     assert data[WIDGET_VIEW]["model_id"] == explorer.view.model_id
-    still = shown(base64.b64decode(data["image/png"]))
-    live = shown(explorer.image.value)
-    assert (np.asarray(still)[: live.height] == np.asarray(live)).all()
-    assert still.height > live.height  # below it, what it shows and what could be changed
 
 
 def test_the_still_image_is_the_one_that_is_shown_now(explorer: Explorer) -> None:
-    before = explorer._repr_mimebundle_()["image/png"]
     explorer.controls["level"].value = 200
-    assert explorer._repr_mimebundle_()["image/png"] != before
+    still = shown(base64.b64decode(explorer._repr_mimebundle_()["image/png"]))
+    assert still.getpixel((480, 200)) == (200, 0, 0)
+    colors = {color for _, color in still.getcolors(still.width * still.height)}
+    assert tuple(ADE20K.palette[2].tolist()) in colors  # the legend's, exactly
 
 
 def test_stored_it_keeps_image_and_sentence_and_no_view(explorer: Explorer) -> None:
@@ -343,35 +333,3 @@ def test_stored_it_keeps_image_and_sentence_and_no_view(explorer: Explorer) -> N
     normalize(notebook)
     assert output_problems(notebook) == []
     assert set(notebook.cells[0].outputs[0].data) == {"text/plain", "image/png"}
-
-
-def test_images_stand_side_by_side_with_legend_and_marks() -> None:
-    images = {
-        "left": np.full((5, 10, 3), (10, 20, 30), dtype=np.uint8),
-        "right": Image.new("RGB", (2000, 500), (200, 0, 0)),
-    }
-    bare = lay_out(images)
-    assert bare.width == WIDTH
-    assert bare.getpixel((100, 100)) == (10, 20, 30)
-    assert bare.getpixel((900, 100)) == (200, 0, 0)
-    legend = {f"a class with a long name {number}": (0, 0, 250) for number in range(9)}
-    full = np.asarray(lay_out(images, legend, {"left": [(9, 2, "marked at the edge")]}))
-    assert len(full) > bare.height
-    swatches = (full[bare.height :] == (0, 0, 250)).all(axis=-1)
-    assert swatches.any(axis=0).sum() > 14  # more than one column of them
-    written = (full[: bare.height, 475:485] != np.asarray(bare)[:, 475:485]).any()
-    assert not written  # a mark stays on its own image
-
-
-def test_large_images_are_made_smaller_and_small_ones_are_left() -> None:
-    assert fit(Image.new("RGB", (1000, 500)), 400).size == (400, 200)
-    assert fit(Image.new("RGB", (100, 50)), 400).size == (100, 50)
-
-
-def test_an_outline_is_the_edge_inside_the_mask() -> None:
-    mask = np.zeros((6, 6), dtype=bool)
-    mask[1:5, 2:] = True
-    expected = mask.copy()
-    expected[2:4, 3:] = False
-    assert (outline(mask) == expected).all()
-    assert not outline(np.ones((3, 3), dtype=bool)).any()

@@ -1,4 +1,9 @@
-"""What all checks share: call the learner's function, compare, answer in one line."""
+"""What all checks share: call the learner's function, compare, name the mistake in one line.
+
+An answer may be anything: numbers, arrays, tensors on any device, PIL images and dictionaries are
+compared, all else is described. `given` says in words what was asked, `hint` what to think of. Each
+function raises `NotYet` where an answer is not right yet.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +23,11 @@ class NotYet(Exception):
     """An answer that is not right yet; the message says what differs and gives a hint."""
 
 
-def answers(reason: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Turn a function that raises `NotYet` into a check that prints one line.
+def answers(reason: str, mistakes: Mapping[str, Any] | None = None) -> Callable[..., Any]:
+    """Turn a function that raises `NotYet` into a check that prints "Correct: {reason}" or why not.
 
-    Args:
-        reason: why it matters; follows the word "Correct".
-
-    Returns:
-        A decorator. The decorated check prints "Correct: ..." or "Not yet: ..." and returns None.
+    `mistakes` leads from a hint to the wrong answer that gets it, a tuple if the check takes
+    several answers. The check carries them, and the tests try each.
     """
 
     def decorate(check: Callable[..., None]) -> Callable[..., None]:
@@ -39,37 +41,74 @@ def answers(reason: str) -> Callable[[Callable[..., None]], Callable[..., None]]
                 line = f"Correct: {reason}"
             print(" ".join(line.split()))
 
+        answer.mistakes = mistakes or {}
         return answer
 
     return decorate
 
 
-def call(function: Any, *arguments: Any, given: str, hint: str = "") -> Any:
-    """Return what the learner's function answers; it works on copies of the arguments.
+def judge(
+    function: Any,
+    right: Callable[..., Any],
+    cases: Mapping[str, tuple],
+    hint: str,
+    mistakes: Mapping[str, Callable[..., Any]] | None = None,
+) -> None:
+    """Try the learner's function on each case, and name the mistake that gives its answer.
 
-    Args:
-        function: the learner's.
-        arguments: arrays, tensors, images or plain values.
-        given: the arguments in words, for the message.
-        hint: what to say to an error, if these arguments are an edge case.
-
-    Raises:
-        NotYet: it is no function, it raises an error, or it changes an argument in place.
+    `right` is a solution, and `cases` lead from the arguments in words to the arguments. `hint` is
+    for errors and for answers that none of the `mistakes` gives, functions by their hints.
     """
+    for given, arguments in cases.items():
+        answer = call(function, *arguments, given=given, hint=hint)
+        with _quiet():
+            expected = right(*copy.deepcopy(arguments))
+        likely = ""
+        if compare(answer, expected):
+            likely = _likely(function, mistakes or {}, arguments, list(cases.values()))
+        expect(answer, expected, given, likely or hint)
+
+
+def _likely(function: Any, mistakes: Mapping, arguments: tuple, others: list[tuple]) -> str:
+    """The hint to the mistake that gives this answer; of several, the one with most others."""
+    agreeing = {
+        hint: sum(_agree(function, mistake, other) for other in others)
+        for hint, mistake in mistakes.items()
+        if _agree(function, mistake, arguments)
+    }
+    return max(agreeing, key=agreeing.__getitem__, default="")
+
+
+def _agree(function: Any, mistake: Callable[..., Any], arguments: tuple) -> bool:
+    try:
+        with _quiet():
+            answer = function(*copy.deepcopy(arguments))
+            wrong = mistake(*copy.deepcopy(arguments))
+        return not compare(answer, wrong, dtypes=False)
+    except Exception:
+        return False
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Warn of nothing, as 0 / 0 does: the result is what is judged."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def call(function: Any, *arguments: Any, given: str, hint: str = "") -> Any:
+    """Return the learner's result, unless it is an error or an array given is changed in place."""
     if not callable(function):
-        raise NotYet(
-            f"expected the function itself, without brackets, and got {describe(function)}"
-        )
+        raise NotYet(f"expected the function itself, without brackets, not {describe(function)}")
     handed = copy.deepcopy(arguments)
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")  # 0 / 0 and its like: the result is what is judged
+        with _quiet():
             result = function(*handed)
     except Exception as error:
-        told = f"for {given} the function raises {_one_line(error)}"
-        raise NotYet(told + (f". {_capital(hint)}" if hint else "")) from None
+        raise NotYet(_with(hint, f"for {given} the function raises {_one_line(error)}")) from None
     for before, after in zip(arguments, handed, strict=True):
-        if isinstance(before, np.ndarray) and _differ(before, after):
+        if isinstance(before, np.ndarray) and compare(after, before):
             raise NotYet(
                 f"for {given} the function changes the array that it was given, so the caller's "
                 "data are lost; work on a copy (`array.copy()`)"
@@ -78,17 +117,7 @@ def call(function: Any, *arguments: Any, given: str, hint: str = "") -> Any:
 
 
 def expect_refusal(function: Any, *arguments: Any, given: str, hint: str) -> None:
-    """Make sure that the learner's function raises ValueError for what it should refuse.
-
-    Args:
-        function: the learner's.
-        arguments: as for `call`.
-        given: the arguments in words, for the message.
-        hint: why they should be refused.
-
-    Raises:
-        NotYet: it returns something, or raises another error.
-    """
+    """Make sure that the learner's function raises ValueError for what it should refuse."""
     try:
         answer = function(*copy.deepcopy(arguments))
     except ValueError:
@@ -120,57 +149,30 @@ def seeded(seed: int) -> Iterator[None]:
             np.random.set_state(before[1])  # noqa: NPY002
 
 
-def expect(
-    answer: Any,
-    expected: Any,
-    given: str,
-    hint: str = "",
-    mistakes: Mapping[str, Any] | None = None,
-    tolerance: float = 0.0,
-) -> None:
-    """Compare, and say what the difference suggests.
+def expect(answer: Any, expected: Any, given: str, hint: str) -> None:
+    """Make sure that an answer is the expected one."""
+    if difference := compare(answer, expected):
+        only_the_dtype = difference.startswith("the values are right")
+        raise NotYet(_with("" if only_the_dtype else hint, f"for {given}, {difference}"))
 
-    Args:
-        answer: the learner's.
-        expected: number or array, compared with values, shape and dtype as `compare` does.
-        given: what was asked, in words.
-        hint: for a difference that none of `mistakes` explains.
-        mistakes: hint to the answer that a likely misunderstanding gives.
-        tolerance: largest absolute difference of values that passes.
 
-    Raises:
-        NotYet: the answer differs.
+def compare(answer: Any, expected: Any, dtypes: bool = True) -> str:
+    """Say whether kind, shape, values or dtype (of integers) differ first; "" if none does.
+
+    `expected` is a number, an array or a dictionary of numbers; two NaN count as equal.
     """
-    if not (difference := compare(answer, expected, tolerance)):
-        return
-    if difference.startswith("the values are right"):
-        raise NotYet(f"for {given}, {difference}")
-    for likely, wrong in (mistakes or {}).items():
-        if not compare(answer, wrong, tolerance, dtypes=False):
-            hint = likely
-            break
-    raise NotYet(f"for {given}, {difference}" + (f". {_capital(hint)}" if hint else ""))
-
-
-def compare(answer: Any, expected: Any, tolerance: float = 0.0, dtypes: bool = True) -> str:
-    """Say how an answer differs from what is expected.
-
-    Args:
-        answer: anything; arrays, tensors on any device, PIL images and numbers are understood.
-        expected: number or array; two NaN count as equal.
-        tolerance: largest absolute difference that passes.
-        dtypes: whether an array of integers must have the very dtype that is expected.
-
-    Returns:
-        One phrase on kind, shape, values or dtype, whichever differs first; "" where none does.
-    """
-    expected = np.asarray(expected)
-    found = as_array(answer)
+    if isinstance(expected, Mapping):
+        return _first_key(answer, expected)
+    found, expected = as_array(answer), np.asarray(expected)
     if found is None:
         return f"the result is {describe(answer)}, expected {describe(expected)}"
     if found.shape != expected.shape:
         return f"the shape is {_shape(found)}, expected {_shape(expected)}"
-    wrong = _differ_at(found, expected, tolerance)
+    # As floats: in uint8, 0 - 255 would be 1.
+    values, wanted = found.astype(np.float64), expected.astype(np.float64)
+    # As equal as sums in float32 are, and as schedules are that end at 1e-7 instead of 0.
+    close = 2e-7 + 1e-5 * np.abs(wanted[np.isfinite(wanted)]).max(initial=0)
+    wrong = ~np.isclose(values, wanted, rtol=0, atol=close, equal_nan=True)
     if wrong.any():
         return _first_difference(found, expected, wrong)
     strict = dtypes and expected.ndim and expected.dtype.kind in "iub"
@@ -180,11 +182,7 @@ def compare(answer: Any, expected: Any, tolerance: float = 0.0, dtypes: bool = T
 
 
 def number(answer: Any, name: str) -> float:
-    """Return a learner's number as a float.
-
-    Raises:
-        NotYet: it is still `...`, or something else than one number.
-    """
+    """Return a learner's number, if it is one."""
     found = as_array(answer)
     if found is None or found.ndim or found.dtype.kind == "b":
         raise NotYet(f"{name} is {describe(answer)}, expected a number")
@@ -220,12 +218,23 @@ def describe(value: Any) -> str:
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
-def _differ_at(found: np.ndarray, expected: np.ndarray, tolerance: float) -> np.ndarray:
-    # As floats: in uint8, 0 - 255 would be 1.
-    found, expected = found.astype(np.float64), expected.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        close = (found == expected) | (np.abs(found - expected) <= tolerance)
-    return ~(close | (np.isnan(found) & np.isnan(expected)))
+def _first_key(answer: Any, expected: Mapping) -> str:
+    if not isinstance(answer, Mapping):
+        return f"the result is {describe(answer)}, expected a dictionary"
+    for key in [*expected, *answer]:
+        if key not in answer:
+            return f"{_name(key)} is missing"
+        if key not in expected:
+            return f"{_name(key)} should not be there"
+        if compare(answer[key], expected[key]):
+            return f"{_name(key)} is {describe(answer[key])}, expected {describe(expected[key])}"
+    return ""
+
+
+def _name(key: Any) -> str:
+    if isinstance(key, tuple) and as_array(key) is not None:
+        return f"colour {tuple(as_array(key).tolist())}"[:60]
+    return repr(key[:40]) if isinstance(key, str) else describe(key)
 
 
 def _first_difference(found: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> str:
@@ -239,10 +248,6 @@ def _first_difference(found: np.ndarray, expected: np.ndarray, wrong: np.ndarray
     if found.dtype.kind == "f" and 0 < largest < 0.01:
         text += f" (near: they differ by {largest:.1g} at most)"
     return text
-
-
-def _differ(before: np.ndarray, after: Any) -> bool:
-    return before.shape != after.shape or bool(_differ_at(after, before, 0).any())
 
 
 def _shape(array: np.ndarray) -> str:
@@ -259,5 +264,5 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
-def _capital(text: str) -> str:
-    return text if text.startswith("`") else text[:1].upper() + text[1:]
+def _with(hint: str, text: str) -> str:
+    return f"{text.rstrip('.')}. {hint[0].upper()}{hint[1:]}" if hint else text

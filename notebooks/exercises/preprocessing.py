@@ -5,83 +5,87 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
-from notebooks.exercises.core import NotYet, answers, as_array, call, describe, expect, seeded
+from notebooks.exercises.core import (
+    NotYet,
+    answers,
+    as_array,
+    call,
+    compare,
+    describe,
+    expect,
+    judge,
+    seeded,
+)
 
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-_OTHER = ((0.5, 0.5, 0.5), (0.25, 0.5, 0.125))
+# Mean and deviation.
+_IMAGENET = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).reshape(2, 3, 1, 1)
+_OTHER = torch.tensor([[0.5, 0.5, 0.5], [0.25, 0.5, 0.125]]).reshape(2, 3, 1, 1)
+
+
+def _exact(pixel_values: Any, mean: Any, deviation: Any) -> Any:
+    """Back to 0-255 with channels last, not rounded."""
+    return 255 * (pixel_values * deviation + mean).permute(1, 2, 0)
+
+
+def _whole(exact: Any) -> Any:
+    return exact.round().clamp(0, 255).byte()
+
+
+_IMAGE_MISTAKES = {  # tensor, mean, deviation
+    "undo in the opposite order: first multiply by the deviation, then add the mean": (
+        lambda x, m, d: _whole(255 * ((x + m) * d).permute(1, 2, 0))
+    ),
+    "that normalises once more; the way back multiplies by the deviation and adds the mean": (
+        lambda x, m, d: _whole(255 * ((x - m) / d).permute(1, 2, 0))
+    ),
+    "the values still run from 0 to 1: multiply by 255": lambda *x: _exact(*x) / 255,
+    "they were cut to whole numbers between 0 and 1: multiply by 255 first": (
+        lambda *x: (_exact(*x) / 255).clamp(0, 1).byte()
+    ),
+    "values past 0 and 255 wrap round in uint8: limit them first, `.clamp(0, 255)`": (
+        lambda *x: _exact(*x).round().long() % 256
+    ),
+    "digits after the point were cut off: round first": lambda *x: _exact(*x).clamp(0, 255).byte(),
+    "they are not whole numbers yet: round, limit to 0-255 and convert to uint8": _exact,
+    "use the mean and deviation that the function is given, not the notebook's": (
+        lambda x, m, d: _whole(_exact(x, *_IMAGENET))
+    ),
+    "`reshape` and `view` cut the row of numbers anew, and pixels are scrambled: move the axes, "
+    "`.permute(1, 2, 0)`": lambda *x: _whole(_exact(*x)).permute(2, 0, 1).reshape(4, 5, 3),
+}
 
 
 @answers(
     "with this you can look at what the model sees, and an image that looks wrong in a figure is "
-    "no longer taken for broken data."
+    "no longer taken for broken data.",
+    _IMAGE_MISTAKES,
 )
 def check_to_image(to_image: Any) -> None:
     """Write the way back from normalised tensors to an image."""
-    import torch
-
     # Values that an interpolation has carried past black and white come back as those.
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3)).astype(np.float64)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3)).astype(np.float32)
     pixels[0, 0], pixels[0, 1] = (259.4, 262.0, 256.8), (-3.2, -0.8, -6.0)
-    expected = pixels.clip(0, 255).astype(np.uint8)
-    for name, statistics in {"ImageNet's": _IMAGENET, "other": _OTHER}.items():
-        mean, deviation = (
-            torch.tensor(values, dtype=torch.float32).reshape(3, 1, 1) for values in statistics
-        )
-        scaled = torch.tensor(pixels / 255, dtype=torch.float32).permute(2, 0, 1)
-        normalized = (scaled - mean) / deviation
+    cases = {}
+    for name, (mean, deviation) in {"ImageNet's": _IMAGENET, "other": _OTHER}.items():
+        normalized = (
+            torch.from_numpy(pixels / 255).permute(2, 0, 1).contiguous() - mean
+        ) / deviation
         given = f"a tensor of shape (3, 4, 5) normalised with {name} mean and deviation"
-        exact = ((normalized * deviation + mean) * 255).permute(1, 2, 0)
-        swapped = ((normalized + mean) * deviation * 255).permute(1, 2, 0)
-        with_imagenet = pixels if statistics is _IMAGENET else _restored(normalized, _IMAGENET)
-        expect(
-            _channels_checked(call(to_image, normalized, mean, deviation, given=given), given),
-            expected,
-            given,
-            hint="multiply by the deviation, add the mean, times 255, round, limit to 0-255, and "
-            "channels last",
-            mistakes={
-                "undo in the opposite order: first multiply by the deviation, then add the mean": (
-                    swapped.round().clamp(0, 255).numpy()
-                ),
-                "the values still run from 0 to 1: multiply by 255": (exact / 255).numpy(),
-                "they were cut to whole numbers between 0 and 1: multiply by 255 first": (
-                    exact / 255
-                )
-                .clamp(0, 1)
-                .to(torch.uint8)
-                .numpy(),
-                "values past 0 and 255 wrap round in uint8: limit them first, `.clamp(0, 255)`": (
-                    exact.round().long().numpy() % 256
-                ),
-                "the digits after the point were cut off: round before `uint8`": (
-                    exact.clamp(0, 255).to(torch.uint8).numpy()
-                ),
-                "they are not whole numbers yet: round, limit to 0-255 and convert to uint8": (
-                    exact.numpy()
-                ),
-                "use the mean and deviation that the function is given, not the notebook's": (
-                    np.clip(np.round(with_imagenet), 0, 255)
-                ),
-            },
-            tolerance=1e-3,
-        )
-
-
-def _restored(normalized: Any, statistics: tuple) -> np.ndarray:
-    mean, deviation = (np.reshape(values, (3, 1, 1)) for values in statistics)
-    return ((normalized.numpy() * deviation + mean) * 255).transpose(1, 2, 0)
-
-
-def _channels_checked(answer: Any, given: str) -> Any:
-    found = as_array(answer)
+        cases[given] = (normalized, mean, deviation)
+    hint = (
+        "multiply by the deviation, add the mean, times 255, round, limit to 0-255, channels last"
+    )
+    given, arguments = next(iter(cases.items()))
+    found = as_array(call(to_image, *arguments, given=given, hint=hint))
     if found is not None and found.shape == (3, 4, 5):
         raise NotYet(
             f"for {given}, the shape is (3, 4, 5), expected (4, 5, 3): an image has its channels "
             "last, `.permute(1, 2, 0)`"
         )
-    return answer
+    judge(to_image, lambda *given: _whole(_exact(*given)), cases, hint, _IMAGE_MISTAKES)
 
 
 def _pair(width: int = 6, height: int = 4) -> tuple[Image.Image, Image.Image]:
@@ -112,22 +116,24 @@ def _two(answer: Any, given: str) -> tuple[np.ndarray, np.ndarray]:
 def check_random_flip(random_flip: Any) -> None:
     """Write an augmentation that mirrors image and annotation together, half of the time."""
     image, annotation = _pair()
-    pixels, labels = np.asarray(image), np.asarray(annotation)
     flips, seeds = 0, 100
     for seed in range(seeds):
         given = f"call {seed + 1} of {seeds}"
         with seeded(seed):
             answer = call(random_flip, image, annotation, given=given)
-        moved, mask = _two(answer, given)
-        moves = [_movement(moved, pixels), _movement(mask, labels)]
-        if "neither" in moves:
-            part, found = ("image", moved) if moves[0] == "neither" else ("annotation", mask)
-            was = pixels if part == "image" else labels
-            shapes = "" if found.shape == was.shape else f" ({describe(found)}, not {was.shape})"
-            raise NotYet(
-                f"in {given} the {part} is neither as it was nor mirrored from left to "
-                f"right{shapes}. Flipped upside down, perhaps? A sky below is no believable scene"
-            )
+        moves = []
+        pair = zip(("image", "annotation"), _two(answer, given), (image, annotation), strict=True)
+        for part, found, original in pair:
+            if np.array_equal(found, original):
+                moves.append("as it was")
+            elif np.array_equal(found, np.asarray(original)[:, ::-1]):
+                moves.append("mirrored")
+            else:
+                raise NotYet(
+                    f"in {given} the {part}, {describe(found)}, is neither as it was nor mirrored "
+                    "from left to right. Flipped upside down, perhaps? A sky below is no "
+                    "believable scene"
+                )
         if moves[0] != moves[1]:
             raise NotYet(
                 f"in {given} the image is {moves[0]} and the annotation {moves[1]}: throw the "
@@ -141,54 +147,51 @@ def check_random_flip(random_flip: Any) -> None:
         raise NotYet(f"{flips} of {seeds} calls flip the pair: {hint}")
 
 
-def _movement(found: np.ndarray, original: np.ndarray) -> str:
-    if found.shape == original.shape:
-        if (found == original).all():
-            return "as it was"
-        if (found == original[:, ::-1]).all():
-            return "mirrored"
-    return "neither"
+def _square(image: Image.Image, center: bool = False, **how: Any) -> np.ndarray:
+    """Padded to the right and below, or all around; `how` is for `np.pad`."""
+    array = np.asarray(image)
+    missing = max(array.shape[:2]) - np.array(array.shape[:2])
+    before = missing // 2 if center else 0 * missing
+    around = np.zeros((array.ndim, 2), dtype=int)
+    around[:2] = np.stack([before, missing - before], axis=1)
+    return np.pad(array, around, **how)
+
+
+_PAD_MISTAKES = {
+    "the new pixels lie around it: keep the upper left corner in place, so that a prediction is "
+    "cut back easily": lambda i, a: (_square(i, center=True), _square(a, center=True)),
+    "it was stretched, and the circle is an ellipse again; add pixels": (
+        lambda i, a: [one.resize([max(i.size)] * 2, Image.NEAREST) for one in (i, a)]
+    ),
+    "the padding comes before the reduction, where 255 is no annotation value; which value becomes "
+    "255?": lambda i, a: (_square(i), _square(a, constant_values=255)),
+    "padding with 1 is padding with wall": lambda i, a: (_square(i), _square(a, constant_values=1)),
+    "edge pixels were repeated: the model would be judged on classes that nobody saw there": (
+        lambda i, a: (_square(i), _square(a, mode="edge"))
+    ),
+    "the padding should be black": lambda i, a: (_square(i, constant_values=255), _square(a)),
+}
 
 
 @answers(
     "shapes stay as they are, and the padding becomes 255 in the reduction, so the model is "
-    "neither praised nor blamed for it."
+    "neither praised nor blamed for it.",
+    _PAD_MISTAKES,
 )
 def check_pad_to_square(pad_to_square: Any) -> None:
     """Write a padding to a square that loss and metric ignore."""
     for width, height in ((6, 4), (3, 5), (4, 4)):
         image, annotation = _pair(width, height)
-        given = f"an image of {width} x {height} pixels"
-        padded, mask = _two(call(pad_to_square, image, annotation, given=given), given)
-        side, pixels, labels = max(width, height), np.asarray(image), np.asarray(annotation)
-        right = ((0, side - height), (0, side - width))
-        centerd = tuple(((total // 2), total - total // 2) for _, total in right)
-        for name, found, was in (("image", padded, pixels), ("annotation", mask, labels)):
-            if width != height and found.shape[:2] == (height, width):
-                raise NotYet(f"for {given} the {name} keeps its size")
-            extra = ((0, 0),) * (was.ndim - 2)
-            stretched = np.asarray(Image.fromarray(was).resize((side, side), Image.NEAREST))
-            mistakes = {
-                "the new pixels lie around it: keep the upper left corner in place, so that a "
-                "prediction is cut back easily": np.pad(was, (*centerd, *extra)),
-                "it was stretched, and the circle is an ellipse again; add pixels": stretched,
-            }
-            if name == "annotation":
-                mistakes |= {
-                    "the padding comes before the reduction, where 255 is no annotation value; "
-                    "which value becomes 255?": np.pad(was, right, constant_values=255),
-                    "padding with 1 says that there is wall": np.pad(was, right, constant_values=1),
-                    "edge pixels were repeated: the model would be judged on classes that nobody "
-                    "saw there": np.pad(was, right, mode="edge"),
-                }
-            else:
-                mistakes["the padding should be black"] = np.pad(
-                    was, (*right, *extra), constant_values=255
-                )
-            expect(
-                found,
-                np.pad(was, (*right, *extra)),
-                f"the {name} of a pair of {width} x {height} pixels",
-                hint="new pixels, all 0, to the right or below, until both sides are equal",
-                mistakes=mistakes,
-            )
+        whole = f"an image of {width} x {height} pixels"
+        found = _two(call(pad_to_square, image, annotation, given=whole), whole)
+        for part, name in enumerate(("image", "annotation")):
+            if width != height and found[part].shape[:2] == (height, width):
+                raise NotYet(f"for {whole} the {name} keeps its size")
+            likely = [
+                hint
+                for hint, mistake in _PAD_MISTAKES.items()
+                if not compare(found[part], mistake(image, annotation)[part], dtypes=False)
+            ]
+            likely.append("new pixels, all 0, to the right or below, until both sides are equal")
+            given = f"the {name} of a pair of {width} x {height} pixels"
+            expect(found[part], _square((image, annotation)[part]), given, likely[0])

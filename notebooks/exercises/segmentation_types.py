@@ -2,55 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from helpers.labels import ADE20K, IGNORE_INDEX
-from notebooks.exercises.core import NotYet, answers, as_array, call, describe, number
+from notebooks.exercises.core import NotYet, answers, as_array, call, describe, judge, number
 
-_BRIDGE, _FAR_CAR = 0.71, 0.83  # probability where the near cars touch, and the far car's best
+_COUNTS = {"areas": 3, "cars": 3, "segments": 7}
+_COUNT_MISTAKES = {  # areas, cars, segments; the last of each is told to any other number
+    "the lamp post cuts the visible part of one car in two": (2, 3, 7),
+    "pixels of one class that touch are one area, whichever cars they belong to, and a cut makes "
+    "two areas of one car": (4, 3, 7),
+    "an instance list has one entry per object, and both parts of a car behind a post belong to "
+    "one mask": (3, 4, 7),
+    "the balloon's pixels need a segment too, since each pixel is covered: that is void": (3, 3, 6),
+    "the post is a thing, and void is a segment of its own": (3, 3, 5),
+    "things count, and so do road, sky and void: stuff has one segment per class": (3, 3, 4),
+    "a car in two parts is still one segment": (3, 3, 8),
+    "add the things, one segment for each class of stuff, and one for void": (3, 3, 9),
+}
 
 
 @answers(
     "three areas and three cars, and yet no area is a car where two cars melted into one and one "
-    "fell apart. That the numbers agree proves nothing; the panoptic map has an id for each car."
+    "fell apart. That the numbers agree proves nothing; the panoptic map has an id for each car.",
+    _COUNT_MISTAKES,
 )
 def check_areas_and_cars(areas: Any, cars: Any, segments: Any) -> None:
     """Predict three counts for a street that is told in words."""
-    areas, cars = number(areas, "areas"), number(cars, "cars")
-    segments = number(segments, "segments")
-    if areas == 2:
-        raise NotYet("areas is 2: the lamp post cuts the visible part of one car in two")
-    if areas != 3:
-        raise NotYet(
-            f"areas is {describe(areas)}: pixels of one class that touch are one area, whichever "
-            "cars they belong to, and a cut makes two areas of one car"
-        )
-    if cars != 3:
-        raise NotYet(
-            f"cars is {describe(cars)}: an instance list has one entry per object, and both parts "
-            "of a car behind a post belong to one mask"
-        )
-    hints = {
-        6: "the balloon's pixels need a segment too, since each pixel is covered: that is void",
-        5: "the post is a thing, and void is a segment of its own",
-        4: "things count, and so do road, sky and void: stuff has one segment per class",
-        8: "a car in two parts is still one segment",
-    }
-    if segments != 7:
-        hint = hints.get(int(segments) if np.isfinite(segments) else 0)
-        hint = hint or "add the things, one segment for each class of stuff, and one for void"
-        raise NotYet(f"segments is {describe(segments)}: {hint}")
+    found = [number(one, name) for name, one in zip(_COUNTS, (areas, cars, segments), strict=True)]
+    for k, (name, right) in enumerate(_COUNTS.items()):
+        if found[k] == right:
+            continue
+        hints = {wrong[k]: hint for hint, wrong in _COUNT_MISTAKES.items() if wrong[k] != right}
+        *_, other = hints.values()
+        raise NotYet(f"{name} is {describe(found[k])}: {hints.get(found[k], other)}")
+
+
+_BRIDGE, _FAR_CAR = 0.71, 0.83  # probability where the near cars touch, and the far car's best
 
 
 def car_probability() -> np.ndarray:
-    """How likely each pixel is a car: two near cars that touch, and a far one.
-
-    Returns:
-        (6, 16) float, 0 ... 1.
-    """
+    """How likely each pixel is a car, (6, 16) float: two near cars that touch, and a far one."""
     probability = np.full((6, 16), 0.03)
     probability[1, 13:15] = 0.80, _FAR_CAR
     probability[2:6, 0:12] = 0.55
@@ -68,8 +64,6 @@ def car_probability() -> np.ndarray:
 )
 def check_splitting_threshold(threshold: Any) -> None:
     """Choose the threshold that parts two touching cars and keeps a third."""
-    from scipy import ndimage
-
     threshold = number(threshold, "threshold")
     if not 0 <= threshold <= 1:
         raise NotYet(
@@ -86,10 +80,46 @@ def check_splitting_threshold(threshold: Any) -> None:
             f"{_BRIDGE:.2f}; raise it until those are left out"
         )
     if threshold >= _FAR_CAR:
-        raise NotYet(
-            f"{found}: the near cars are parted, but the far one, nowhere above {_FAR_CAR:.2f}, "
-            "is gone; lower it"
-        )
+        gone = f"the far one, nowhere above {_FAR_CAR:.2f}, is gone"
+        gone = f"the near cars are parted, but {gone}" if areas == 2 else f"{gone}, near ones too"
+        raise NotYet(f"{found}: {gone}; lower it")
+
+
+def _count_things(
+    panoptic: np.ndarray, count: Callable[[list[int]], int] = lambda ids: len(set(ids))
+) -> dict[str, int]:
+    """Name of each class with things to a count, from the ids of its pixels."""
+    pixels = [(label, thing) for label, thing in panoptic.reshape(-1, 2).tolist() if thing]
+    return {
+        ADE20K.id2label[label]: count([thing for other, thing in pixels if other == label])
+        for label in dict.fromkeys(label for label, _ in pixels)
+    }
+
+
+def _areas(panoptic: np.ndarray) -> dict[str, int]:
+    label_map = panoptic[..., 0]
+    return {
+        name: ndimage.label(label_map == ADE20K.label2id[name])[1]
+        for name in _count_things(panoptic)
+    }
+
+
+def _ids_once(panoptic: np.ndarray) -> dict[str, int]:
+    """Each id belongs to the first class that has it."""
+    first = np.unique(panoptic[..., 1], return_index=True)[1]
+    return _count_things(panoptic.reshape(-1, 2)[first])
+
+
+_THING_MISTAKES = {
+    "this is the number of its pixels; count different ids": lambda p: _count_things(p, len),
+    "each class is counted once; cars that touch are one area but have ids of their own": (
+        lambda p: _count_things(p, lambda ids: 1)
+    ),
+    "these are areas; cars that touch are one area but have ids of their own, and two parts with "
+    "one id are one thing": _areas,
+    "an id is a name: how many different ids has each class?": lambda p: _count_things(p, max),
+    "two things may have one id if their classes differ, so look at the pairs": _ids_once,
+}
 
 
 def _street(*pairs: tuple[str, int]) -> np.ndarray:
@@ -99,72 +129,34 @@ def _street(*pairs: tuple[str, int]) -> np.ndarray:
 
 @answers(
     "it is the pair that names a thing, so neither touching cars nor a car cut in two confuse you, "
-    "and it works for data sets that number each class from 1."
+    "and it works for data sets that number each class from 1.",
+    _THING_MISTAKES,
 )
 def check_count_things(count_things: Any) -> None:
     """Write a function from a panoptic map to the number of things of each class."""
-    car, road = ("car", 1), ("road", 0)
-    cases = {
-        "a street with two cars that touch": (
-            _street(road, car, car, ("car", 2), ("person", 3), road, ("(no class)", 0)),
-            {"car": 2, "person": 1},
-        ),
-        "one car that a lamp post cuts in two": (
-            _street(road, car, ("streetlight", 2), car, road),
-            {"car": 1, "streetlight": 1},
-        ),
-        "ids that start at 1 in every class": (
-            _street(car, ("person", 1), ("person", 2), road),
-            {"car": 1, "person": 2},
-        ),
-        "an image without things": (_street(road, ("sky", 0)), {}),
+    car, road, first = ("car", 1), ("road", 0), "a street with two cars that touch"
+    streets = {
+        first: _street(road, car, car, ("car", 2), ("person", 3), road, ("(no class)", 0)),
+        "one car that a lamp post cuts in two": (_street(road, car, ("streetlight", 2), car, road)),
+        "ids that start at 1 in every class": (_street(car, ("person", 1), ("person", 2), road)),
+        "an image without things": _street(road, ("sky", 0)),
     }
-    for given, (panoptic, expected) in cases.items():
-        void = np.any(panoptic[..., 0] == IGNORE_INDEX)
-        hint = "255 is void and has no name: leave out what has the id 0" if void else ""
-        counts = call(count_things, panoptic, given=given, hint=hint)
-        _expect_counts(counts, panoptic, expected, given)
-
-
-def _expect_counts(answer: Any, panoptic: np.ndarray, expected: dict, given: str) -> None:
+    hint = "count the different pairs of class and id; 255 is void and has no name, and its id is 0"
+    answer = call(count_things, streets[first], given=first, hint=hint)
     if not isinstance(answer, Mapping):
         raise NotYet(
-            f"for {given} the result is {describe(answer)}, expected a dictionary such as "
+            f"for {first} the result is {describe(answer)}, expected a dictionary such as "
             "{'car': 2, 'person': 1}"
         )
-    keys = list(answer)
-    if any(not isinstance(key, str) for key in keys):
-        raise NotYet(
-            f"for {given} the keys are not all names (the first is {describe(keys[0])}): "
-            "ADE20K.id2label turns a label id into its name"
-        )
-    wanted = f"expected {expected}"
-    stuff = {
-        ADE20K.id2label.get(int(label)) for label, thing in panoptic.reshape(-1, 2) if thing == 0
-    }
-    if extra := sorted(set(keys) & stuff - set(expected)):
-        raise NotYet(
-            f"for {given} {extra[0]!r} is counted, {wanted}: stuff has the id 0 and is no thing"
-        )
-    if extra := sorted(set(keys) - set(expected)):
-        raise NotYet(f"for {given} there is a count of {extra[0][:40]!r}, {wanted}")
-    if missing := sorted(set(expected) - set(keys)):
-        hint = ""
-        if given.startswith("ids that"):
-            hint = ": two things may have one id if their classes differ, so look at the pairs"
-        raise NotYet(f"for {given} there is no count of {missing[0]!r}, {wanted}{hint}")
-    for name, count in expected.items():
-        found = as_array(answer[name])
-        if found is not None and not found.ndim and found == count:
+    for key, count in answer.items():
+        if not isinstance(key, str):
+            hint = f"a key is {describe(key)}: ADE20K.id2label turns a label id into its name"
+        elif key == "road":
+            hint = "'road' is counted: stuff has the id 0 and is no thing"
+        elif as_array(count) is None:
+            hint = f"{key[:40]!r} is {describe(count)}: how many are they? `len` tells"
+        else:
             continue
-        of_class = panoptic[panoptic[..., 0] == ADE20K.label2id[name]]
-        hint = "count the different pairs of class and id"
-        if found is not None and found.ndim == 0 and found == len(of_class):
-            hint = "this is the number of its pixels; count different ids"
-        elif given.startswith("ids that"):
-            hint = "two things may have one id if their classes differ, so look at the pairs"
-        elif "touch" in given:
-            hint = "cars that touch are one area but have ids of their own"
-        elif "cuts" in given:
-            hint = "two parts with one id are one thing"
-        raise NotYet(f"for {given} {name!r} is {describe(answer[name])}, {wanted}: {hint}")
+        raise NotYet(f"for {first} {hint}")
+    cases = {given: (street,) for given, street in streets.items()}
+    judge(count_things, _count_things, cases, hint, _THING_MISTAKES)

@@ -8,16 +8,10 @@ import json
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-
-
-def groups() -> list[str]:
-    """The names of the `bench_*.py` beside this file."""
-    return sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
+GROUPS = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,32 +19,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks",
         description="Measure what the course costs beside what its readers would use otherwise, "
-        "and write the figures as benchmarks.json, .md and .png.",
+        "and write the figures as benchmarks.json and .md.",
     )
-    parser.add_argument("--rows", nargs="+", metavar="GROUP", help=f"only: {', '.join(groups())}")
-    parser.add_argument(
-        "--quick", action="store_true", help="tiny sizes, to see that it works; no real figures"
-    )
-    parser.add_argument(
-        "--output", type=Path, default=HERE.parents[1] / "build", help="folder (default: build)"
-    )
-    parser.add_argument(
-        "--add",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="benchmarks.json of another run, on a machine with a GPU, say: rows that this lacks",
-    )
-    parser.add_argument(
-        "--network", action="store_true", help="fetch the published mean_iou metric to compare with"
-    )
-    parser.add_argument("--store", action="store_true", help="put the table into BENCHMARKS.md too")
-    parser.add_argument("--readme", action="store_true", dest="store", help=argparse.SUPPRESS)
+    add = parser.add_argument
+    add("--rows", nargs="+", choices=GROUPS, default=GROUPS, metavar="GROUP", help=str(GROUPS))
+    add("--quick", action="store_true", help="tiny sizes, to see that it works; no real figures")
+    add("--output", type=Path, default=HERE.parents[1] / "build", help="folder (default: build)")
+    add("--add", type=Path, nargs="+", default=[], metavar="FILE", help="benchmarks.json of "
+        "another run, on a machine with a GPU, say: rows that this one lacks")  # fmt: skip
+    add("--network", action="store_true", help="compare with the published mean_iou metric")
+    add("--store", action="store_true", help="put the table into BENCHMARKS.md too")
+    add("--readme", action="store_true", dest="store", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if unknown := sorted(set(options.rows or ()) - set(groups())):
-        parser.error(f"no group {', '.join(unknown)}: choose from {', '.join(groups())}")
-    if options.store and (options.quick or (options.rows and not options.add)):
+    if options.store and (options.quick or (options.rows != GROUPS and not options.add)):
         parser.error("--store takes a run at full size of all groups, or --add for those left out")
     added = [row for file in options.add for row in json.loads(file.read_text(encoding="utf-8"))]
 
@@ -59,21 +40,21 @@ def main(arguments: list[str] | None = None) -> int:
         from tests.benchmarks import report
 
         rows, failed = [], []
-        for name in options.rows or groups():
-            begin = time.perf_counter()
-            print(f"{name}", flush=True)
+        for name in options.rows:
+            print(name, flush=True)
             try:
-                for row in rows_of(name, options.quick):
+                for row in importlib.import_module(f"{__package__}.bench_{name}").rows(
+                    options.quick
+                ):
                     rows.append(row)
-                    report.print_row(row)
+                    print(f"  {' · '.join(report.cells(row))}", flush=True)
             except (AssertionError, RuntimeError) as error:
                 failed.append(name)
                 print(f"error: {name}: {error}", file=sys.stderr, flush=True)
-            print(f"  {time.perf_counter() - begin:.0f} s", flush=True)
-        known = {(row["row"], row.get("other")) for row in rows}
+        known = {(row["row"], row["other"]) for row in rows}
         rows += [row for row in added if (row["row"], row["other"]) not in known]
         report.write(rows, options.output)
-        print(f"\n{report.table(rows)}\nwritten: {options.output / 'benchmarks'}.json, .md, .png")
+        print(f"\n{report.table(rows)}\nwritten: {options.output / 'benchmarks'}.json and .md")
         if options.store and not failed:
             report.store(rows, HERE.parents[1] / "BENCHMARKS.md")
     if failed:
@@ -92,11 +73,6 @@ def prepare(scratch: Path, network: bool) -> None:
     os.environ["SEG_PROFILE"] = "tiny"
     os.environ["SEG_OUTPUT"] = str(scratch)
     os.environ["HF_HOME"] = str(scratch / "huggingface")
-
-
-def rows_of(name: str, quick: bool) -> Iterator[dict]:
-    """The rows of one group, as they come."""
-    yield from importlib.import_module(f"tests.benchmarks.bench_{name}").rows(quick)
 
 
 if __name__ == "__main__":

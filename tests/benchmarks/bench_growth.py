@@ -1,4 +1,4 @@
-"""How cost grows with images, classes and size: times, and the slope of their logarithms.
+"""How cost grows with images, classes and size, as the slope of the times' logarithms.
 
 A slope of 1 is linear. Small inputs cost mostly what a call costs, which flattens a slope, so it
 is fitted to the upper half of the range.
@@ -38,40 +38,32 @@ def rows(quick: bool) -> Iterator[Row]:
         "overlay": blending,
     }
     for name, make in makers.items():
-        yield growth(name, "number of images", images, lambda n, m=make: m(n, few, side))
         # A palette has room for 255 labels.
-        most = 255 if name in ("colorize", "overlay") else max(classes)
-        some = [c for c in classes if c <= most]
-        yield growth(name, "number of classes", some, lambda c, m=make: m(1, c, side))
-        yield growth(
-            name,
-            "pixels of an image",
-            [s * s for s in sides],
-            lambda p, m=make: m(1, few, round(p**0.5)),
-        )
+        some = [n for n in classes if n <= 255 or make not in (painting, blending)]
+        for what, sizes, works in (
+            ("number of images", images, [make(n, few, side) for n in images]),
+            ("number of classes", some, [make(1, n, side) for n in some]),
+            ("pixels of an image", [n * n for n in sides], [make(1, few, n) for n in sides]),
+        ):
+            yield alone(f"growth of {name} with the {what}", slope(sizes, works), "slope")
 
 
-def growth(name: str, panel: str, sizes: list[int], make: Callable[[int], Work]) -> Row:
-    """Time the work at each size; the row's value is the fitted slope."""
+def slope(sizes: list[int], works: list[Work]) -> float:
+    """The slope of the logarithm of the time, over that of the size."""
     seconds = []
-    for size in sizes:
-        work = make(size)
+    for work in works:
         work()
         seconds.append(statistics.median(timed(work) for _ in range(3)))
     half = len(sizes) // 2
-    slope = np.polyfit(np.log(sizes[half:]), np.log(seconds[half:]), 1)[0]
-    # A table of n × n counts is the confusion matrix's own: that grows as it must.
-    goal = "" if panel == "number of classes" else "about 1: linear"
-    row = alone(f"growth of {name} with the {panel}", float(slope), "slope", goal)
-    return row | {"curve": {"x": sizes, "y": seconds, "label": name, "panel": panel}}
+    return float(np.polyfit(np.log(sizes[half:]), np.log(seconds[half:]), 1)[0])
 
 
 def counting(images: int, classes: int, side: int) -> Work:
-    rng = np.random.default_rng(0)
     if classes <= 256:
         predictions, references = draw_maps(images, side, min(classes, 250), seed=0)
     else:  # ids beyond a byte
-        predictions, references = rng.integers(0, classes, (2, images, side, side))
+        shape = (2, images, side, side)
+        predictions, references = np.random.default_rng(0).integers(0, classes, shape)
 
     def work() -> None:
         matrix = ConfusionMatrix(classes)
@@ -85,13 +77,9 @@ def counting(images: int, classes: int, side: int) -> Work:
 def loss(images: int, classes: int, side: int) -> Work:
     torch.manual_seed(0)
     logits = torch.randn(images, classes, side // 4, side // 4, requires_grad=True)
+    # The class 255 of a thousand is "ignore" here as everywhere.
     labels = torch.randint(0, classes, (images, side, side))
-
-    def work() -> None:
-        # The class 255 of a thousand is "ignore" here as everywhere.
-        pixel_cross_entropy(SimpleNamespace(logits=logits), labels).backward()
-
-    return work
+    return lambda: pixel_cross_entropy(SimpleNamespace(logits=logits), labels).backward()
 
 
 def upsampling(images: int, classes: int, side: int) -> Work:

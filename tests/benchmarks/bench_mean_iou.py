@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import evaluate
@@ -23,7 +24,7 @@ from helpers.data import load_scenes
 from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import Profile, get_profile
-from tests.benchmarks.measuring import Row, compare, photographs, skipped
+from tests.benchmarks.measuring import REPOSITORY, Row, compare, skipped
 
 DESCRIBED = Path(__file__).parent / "mean_iou"
 SHIFT = 3
@@ -35,14 +36,13 @@ def rows(quick: bool) -> Iterator[Row]:
     rounds = 1 if quick else 3
     toy = get_profile("tiny")
     yield from beside_others("toy maps, 256 × 192", maps_of(toy, 4 if quick else 160), rounds)
-    if folder := photographs():
-        real = maps_of(replace(toy, dataset=str(folder)), 2 if quick else 48)
+    folder = Path(os.environ.get("SEG_TEST_DATA", REPOSITORY.parent / "shared" / "ade20k"))
+    if (folder / "images" / "training").is_dir():
+        real = maps_of(replace(toy, dataset=str(folder.resolve())), 2 if quick else 48)
         yield from beside_others("real maps of 0.3 megapixels", real, rounds)
     else:
-        yield skipped(
-            "mIoU of real maps",
-            "no folder of photographs: set SEG_TEST_DATA to one in ADEChallengeData2016 layout",
-        )
+        missing = "set SEG_TEST_DATA to a folder of photographs in ADEChallengeData2016 layout"
+        yield skipped("mIoU of real maps", missing)
 
 
 def maps_of(profile: Profile, count: int) -> Pairs:
@@ -88,22 +88,16 @@ def beside_others(what: str, pairs: Pairs, rounds: int) -> list[Row]:
     ways = {
         f"{name}, compute": lambda: metric.compute(**maps, **options)["per_category_iou"],
         f"{name}, _compute": lambda: metric._compute(**maps, **options)["per_category_iou"],
-        "torchmetrics Jaccard index, 1 thread": lambda: torchmetrics_on(1),
     }
-    if threads > 1:
-        ways[f"torchmetrics Jaccard index, {threads} threads"] = lambda: torchmetrics_on(threads)
+    for count in sorted({1, threads}):
+        with_threads = f"torchmetrics Jaccard index, {count} thread{'s' if count > 1 else ''}"
+        ways[with_threads] = partial(torchmetrics_on, count)
     # The Arrow file of `compute` is gone at the end.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         metric.data_dir = metric._data_dir_root = scratch
-        return compare(
-            f"mIoU of {len(pairs)} {what}, {ADE20K.num_labels} classes, one thread",
-            ours,
-            ways,
-            same_scores,
-            rounds=rounds,
-            unit="ms a map",
-            per=len(pairs),
-        )
+        row = f"mIoU of {len(pairs)} {what}, {ADE20K.num_labels} classes, one thread"
+        per_map = {"unit": "ms a map", "per": len(pairs)}
+        return compare(row, ours, ways, same_scores, rounds=rounds, **per_map)
 
 
 def jaccard(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], num_labels: int) -> np.ndarray:

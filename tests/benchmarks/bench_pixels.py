@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import SimpleNamespace
-from typing import Any
 
 import torch
 from torch.nn.functional import interpolate
@@ -23,26 +23,18 @@ def on_device(device: str, sides: tuple[int, ...], batch_size: int, rounds: int)
     """Milliseconds an image, in batches, for 150 classes; `device` as torch names it."""
     threads = f"{torch.get_num_threads()} threads"
     where = torch.cuda.get_device_name() if device == "cuda" else threads
+    timing = {"rounds": rounds, "unit": "ms an image", "per": batch_size}
     for side in sides:
-        logits = smooth_logits(batch_size, side, device)
-        timing = {"rounds": rounds, "unit": "ms an image", "per": batch_size}
-        yield from upsamplings(f"to {side} × {side}, {where}", logits, side, timing)
-
-
-def upsamplings(what: str, logits: torch.Tensor, side: int, timing: dict[str, Any]) -> list[Row]:
-    outputs, sizes = SimpleNamespace(logits=logits), [(side, side)] * len(logits)
-    theirs = SegformerImageProcessor().post_process_semantic_segmentation
-    return compare(
-        f"upsampling and argmax {what}",
-        lambda: waited_for(torch.stack(label_maps(logits, sizes))),
-        {
-            "post_process_semantic_segmentation": lambda: waited_for(
-                torch.stack(theirs(outputs, sizes))
-            )
-        },
-        same_labels,
-        **timing,
-    )
+        outputs = SimpleNamespace(logits=smooth_logits(batch_size, side, device))
+        sizes = [(side, side)] * batch_size
+        theirs = SegformerImageProcessor().post_process_semantic_segmentation
+        yield from compare(
+            f"upsampling and argmax to {side} × {side}, {where}",
+            partial(stacked, label_maps, outputs.logits, sizes),
+            {"post_process_semantic_segmentation": partial(stacked, theirs, outputs, sizes)},
+            same_labels,
+            **timing,
+        )
 
 
 def smooth_logits(count: int, side: int, device: str) -> torch.Tensor:
@@ -53,6 +45,10 @@ def smooth_logits(count: int, side: int, device: str) -> torch.Tensor:
     torch.manual_seed(0)
     coarse = 5 * torch.randn(count, ADE20K.num_labels, 16, 16)
     return interpolate(coarse, (side // 4, side // 4), mode="bicubic").to(device)
+
+
+def stacked(label_maps_of: Callable, *given: object) -> torch.Tensor:
+    return waited_for(torch.stack(label_maps_of(*given)))
 
 
 def same_labels(ours: torch.Tensor, theirs: torch.Tensor) -> None:

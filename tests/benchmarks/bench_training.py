@@ -10,25 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainerCallback, set_seed
+from transformers import Trainer, TrainerCallback
 
 from helpers.data import load_scenes
-from helpers.labels import ADE20K
 from helpers.profiles import get_profile
 from helpers.training import build_trainer
 from tests.benchmarks import guide
 from tests.benchmarks.bench_mean_iou import load_mean_iou
 from tests.benchmarks.measuring import Row, faster
 
-GUIDE = "the guide's settings (fp32, batch 2, rate 6e-5)"
 
-
-def rows(quick: bool) -> Iterator[Row]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        yield seconds_to_score(Path(scratch), quick)
-
-
-class _Until(TrainerCallback):
+class Until(TrainerCallback):
     """Notes seconds and scores, and stops the run at a score or after a time."""
 
     def __init__(self, score: float, limit: float) -> None:
@@ -42,52 +34,39 @@ class _Until(TrainerCallback):
         self.best = max(self.best, metrics["eval_mean_iou"])
         self.seconds = time.perf_counter() - self.begin
         self.reached = self.best >= self.score
-        if self.reached or self.seconds > self.limit:
-            control.should_training_stop = True
+        control.should_training_stop |= self.reached or self.seconds > self.limit
 
 
-def seconds_to_score(scratch: Path, quick: bool) -> Row:
+def rows(quick: bool) -> Iterator[Row]:
     """Ours on profile tiny, evaluating every 20 steps as the guide does, until mIoU 0.60.
 
     The guide's run may take very long: it is stopped after 2.5 times our seconds, and then the
     ratio is a lower bound.
     """
-    profile = get_profile("tiny")
-    score = 0.0 if quick else 0.60
+    profile, score = get_profile("tiny"), 0.0 if quick else 0.60
     scenes = load_scenes(profile)
     if quick:
         scenes["test"] = scenes["test"].select(range(4))
-    trainer = build_trainer(profile, scenes, scratch / "ours", eval_steps=20, save_steps=20)
-    trainer.args.load_best_model_at_end = False  # belongs to neither side's time
-    ours = _Until(score, limit=600)
-    trainer.add_callback(ours)
-    ours_first = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    trainer.train()
-    assert ours.reached, f"mIoU {score} was not reached: {ours.best:.3f} after {ours.seconds:.0f} s"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        ours = build_trainer(profile, scenes, Path(scratch, "ours"), eval_steps=20, save_steps=20)
+        ours.args.load_best_model_at_end = False  # belongs to neither side's time
+        theirs = guide.trainer(
+            profile, scenes, Path(scratch, "theirs"), load_mean_iou()[0], eval_on_start=True
+        )
+        first = theirs.model.state_dict()
+        for name, value in ours.model.state_dict().items():
+            assert torch.equal(value, first[name]), f"the two runs start from different {name}"
+        mine = run(ours, Until(score, limit=600))
+        assert mine.reached, f"mIoU {score} was not reached, but {mine.best:.3f}"
+        other = run(theirs, Until(score, limit=2.5 * mine.seconds))
+    name = "the guide's settings (fp32, batch 2, rate 6e-5)"
+    name += "" if other.reached else f"; stopped at mIoU {other.best:.2f}, a lower bound"
+    what = f"training, profile tiny, seconds to mIoU {score:.2f}, {torch.get_num_threads()} threads"
+    yield faster(what, name, mine.seconds, other.seconds, "s", "2 ×")
 
-    train, evaluate = guide.transforms(profile.encoder, profile.image_size)
-    metric, _ = load_mean_iou()
-    set_seed(profile.seed)
-    model = guide.model(profile.encoder)
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, ours_first[name]), f"the two runs start from different {name}"
-    theirs = _Until(score, limit=2.5 * ours.seconds)
-    trainer = Trainer(
-        model=model,
-        args=guide.arguments(scratch / "theirs", eval_on_start=True),
-        train_dataset=scenes["train"].with_transform(train),
-        eval_dataset=scenes["test"].with_transform(evaluate),
-        compute_metrics=guide.compute_metrics(metric, ADE20K.num_labels),
-        callbacks=[theirs],
-    )
+
+def run(trainer: Trainer, until: Until) -> Until:
+    trainer.add_callback(until)
     with redirect_stdout(None):  # the loss of each step
         trainer.train()
-    bound = "" if theirs.reached else f"; stopped at mIoU {theirs.best:.2f}, a lower bound"
-    return faster(
-        f"training, profile tiny, seconds to mIoU {score:.2f}, {torch.get_num_threads()} threads",
-        GUIDE + bound,
-        ours.seconds,
-        theirs.seconds,
-        "s",
-        "2 ×",
-    )
+    return until

@@ -8,14 +8,14 @@ from tests.benchmarks.measuring import Row, alone, in_child
 
 _WINDOWS = """
 import json, time
-from helpers.inference import load_model
-from helpers.inference import segment_windows
+from helpers.images import load_image
+from helpers.inference import load_model, segment_windows
 from helpers.profiles import get_profile
-from tools.drawing.scenes import draw_scene
 from tests.benchmarks.measuring import peak_memory
 
-model, image_processor = load_model(get_profile("tiny").finetuned_model)
-image = draw_scene(2086, kind="street", size=(320, 240)).image.resize(({side}, {side}))
+profile = get_profile("tiny")
+model, image_processor = load_model(profile.finetuned_model)
+image = load_image(profile.street_image).resize(({side}, {side}))
 segment_windows(image.crop((0, 0, 300, 300)), model, image_processor, window=128)
 begin = time.perf_counter()
 segment_windows(image, model, image_processor, window=128)
@@ -25,7 +25,7 @@ print(json.dumps([time.perf_counter() - begin, peak_memory()]))
 
 def rows(quick: bool) -> Iterator[Row]:
     for side in (300,) if quick else (1000, 2000, 4000):
-        _, (seconds, peak) = in_child(_WINDOWS.format(side=side))
+        seconds, peak = in_child(_WINDOWS.format(side=side))
         name = f"segment_windows, windows of 128, {side} × {side}"
         yield alone(name, seconds / (side**2 / 1e6), "s a megapixel")
         yield alone(f"{name}, peak memory", peak, "MB")

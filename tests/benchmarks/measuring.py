@@ -8,25 +8,19 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+"""What is done, the `other` side's name, `ours` and `theirs` in `unit`, and their `ratio`, which is
+above 1 where ours is better; `goal` is what the ratio is to reach. Without another side three of
+them are None; a row that this machine cannot measure has the reason under `skipped`."""
 
 KEYS = ("row", "other", "ours", "theirs", "ratio", "unit")
-"""What `build/benchmarks.json` holds of each row. Rows may also carry
-
-* `goal`: what the row is to show, such as "30 ×", for the table;
-* `skipped`: why there is nothing measured (then `row` is the only other key);
-* `curve`: {"x": [...], "y": [...], "label": ..., "panel": ...} for the plot.
-"""
+"""What `benchmarks.json` holds of each row."""
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-class Unequal(AssertionError):
-    """The two sides of a row do not do the same: there is nothing to time."""
 
 
 def compare(
@@ -38,7 +32,7 @@ def compare(
     rounds: int,
     unit: str = "s",
     per: float = 1.0,
-    goals: Mapping[str, str] | None = None,
+    goal: str = "",
 ) -> list[Row]:
     """Time our way and others' by turns, so that a busy machine is busy for all of them.
 
@@ -48,35 +42,36 @@ def compare(
         check: called with our result and each other's; raises AssertionError if they differ.
             That first call is the warm-up of both.
         rounds: timed calls of each; the medians are reported.
-        unit: of the times reported: "s" or "ms", with what they are for ("ms a map").
-        per: how many of these a call does.
-        goals: by name of the other, such as "30 ×".
+        unit: seconds, or "ms a map", say.
+        per: how many maps a call does.
+        goal: what the ratio is to reach, such as "30 ×".
 
     Returns:
         One row for each other.
 
     Raises:
-        Unequal: results differ; nothing has been timed.
+        AssertionError: results differ; nothing has been timed.
     """
     expected = ours()
     for name, other in others.items():
         try:
             check(expected, other())
         except AssertionError as error:
-            raise Unequal(f"{row}: ours and {name} do not give the same: {error}") from error
-    mine, *theirs = medians_by_turns([ours, *others.values()], rounds)
+            raise AssertionError(f"{row}: {name} does not give the same: {error}") from error
+    ways = [ours, *others.values()]
+    times = [[timed(way) for way in ways] for _ in range(rounds)]
     scale = (1000 if unit.startswith("ms") else 1) / per
+    mine, *theirs = (scale * statistics.median(one) for one in zip(*times, strict=True))
     return [
-        faster(row, name, mine * scale, other * scale, unit, (goals or {}).get(name, ""))
+        faster(row, name, mine, other, unit, goal)
         for name, other in zip(others, theirs, strict=True)
     ]
 
 
 def faster(row: str, other: str, ours: float, theirs: float, unit: str, goal: str = "") -> Row:
-    """A row of two costs (seconds, bytes): the ratio says how many times less ours is."""
-    return Row(
-        row=row, other=other, ours=ours, theirs=theirs, ratio=theirs / ours, unit=unit, goal=goal
-    )
+    """A row of two costs, or of two rates a second: the ratio says how much better ours is."""
+    ratio = ours / theirs if unit.endswith("/s") else theirs / ours
+    return Row(row=row, other=other, ours=ours, theirs=theirs, ratio=ratio, unit=unit, goal=goal)
 
 
 def alone(row: str, ours: float, unit: str, goal: str = "") -> Row:
@@ -86,13 +81,7 @@ def alone(row: str, ours: float, unit: str, goal: str = "") -> Row:
 
 def skipped(row: str, reason: str) -> Row:
     """A row that this machine cannot measure, and why."""
-    return Row(row=row, skipped=reason)
-
-
-def medians_by_turns(ways: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
-    """Median seconds of a call of each, taken in turns: all meet the same disturbances."""
-    times = [[timed(way) for way in ways] for _ in range(rounds)]
-    return [statistics.median(one) for one in zip(*times, strict=True)]
+    return Row(row=row, other=None, skipped=reason)
 
 
 def timed(way: Callable[[], Any]) -> float:
@@ -102,20 +91,19 @@ def timed(way: Callable[[], Any]) -> float:
     return time.perf_counter() - begin
 
 
-def in_child(code: str, **variables: str) -> tuple[float, Any]:
+def in_child(code: str, **variables: str) -> Any:
     """Run Python code in a fresh process, from the repository's root.
 
     Args:
-        code: the last line that it prints, if any, is read as JSON.
+        code: the last line that it prints is read as JSON.
         variables: of the environment, beside our own.
 
     Returns:
-        Seconds from start to end, and what it printed.
+        What it printed.
 
     Raises:
         RuntimeError: the code failed.
     """
-    begin = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=REPOSITORY,
@@ -124,11 +112,9 @@ def in_child(code: str, **variables: str) -> tuple[float, Any]:
         text=True,
         check=False,
     )
-    seconds = time.perf_counter() - begin
     if done.returncode:
         raise RuntimeError(f"a benchmark's process failed:\n{done.stderr[-3000:]}")
-    *_, last = ["null", *done.stdout.splitlines()]
-    return seconds, json.loads(last)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def peak_memory() -> float:
@@ -145,10 +131,3 @@ def peak_memory() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
-
-
-def photographs() -> Path | None:
-    """The folder of real photographs in ADEChallengeData2016 layout, if this machine has one."""
-    given = os.environ.get("SEG_TEST_DATA")
-    folder = Path(given) if given else REPOSITORY.parent / "shared" / "ade20k"
-    return folder.resolve() if (folder / "images" / "training").is_dir() else None
