@@ -8,10 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from itertools import pairwise
+from typing import TypeVar
 
 import psutil
 
-from helpers.processes import has_accelerator
+from helpers.processes import has_accelerator, processes
+
+Result = TypeVar("Result")
 
 _OPTION = "__num_processes"
 
@@ -46,6 +49,28 @@ def start_processes(count: int, module: str, arguments: list[str]) -> int:
     sys.stdout.flush()
     command = [*torchrun, f"--nproc_per_node={count}", "-m", module, *arguments]
     return subprocess.call(command)
+
+
+def together(step: Callable[[], Result]) -> Result:
+    """Take a step in every process; if it fails in one, all raise, so that none waits for it.
+
+    Raises:
+        ValueError: the step raised it, or an OSError, in some process; with the message of the
+            first one. The process group is closed then.
+    """
+    from accelerate.utils import gather_object
+
+    state = processes()
+    result = fault = None
+    try:
+        result = step()
+    except (ValueError, OSError) as error:
+        fault = str(error) or type(error).__name__
+    for message in gather_object([fault]):
+        if message is not None:
+            state.destroy_process_group()  # or a process may abort on its way out
+            raise ValueError(message)
+    return result
 
 
 def sentence(error: BaseException) -> str:

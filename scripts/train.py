@@ -14,13 +14,12 @@ from typing import NoReturn
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
+from helpers.data import load_scenes
 from helpers.processes import is_first_process
 from helpers.profiles import Profile, get_profile
-from helpers.training.checkpoints import load_exactly
-from helpers.training.distributed import together
-from helpers.training.recipe import build_trainer
-from helpers.training.trainer import SegmentationTrainer
-from scripts.cli import at_least, processes_wanted, start_processes
+from helpers.runs import last_complete_checkpoint, load_exactly
+from helpers.training import SegmentationTrainer, build_trainer
+from scripts.cli import at_least, processes_wanted, start_processes, together
 from scripts.share import check_token, model_card, share
 
 _CHECKPOINTS = "checkpoints"  # the folder's name in the output directory
@@ -74,10 +73,10 @@ def _build(options: argparse.Namespace) -> SegmentationTrainer:
     }
     trainer = build_trainer(
         profile,
+        load_scenes(profile, allow_empty=options.allow_empty),
         output_dir=options.output_dir / _CHECKPOINTS,
         augment=not options.no_augmentation,
         dropout=not options.no_dropout,
-        allow_empty=options.allow_empty,
         **{name: value for name, value in overrides.items() if value is not None},
     )
     trainer.training_data.refuse_other(options.output_dir)  # or its model would be overwritten
@@ -91,9 +90,10 @@ def _profile(options: argparse.Namespace) -> Profile:
     return replace(profile, encoder=options.start_from, encoder_revision=None)
 
 
-def _checkpoint_to_resume(trainer: SegmentationTrainer) -> str | None:
+def _checkpoint_to_resume(trainer: SegmentationTrainer) -> Path | None:
     """The run's last checkpoint, if any; one of another model is refused here."""
-    if checkpoint := trainer.last_checkpoint():
+    checkpoint = last_complete_checkpoint(trainer.args.output_dir)
+    if checkpoint is not None:
         load_exactly(trainer.model, checkpoint)
     return checkpoint
 

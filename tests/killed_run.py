@@ -19,7 +19,7 @@ import torch
 from samples import small_profile
 from transformers import TrainerCallback
 
-from helpers.training.recipe import build_trainer
+from helpers.training import build_trainer
 
 
 def die() -> None:
@@ -63,8 +63,7 @@ def main() -> None:
     output, encoder, data, *when = sys.argv[1:]
     profile = small_profile(Path(encoder), Path(data))
     checkpoints = Path(output) / "checkpoints"
-    # Steps are logged by threes and saved by twos, so that they fall apart.
-    trainer = build_trainer(profile, output_dir=checkpoints, max_steps=7, logging_steps=3)
+    trainer = build_trainer(profile, output_dir=checkpoints, max_steps=7)
     if when:
         event, step = when[0], int(when[1])
         trainer.add_callback(Killer(event, step))
@@ -78,7 +77,6 @@ def main() -> None:
         "best": trainer.model.state_dict(),  # reloaded at the end
         "optimizer": trainer.optimizer.state_dict()["state"],
         "optimizer at step 6": last["state"],
-        "history": trainer.state.log_history,
         "best_metric": trainer.state.best_metric,
         "best_step": trainer.state.best_global_step,
     }

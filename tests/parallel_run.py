@@ -18,7 +18,7 @@ from samples import small_profile
 
 from helpers.data import load_scenes
 from helpers.profiles import Profile
-from helpers.training.recipe import SegmentationTrainer, build_trainer
+from helpers.training import SegmentationTrainer, build_trainer
 
 # Training images and accumulation steps; batches are of 4, of 2 where there are no more images.
 # Of nine images one is left over, another one each time.

@@ -121,7 +121,7 @@ from dataclasses import replace
 from helpers.data import load_scenes
 from helpers.inference import load_model
 from helpers.profiles import get_profile
-from helpers.training.recipe import build_model
+from helpers.training import build_model
 from helpers.transforms import load_image_processor
 
 def told(function, *arguments):

@@ -10,7 +10,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from samples import save_encoder, small_profile, write_ade_folder
 
 from helpers.profiles import REPOSITORY
-from helpers.training.recipe import build_trainer
+from helpers.training import build_trainer
 
 PLACES = ("helpers/**/*.py", "scripts/**/*.py", "notebooks/**/*.py", "notebooks/*.ipynb")
 SOURCES = [path for pattern in PLACES for path in sorted(REPOSITORY.glob(pattern))]

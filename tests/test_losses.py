@@ -9,7 +9,7 @@ from samples import SIDE, small_model
 from torch.nn.functional import cross_entropy, interpolate
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
-from helpers.training.loss import (
+from helpers.training import (
     dice_loss,
     focal_loss,
     labelled_pixels,

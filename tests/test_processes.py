@@ -19,9 +19,8 @@ from samples import save_encoder, small_model, small_profile, write_ade_folder
 from helpers.data import load_scenes
 from helpers.labels import Labels
 from helpers.profiles import REPOSITORY
-from helpers.training.distributed import SharedBatchNorm2d, share_batch_norm
-from helpers.training.recipe import build_arguments, build_trainer
-from helpers.training.trainer import SegmentationTrainer
+from helpers.runs import SharedBatchNorm2d, share_batch_norm
+from helpers.training import SegmentationTrainer, build_arguments, build_trainer
 
 HERE = Path(__file__).resolve().parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
@@ -317,7 +316,7 @@ def test_a_mistake_in_one_process_ends_all(tmp_path: Path) -> None:
     script.write_text(
         """
 import os
-from helpers.training.distributed import together
+from scripts.cli import together
 
 def step():
     if os.environ["RANK"] == "1":

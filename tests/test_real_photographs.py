@@ -12,7 +12,7 @@ import pytest
 from helpers.data import load_scenes
 from helpers.evaluation import evaluate
 from helpers.profiles import get_profile
-from helpers.training.recipe import build_trainer
+from helpers.training import build_trainer
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,12 @@ from transformers import (
     set_seed,
 )
 
-from helpers import profiles
+from helpers import profiles, training
 from helpers.data import load_scenes
 from helpers.labels import ADE20K, IGNORE_INDEX, Labels
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import REPOSITORY, Profile
-from helpers.training.checkpoints import write_checksums
-from helpers.training.recipe import (
+from helpers.training import (
     SegmentationTrainer,
     build_arguments,
     build_model,
@@ -134,7 +134,7 @@ def test_upstream_reloads_the_best_checkpoint_wrongly(
     profile: Profile, scenes: DatasetDict, tmp_path: Path
 ) -> None:
     _, difference = train_past_the_best(Trainer, profile, scenes, tmp_path)
-    assert difference > 0, "fixed upstream: ExactTrainer._load_best_model can go"
+    assert difference > 0, "fixed upstream: runs.ExactTrainer._load_best_model can go"
 
 
 # --- resume -------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
 def test_upstream_resumes_wrongly(profile: Profile, scenes: DatasetDict, tmp_path: Path) -> None:
     difference, same_losses = resume_and_compare(Trainer, profile, scenes, tmp_path)
-    message = "fixed upstream: ExactTrainer._load_from_checkpoint can go"
+    message = "fixed upstream: runs.ExactTrainer._load_from_checkpoint can go"
     assert difference > 0, message
     assert not same_losses, message
 
@@ -197,7 +197,7 @@ def test_upstream_trains_a_finished_run_further(
     make_trainer(Trainer, profile, scenes, tmp_path, max_steps=3).train()
     resumed = make_trainer(Trainer, profile, scenes, tmp_path, max_steps=3)
     resumed.train(resume_from_checkpoint=True)
-    message = "fixed upstream: ExactTrainer._init_training_state can go"
+    message = "fixed upstream: runs.ExactTrainer.set_initial_training_values can go"
     assert resumed.state.global_step == 4, message
 
 
@@ -546,7 +546,7 @@ def test_a_batch_is_shared_among_its_parts(profile: Profile, tmp_path: Path) -> 
 def test_processes_share_the_batch_too(
     profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setattr(training, "processes", lambda: SimpleNamespace(num_processes=3))
     with pytest.raises(ValueError, match="among 3 parts"):
         build_arguments(profile, tmp_path)
 
@@ -694,7 +694,6 @@ def test_a_checkpoint_of_another_model_is_refused_with_a_sentence(
     checkpoint = tmp_path / "checkpoints" / "checkpoint-2"
     make_trainer(SegmentationTrainer, profile, scenes, checkpoint.parent, max_steps=2).train()
     small_model(patch_sizes=[5, 3, 3, 3]).save_pretrained(checkpoint)
-    write_checksums(checkpoint)
     before = sorted(file.name for file in tmp_path.rglob("*"))
     assert run_main(tmp_path, "--resume") == 1
     (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error")]

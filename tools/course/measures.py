@@ -175,7 +175,7 @@ def private_members() -> set[str]:
     theirs = set(re.findall(r"(?:def |\.)(_[a-z]\w*)", library.read_text(encoding="utf-8")))
     ours = set()
     for module in FILES:
-        if module.startswith("helpers.training"):
+        if module.startswith(("helpers.training", "helpers.runs")):
             for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
                 if isinstance(node, ast.ClassDef):
                     ours |= {part.name for part in node.body if isinstance(part, ast.FunctionDef)}

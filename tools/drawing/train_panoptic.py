@@ -16,7 +16,6 @@ is measured with torchmetrics, which comes with `requirements-dev.txt`.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,9 @@ from transformers import (
 )
 
 from helpers.labels import ADE20K, IGNORE_INDEX
-from helpers.training import ExactTrainer
+from helpers.processes import is_first_process, processes
+from helpers.runs import ExactTrainer
+from helpers.training import show_one_bar
 from helpers.transforms import augmentation
 from tools.drawing.scenes import (
     CLASS_VALUES,
@@ -281,7 +282,6 @@ def main(arguments: list[str] | None = None) -> None:
     learning_rate = options.learning_rate or (3e-4 if things_only else 1e-3)
     work_dir = options.work_dir or Path("outputs") / name
 
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
     size = {"height": INFERENCE_SIZE, "width": INFERENCE_SIZE}
     image_processor = Mask2FormerImageProcessor(
         size=size, num_labels=ADE20K.num_labels, ignore_index=IGNORE_INDEX
@@ -305,7 +305,7 @@ def main(arguments: list[str] | None = None) -> None:
         args=toy_arguments(
             work_dir,
             steps,
-            options.batch_size // processes,
+            options.batch_size // processes().num_processes,
             learning_rate,
             options.seed,
             eval_strategy="steps",
@@ -317,9 +317,10 @@ def main(arguments: list[str] | None = None) -> None:
         data_collator=collate,
         processing_class=image_processor,
     )
+    show_one_bar(trainer)
     trainer.subtask = "instance" if things_only else "panoptic"
     trainer.train(resume_from_checkpoint=True)
-    if not trainer.is_world_process_zero():
+    if not is_first_process():
         return
     values = THING_VALUES if things_only else CLASS_VALUES
     silence_other_classes(trainer.model.class_predictor, [value - 1 for value in values])
