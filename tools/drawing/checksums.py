@@ -19,7 +19,7 @@ def checksums(folder: Path = BUNDLED) -> str:
     files = {
         file.relative_to(folder).as_posix(): file
         for file in folder.rglob("*")
-        if file.is_file() and file.name not in ("README.md", LIST.name)
+        if file.is_file() and not file.name.startswith((".", "README", LIST.name))
     }
     return "".join(
         f"{hashlib.sha256(files[name].read_bytes()).hexdigest()}  {name}\n"
