@@ -41,15 +41,12 @@ from helpers.runs import (
     share_batch_norm,
     silence_rounding,
 )
-from helpers.training_sharing import CARD, model_card, push
 from helpers.transforms import (
     load_image_processor,
     make_eval_transform,
     make_train_transform,
     train_augmentation,
 )
-
-__all__ = ["CARD", "model_card", "push"]
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

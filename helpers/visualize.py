@@ -11,8 +11,7 @@ from operator import mul
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from helpers.images import load_image
 from helpers.labels import ADE20K, IGNORE_INDEX, Labels
@@ -223,8 +222,8 @@ def paint_segments(
 
 def outline(image: Image.Image, mask: np.ndarray) -> Image.Image:
     """A copy of the image with the outermost pixels of a mask, (height, width) bool, in white."""
-    copy, inside = image.copy(), ndimage.binary_erosion(mask, border_value=1)
-    copy.paste("white", mask=Image.fromarray(mask & ~inside))
+    copy, white = image.copy(), Image.fromarray(mask.astype(np.uint8) * 255)
+    copy.paste("white", mask=ImageChops.subtract(white, white.filter(ImageFilter.MinFilter(3))))
     return copy
 
 
@@ -302,6 +301,8 @@ def draw_segformer(config: SegformerConfig, image_size: int) -> Figure:
 
 def _segment_centers(label_map: np.ndarray) -> list[tuple[int, tuple[int, int]]]:
     """(label id, (row, column)) of the pixel deepest inside each area that is not tiny."""
+    from scipy import ndimage
+
     label_map, centers = np.asarray(label_map), []
     for label in largest_labels(label_map, most=256):
         areas, _ = ndimage.label(label_map == label)

@@ -19,8 +19,8 @@ from helpers.processes import is_first_process
 from helpers.profiles import Profile, get_profile
 from helpers.runs import last_complete_checkpoint, load_exactly
 from helpers.training import SegmentationTrainer, build_trainer
-from helpers.training_sharing import CARD, model_card, push, require_token
 from scripts.cli import at_least, processes_wanted, start_processes, together
+from scripts.share import check_token, model_card, share
 
 _CHECKPOINTS = "checkpoints"  # the folder's name in the output directory
 
@@ -58,7 +58,7 @@ def _build(options: argparse.Namespace) -> SegmentationTrainer:
     _check_folder(options.output_dir, options.resume)
     profile = _profile(options)
     if options.push_to_hub and is_first_process():  # now, not when the training is over
-        require_token(options.push_to_hub, ask_the_hub=True)
+        check_token(options.push_to_hub)
     if options.report_to == "tensorboard":
         # A resumed run writes to the same folder, which TensorBoard shows as one curve.
         os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(options.output_dir / "logs"))
@@ -110,17 +110,10 @@ def _evaluate_and_save(trainer: SegmentationTrainer, folder: Path) -> dict[str, 
 
 def _share(options: argparse.Namespace, metrics: dict[str, float]) -> int:
     """Write the model card and upload; the exit status. The model stays where it is."""
-    folder, repo_id, profile = options.output_dir, options.push_to_hub, _profile(options)
+    repo_id, profile = options.push_to_hub, _profile(options)
     try:
-        card = model_card(
-            folder,
-            metrics,
-            dataset=profile.dataset,
-            base_model=profile.encoder,
-            name=repo_id.rpartition("/")[2],
-        )
-        card.save(folder / CARD)
-        print(f"uploaded to {push(folder, repo_id)}")
+        card = model_card(repo_id.rpartition("/")[2], profile, metrics["eval_mean_iou"])
+        print(f"uploaded to {share(options.output_dir, repo_id, card)}")
     except (ValueError, OSError) as error:
         return _refuse(f"not uploaded: {error}", status=1)
     return 0

@@ -113,35 +113,15 @@ class LoopbackHub:
     ) -> subprocess.CompletedProcess[str]:
         """Run Python with this as its Hub, as a user would: no settings of the tests' own.
 
-        Args:
-            arguments: after the name of the interpreter.
-            home: for the caches, `HF_HOME`.
-            token: `HF_TOKEN`.
-            cwd: None: the repository.
-            variables: further ones of the environment, which win.
+        Its caches lie in `home`, and it runs in the repository unless `cwd` says otherwise.
         """
         tests = Path(__file__).resolve().parent
         own = {k: v for k, v in os.environ.items() if not k.startswith(("SEG_", "HF_"))}
-        return subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            cwd=cwd or tests.parent,
-            env=own
-            | self._environment()
-            | {"HF_HOME": str(home), "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}"}
-            | ({"HF_TOKEN": token} if token else {})
-            | variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=900,
-        )
-
-    def _environment(self) -> dict[str, str]:
-        """Variables that point the clients here: no telemetry, no other address, no bars."""
-        ours = "127.0.0.1,localhost"
-        variables = {
+        proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), self._proxy)
+        proxies["NO_PROXY"] = "127.0.0.1,localhost"
+        ours = {
             "HF_ENDPOINT": self.url,
+            "HF_HOME": str(home),
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "DISABLE_TELEMETRY": "1",
             "HF_UPDATE_DOWNLOAD_COUNTS": "0",
@@ -149,15 +129,22 @@ class LoopbackHub:
             "HF_HUB_OFFLINE": "0",
             "HF_DATASETS_OFFLINE": "0",
             "HF_EVALUATE_OFFLINE": "0",
-            "TQDM_DISABLE": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "TQDM_DISABLE": "1",
+            "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}",
+            **proxies,
+            **{name.lower(): value for name, value in proxies.items()},
         }
-        for name, value in {
-            "HTTP_PROXY": self._proxy, "HTTPS_PROXY": self._proxy, "ALL_PROXY": self._proxy,
-            "NO_PROXY": ours,
-        }.items():  # fmt: skip
-            variables |= {name: value, name.lower(): value}
-        return variables
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=cwd or tests.parent,
+            env=own | ours | ({"HF_TOKEN": token} if token else {}) | variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=900,
+        )
 
     # --- starting and stopping ------------------------------------------------------------------
 
@@ -187,8 +174,7 @@ class LoopbackHub:
 
     async def _stranger(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked = (await reader.readline()).decode("latin-1").strip()
-        # The Hub's data set viewer has an address of its own, made from that of the Hub; `datasets`
-        # does without its answer.
+        # The Hub's data set viewer, made from its address: `datasets` does without an answer.
         if not asked.startswith(f"GET {self.url.replace('://', '://datasets-server.')}/"):
             self.strangers.append(asked)
         writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -252,12 +238,7 @@ class LoopbackHub:
         headers |= {"ETag": f'"{checksum(content)}"'}
         if partly := "Range" in request.headers:
             headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(content)}"
-        return web.Response(
-            status=206 if partly else 200,
-            body=content[begin:end],
-            content_type="application/octet-stream",
-            headers=headers,
-        )
+        return web.Response(status=206 if partly else 200, body=content[begin:end], headers=headers)
 
     async def _info(self, request: web.Request) -> web.Response:
         repository, oid, files = self._find(request)
@@ -267,7 +248,6 @@ class LoopbackHub:
                 "sha": oid,
                 "private": repository.private,
                 "gated": "auto" if repository.gated else False,
-                "tags": [],
                 "siblings": [{"rfilename": path} for path in sorted(files)],
             }
         )
@@ -285,10 +265,7 @@ class LoopbackHub:
 
     async def _paths_info(self, request: web.Request) -> web.Response:
         _, _, files = self._find(request)
-        if request.content_type == "application/json":
-            wanted = (await request.json())["paths"]
-        else:
-            wanted = (await request.post()).getall("paths")
+        wanted = (await request.post()).getall("paths")
         return web.json_response([one for one in _entries(files) if one["path"] in wanted])
 
     # --- uploads --------------------------------------------------------------------------------
@@ -311,15 +288,13 @@ class LoopbackHub:
         answer = {"url": f"{self.url}/{prefix}{repo_id}", "name": repo_id, "id": repo_id}
         if (kind, repo_id) in self.repositories:
             return web.json_response(answer, status=409)
-        private = asked.get("private") or asked.get("visibility") == "private"
-        self.add(repo_id, {}, kind, private=bool(private))
+        self.add(repo_id, {}, kind, private=asked.get("visibility") == "private")
         return web.json_response(answer)
 
     async def _validate_yaml(self, request: web.Request) -> web.Response:
         return web.json_response({"errors": [], "warnings": []})
 
     async def _preupload(self, request: web.Request) -> web.Response:
-        self._user(request)
         _, _, files = self._find(request)
         told = [
             {
@@ -333,7 +308,6 @@ class LoopbackHub:
         return web.json_response({"files": told})
 
     async def _lfs_batch(self, request: web.Request) -> web.Response:
-        self._user(request)
         objects = [
             one | {"actions": {"upload": {"href": f"{self.url}/lfs/{one['oid']}"}}}
             for one in (await request.json())["objects"]

@@ -43,8 +43,7 @@ for name in names:
         print(json.dumps([name, loader, told]), flush=True)
 """
 MODELS = ["load_model", "build_model", "load_image_processor"]
-KEPT = [*MODELS, "load_image", "load_scenes, downloaded"]
-LOADERS = [*KEPT, "load_scenes, streamed"]
+LOADERS = [*MODELS, "load_image", "load_scenes, downloaded", "load_scenes, streamed"]
 
 
 def load(
@@ -54,15 +53,15 @@ def load(
     done = hub.run("-c", LOAD, ";".join(loaders), *names, home=home, cwd=home.parent, **variables)
     assert done.returncode == 0, done.stderr
     assert hub.strangers == [], "somebody asked for another address"
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    return {(name, loader): told for name, loader, told in lines}
+    lines = [line for line in done.stdout.splitlines() if line.startswith("[")]
+    return {(name, loader): told for name, loader, told in map(json.loads, lines)}
 
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[LoopbackHub]:
     with LoopbackHub() as hub:
         fill(hub)
-        files = folder("segformer-toy") | {"image.jpg": b"", "train.parquet": b""}
+        files = folder("checkpoints/segformer-toy") | {"image.jpg": b"", "train.parquet": b""}
         for kind in ("model", "dataset"):
             hub.add("some/private", files, kind, private=True)
             hub.add("some/gated", files, kind, gated=True)
@@ -105,16 +104,15 @@ def test_the_terms_of_a_gated_repository_are_named(refused, hub, loader: str) ->
 @pytest.mark.slow
 def test_pickles_and_programs_of_a_repository_are_refused(hub: LoopbackHub, tmp_path: Path) -> None:
     # Else `transformers` asks a public service to convert the pickle.
-    settings = {"DISABLE_SAFETENSORS_CONVERSION": "1"}
-    told = load(hub, tmp_path / "home", MODELS[:2], "evil/pickle", "evil/code", **settings)
+    own = {"DISABLE_SAFETENSORS_CONVERSION": "1"}
+    told = load(hub, tmp_path / "home", MODELS[:2], "evil/pickle", "evil/code", **own)
     for loader in MODELS[:2]:
         assert told["evil/pickle", loader] == (
             "ValueError: evil/pickle offers its weights as a pickle alone, which could run any "
             "code when it is read: choose a model with a model.safetensors file."
         )
         assert "trust_remote_code=True" in told["evil/code", loader]
-    fetched = [path for _, path, _ in hub.requests if path.endswith((".bin", ".py"))]
-    assert fetched == []
+    assert [path for _, path, _ in hub.requests if path.endswith((".bin", ".py"))] == []
     assert not (tmp_path / "i-was-here").exists()
 
 
@@ -125,7 +123,7 @@ def test_what_was_loaded_once_needs_no_hub_and_the_rest_names_a_way_out(tmp_path
         first = load(hub, tmp_path / "home", LOADERS, "the real names")
     assert set(first.values()) == {"loaded"}, first
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-    again = load(hub, tmp_path / "home", KEPT, "the real names", **offline)
+    again = load(hub, tmp_path / "home", LOADERS[:-1], "the real names", **offline)
     assert set(again.values()) == {"loaded"}, again
     (told,) = load(hub, tmp_path / "empty", ["load_image"], "the real names").values()
     assert told == (

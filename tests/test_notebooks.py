@@ -206,19 +206,10 @@ def no_branch_on_profile(notebook: NotebookNode) -> Iterator[str]:
             for part in ast.walk(node)
         }
         for node in {*ast.walk(tree)} - asserted:
-            if isinstance(node, (ast.If, ast.IfExp, ast.While)):
-                asked = node.test
-            elif isinstance(node, ast.comprehension):
-                asked = ast.Tuple(elts=node.ifs)
-            elif isinstance(node, ast.Match):
-                asked = node.subject
-            elif isinstance(node, (ast.Compare, ast.BoolOp)):
-                asked = node
-            elif isinstance(node, ast.Subscript):
-                asked = node.slice
-            else:
-                continue
-            if _mentions_profile(asked):
+            asked = [node] if isinstance(node, (ast.Compare, ast.BoolOp)) else []
+            asked += [getattr(node, part, None) for part in ("test", "subject", "slice")]
+            asked += getattr(node, "ifs", [])
+            if any(_mentions_profile(part) for part in asked if part is not None):
                 yield f"profile: a cell branches on it, {ast.unparse(node)[:60]!r}"
 
 
