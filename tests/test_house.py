@@ -29,11 +29,11 @@ LINES_BEHIND = {
     "02_dataset_and_labels": 2290,
     "03_preprocessing_and_augmentation": 2540,
     "04_mean_iou": 2520,
-    "05_training": 3680,
+    "05_training": 3460,
     "06_inference_and_overlays": 3690,
-    "07_custom_dataset": 4430,
-    "08_scores": 3040,
-    "09_scaling_and_sharing": 4060,
+    "07_custom_dataset": 4280,
+    "08_scores": 2860,
+    "09_scaling_and_sharing": 3690,
 }
 """The most lines of `helpers` that a notebook may import, with all that follows."""
 
