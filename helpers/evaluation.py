@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from accelerate.utils import reduce
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from helpers.images import load_image, load_mask
 from helpers.inference import (
@@ -55,11 +55,8 @@ class Protocol:
     """Average the class probabilities of the image and of its mirror image."""
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("short_side", SMALLEST_SIDE),
-            ("window", SMALLEST_SIDE),
-            ("stride", 1),
-        ):
+        leasts = {"short_side": SMALLEST_SIDE, "window": SMALLEST_SIDE, "stride": 1}
+        for name, least in leasts.items():
             if (value := getattr(self, name)) is not None and value < least:
                 raise ValueError(f"{name} is {value}, expected at least {least} pixels")
         if self.window is None and self.stride is not None:
@@ -114,9 +111,9 @@ def evaluate(
             "these classes, or fine-tune this one"
         )
     state = processes()
-    share = scenes.select(range(state.process_index, len(scenes), state.num_processes))
-    prepared = _Prepared(share, image_processor, protocol, labels)
-    loader = DataLoader(prepared, batch_size=None, num_workers=num_workers)
+    share = range(state.process_index, len(scenes), state.num_processes)
+    prepare = partial(_prepared, scenes, image_processor, protocol, labels)
+    loader = DataLoader(share, batch_size=None, num_workers=num_workers, collate_fn=prepare)
     matrix = ConfusionMatrix(model.config.num_labels, IGNORE_INDEX)
     for pixel_values, reference in (
         progress(loader, "Evaluating", len(loader)) if state.is_main_process else loader
@@ -145,32 +142,23 @@ def segment_by_protocol(
     return _predict(pixel_values, image.size[::-1], model, protocol).cpu()
 
 
-class _Prepared(TorchDataset):
-    """Scenes as (pixel_values, reduced annotation); a class, so that workers can receive it."""
-
-    def __init__(
-        self,
-        scenes: Dataset,
-        image_processor: BaseImageProcessor,
-        protocol: Protocol,
-        labels: Labels,
-    ) -> None:
-        self.scenes, self.image_processor = scenes, image_processor
-        self.protocol, self.labels = protocol, labels
-
-    def __len__(self) -> int:
-        return len(self.scenes)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        scene = self.scenes[index]
-        image = load_image(scene["image"])
-        reference = self.labels.to_label_map(load_mask(scene["annotation"], scene["image"]))
-        if reference.shape != image.size[::-1]:
-            raise ValueError(
-                f"image {index} is {image.width} x {image.height} pixels, its annotation "
-                f"{reference.shape[1]} x {reference.shape[0]}: expected equal sizes"
-            )
-        return _resized(image, self.image_processor, self.protocol), torch.from_numpy(reference)
+def _prepared(
+    scenes: Dataset,
+    image_processor: BaseImageProcessor,
+    protocol: Protocol,
+    labels: Labels,
+    index: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One scene as (pixel_values, label ids of its annotation)."""
+    scene = scenes[index]
+    image = load_image(scene["image"])
+    reference = labels.to_label_map(load_mask(scene["annotation"], scene["image"]))
+    if reference.shape != image.size[::-1]:
+        raise ValueError(
+            f"image {index} is {image.width} x {image.height} pixels, its annotation "
+            f"{reference.shape[1]} x {reference.shape[0]}: expected equal sizes"
+        )
+    return _resized(image, image_processor, protocol), torch.from_numpy(reference)
 
 
 def _resized(
