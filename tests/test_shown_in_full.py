@@ -4,7 +4,6 @@ and what its text names exists."""
 import ast
 import pydoc
 import re
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -95,15 +94,14 @@ def test_transforms() -> None:
             assert torch.equal(expected[key], got[key]), (name, key)
 
 
-def test_training_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEG_OUTPUT", str(tmp_path))
-    space = {"profile": get_profile("tiny"), "torch": torch, "shutil": shutil}
+def test_training_arguments(tmp_path: Path) -> None:
+    space = {"profile": get_profile("tiny"), "torch": torch, "checkpoints": tmp_path}
     space["TrainingArguments"] = TrainingArguments
     cells = nbformat.read(NOTEBOOKS / "05_training.ipynb", as_version=4).cells
     sources = {cell.id: cell.source for cell in cells}
     for cell in ("how-weights-move", "what-we-watch", "arguments-best"):
         exec(sources[cell], space)
-    ours = build_arguments(space["profile"], space["checkpoints"])
+    ours = build_arguments(space["profile"], tmp_path)
     assert space["arguments"].to_dict() == ours.to_dict()
 
 
