@@ -41,7 +41,7 @@ test-slow: $(VENV)/.dev  ## the others: killed runs, many processes, notebooks f
 	@$(UNSET_SEG); $(PY) -m pytest tests -m slow $(TWO)
 
 test-platforms: $(VENV)/.dev  ## the course in Colab's versions, in the lowest versions, and Binder's Dockerfile
-	@$(UNSET_SEG); $(PY) -m pytest tests/test_platforms.py -m platforms -s
+	@$(UNSET_SEG); $(PY) -m pytest tests/notebooks/test_platforms.py -m platforms -s
 
 test-all:  ## all three, which is what CI runs
 	@$(MAKE) --no-print-directory --keep-going test test-slow test-platforms

@@ -4,8 +4,8 @@
 
 A table of ten trainings would keep a reader waiting for minutes, so the notebook shows what this
 command has measured on profile `tiny` and trains one point of it. `sweeps.json` holds, for each
-sweep, the settings it was measured with and its rows; `tests/test_sweeps.py` compares them with
-the profile's present settings and with the table in the notebook.
+sweep, the settings it was measured with and its rows; a test compares them with the profile's
+present settings and with the table in the notebook.
 """
 
 from __future__ import annotations

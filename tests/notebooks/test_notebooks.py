@@ -16,9 +16,9 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from helpers.profiles import REPOSITORY
 from tools.course.execute import MACHINE_PATH, output_problems
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 QUICKSTART = "# 00 · "
 """How the title of the one notebook begins that is a page to copy from, without exercises."""

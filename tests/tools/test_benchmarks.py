@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from helpers.profiles import REPOSITORY
 from tests.benchmarks import __main__ as command
 from tests.benchmarks import bench_mean_iou, measuring, report
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE = measuring.faster("sorting", "by hand", 0.5, 2.0, "s", "3 ×")
 
 

@@ -24,6 +24,7 @@ from PIL import Image
 from scipy import ndimage
 
 from helpers.labels import ADE20K, Labels
+from helpers.profiles import REPOSITORY
 from tools.course import map as course_map
 from tools.course import run as course
 from tools.course.execute import (
@@ -37,7 +38,6 @@ from tools.course.execute import (
 from tools.course.pages import write_index, write_markdown_page, write_page
 from tools.drawing import fruit
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 RED_DOT = "import matplotlib.pyplot as plt\nplt.plot([1], 'ro')\nplt.show()"
 
 

@@ -42,7 +42,7 @@ def scenes(profile: Profile) -> DatasetDict:
 
 
 def run(output: Path, sources: tuple[Path, Path], *event: str) -> subprocess.CompletedProcess:
-    script = Path(__file__).with_name("killed_run.py")
+    script = REPOSITORY / "tests" / "killed_run.py"
     return subprocess.run(
         [sys.executable, str(script), str(output), *map(str, sources), *event],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},

@@ -10,10 +10,10 @@ import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from helpers.profiles import REPOSITORY
 from tools.colab import REQUIREMENTS, lacking
 from tools.course.address import read_address
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 FIRST = min((REPOSITORY / "notebooks").glob("[0-9]*.ipynb"))
 SETUP = nbformat.read(FIRST, as_version=4).cells[3].source
 

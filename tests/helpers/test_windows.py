@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +10,10 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from helpers.inference import load_model, segment, segment_windows, window_starts
-from helpers.profiles import BUNDLED
+from helpers.profiles import BUNDLED, REPOSITORY
 from tools.drawing.scenes import draw_scene
 
-ROOT = Path(__file__).parents[1]
+ROOT = REPOSITORY
 MODEL = BUNDLED / "checkpoints" / "segformer-toy"
 
 

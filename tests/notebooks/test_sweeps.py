@@ -1,15 +1,13 @@
 """The tables of trainings in the notebooks: measured with the present settings, and as stored."""
 
-from pathlib import Path
-
 import nbformat
 import pytest
 from test_notebook_numbers import stored
 
-from helpers.profiles import get_profile
+from helpers.profiles import REPOSITORY, get_profile
 from tools.course import sweeps
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = REPOSITORY / "notebooks"
 SHOWN_IN = {"heads": "05_training", "rates": "05_training", "losses": "07_custom_dataset"}
 """The notebook that shows each sweep's table."""
 

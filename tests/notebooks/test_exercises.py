@@ -15,7 +15,6 @@ from collections.abc import Callable
 from functools import cache, partial
 from importlib import import_module
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import nbformat
@@ -28,12 +27,13 @@ from transformers import get_polynomial_decay_schedule_with_warmup
 
 from helpers.inference import window_starts
 from helpers.labels import ADE20K
+from helpers.profiles import REPOSITORY
 from helpers.transforms import resized_size
 from notebooks.exercises import inference, mean_iou, scaling, scores
 from notebooks.exercises.core import compare
 from notebooks.exercises.segmentation_types import car_probability
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = REPOSITORY / "notebooks"
 CHECKS = {
     name: value
     for path in sorted((NOTEBOOKS / "exercises").glob("[a-z]*.py"))

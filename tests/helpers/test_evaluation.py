@@ -442,7 +442,7 @@ def test_memory_does_not_grow_with_the_number_of_images(saved: Path) -> None:
     assert grown < 60, f"{grown:.0f} MiB"  # kept logits: 60 x 7.9 MB = 475 MB
 
 
-BENCHMARK = Path(__file__).resolve().parent / "benchmarks" / "bench_evaluation_memory.py"
+BENCHMARK = REPOSITORY / "tests" / "benchmarks" / "bench_evaluation_memory.py"
 
 
 @pytest.mark.slow

@@ -23,11 +23,11 @@ import nbformat
 import pytest
 from PIL import Image
 
+from helpers.profiles import REPOSITORY
 from tools.course.run import choose_notebooks
 
 pytestmark = pytest.mark.slow
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 FLAGS = [

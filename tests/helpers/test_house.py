@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from helpers.profiles import REPOSITORY
 from tools.course import measures
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 ORDER = ("helpers", "notebooks", "scripts", "tools", "tests")
 """A file imports from its own folder and from those before it; notebooks from `helpers` alone."""
 

@@ -13,12 +13,12 @@ import nbformat
 import pytest
 from markdown_it import MarkdownIt
 
+from helpers.profiles import REPOSITORY
 from tools.course import catalogues
 from tools.course import translations as tool
 from tools.course.differences import differences
 from tools.course.translations import TRANSLATED
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 STEMS = tool.stems()
 
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -11,7 +10,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion
 
-NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "08_scores.ipynb"
+from helpers.profiles import REPOSITORY
+
+NOTEBOOK = REPOSITORY / "notebooks" / "08_scores.ipynb"
 CELLS = {cell.id: cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells}
 BOOTSTRAP = compile(CELLS["bootstrap"], "bootstrap", "exec")
 

@@ -43,12 +43,13 @@ from helpers.evaluation import evaluate
 from helpers.images import SUFFIXES
 from helpers.inference import load_labels, load_model, segment
 from helpers.labels import IGNORE_INDEX, Labels
+from helpers.profiles import REPOSITORY
 from helpers.training import build_model, build_trainer
 from scripts.sources import find_sources
 from tools import oxford_pets as pets
 from tools.drawing import fruit
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = REPOSITORY / "notebooks"
 SIZE = (24, 18)
 FRUIT_LABELS = Labels(fruit.CLASSES)
 

@@ -17,6 +17,7 @@ from PIL import Image
 from samples import FRUIT
 
 from helpers.labels import ADE20K, IGNORE_INDEX, Labels, default_palette, label_set
+from helpers.profiles import REPOSITORY
 
 REDUCED = Labels(["apple", "pear"], reduce=True)
 
@@ -250,7 +251,7 @@ def test_label_reduction_of_every_value_and_only_once() -> None:
 # ADE20K's palette is official and not ours to choose: overlays carry a legend, and may carry
 # outlines and names. Colors that the course chooses can be told apart by all readers.
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 # Without long, middle or short waves, for linear RGB: Machado, Oliveira and Fernandes, "A
 # Physiologically-based Model for Simulation of Color Vision Deficiency", IEEE TVCG 15 (2009).
 VISIONS = {

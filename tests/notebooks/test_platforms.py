@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from helpers.profiles import REPOSITORY
 from tools.course.address import read_address
 from tools.course.execute import execute
 from tools.course.run import choose_notebooks
 
 pytestmark = pytest.mark.platforms
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOKS = choose_notebooks(REPOSITORY / "notebooks")
 ENVIRONMENTS = REPOSITORY / "build" / "platforms"
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+from helpers.profiles import REPOSITORY
+
+NOTEBOOKS = REPOSITORY / "notebooks"
 GLOSSARY = (NOTEBOOKS / "GLOSSARY.md").read_text(encoding="utf-8")
 TERMS = re.findall(r"^## (.+)$", GLOSSARY, flags=re.MULTILINE)
 LINK = re.compile(r"\[([^\]]+)\]\(GLOSSARY\.md#([^)]*)\)")

@@ -11,13 +11,13 @@ from matplotlib import pyplot
 from PIL import Image
 
 from helpers.labels import Labels
-from helpers.profiles import folder_name, get_profile
+from helpers.profiles import REPOSITORY, folder_name, get_profile
 from tools.course.__main__ import main
 from tools.course.run import choose_notebooks
 from tools.drawing import fruit
 from tools.drawing.scenes import draw_scene
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = REPOSITORY / "notebooks"
 LABELS = Labels(["table", "apple", "pear"])
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from helpers.profiles import REPOSITORY
 from tools.course.address import Address, addressed_files, main, origin, read_address
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").rglob("[0-9]*.ipynb"))
 OTHER = Address("someone/course-of-theirs", "v2.0")
 

@@ -22,7 +22,7 @@ from helpers.profiles import REPOSITORY
 from helpers.runs import SharedBatchNorm2d, share_batch_norm
 from helpers.training import SegmentationTrainer, build_arguments, build_trainer
 
-HERE = Path(__file__).resolve().parent
+HERE = REPOSITORY / "tests"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 
 

@@ -20,7 +20,7 @@ from transformers import TrainingArguments
 from helpers.custom import labels_from_colors
 from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.metrics import ConfusionMatrix
-from helpers.profiles import get_profile
+from helpers.profiles import REPOSITORY, get_profile
 from helpers.training import build_arguments, pixel_cross_entropy
 from helpers.transforms import (
     augmentation,
@@ -29,7 +29,7 @@ from helpers.transforms import (
     make_train_transform,
 )
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = REPOSITORY / "notebooks"
 
 
 def shown(notebook: str, name: str, **namespace: Any) -> Any:
