@@ -130,7 +130,7 @@ def test_the_whole_course_runs_on_the_lowest_versions(version: str, tmp_path: Pa
     for notebook in NOTEBOOKS:
         assert (tmp_path / f"{notebook.stem}.html").is_file()
     # Sliders are where the lowest ipywidgets, which is Colab's, differs most from the newest.
-    sliders = REPOSITORY / "tests" / "test_widgets.py"
+    sliders = REPOSITORY / "tests" / "helpers" / "test_widgets.py"
     print(run("pytest", "-q", sliders).splitlines()[-1])
 
 
