@@ -18,7 +18,7 @@ from helpers.data import load_scenes
 from helpers.processes import is_first_process
 from helpers.profiles import Profile, get_profile
 from helpers.runs import last_complete_checkpoint, load_exactly
-from helpers.training import SegmentationTrainer, build_trainer
+from helpers.training import SegmentationTrainer, build_arguments, build_trainer
 from scripts.cli import at_least, processes_wanted, start_processes, together
 from scripts.share import check_token, model_card, share
 
@@ -71,13 +71,16 @@ def _build(options: argparse.Namespace) -> SegmentationTrainer:
         "gradient_accumulation_steps": options.gradient_accumulation_steps,
         "report_to": options.report_to,
     }
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    checkpoints = options.output_dir / _CHECKPOINTS
+    build_arguments(profile, checkpoints, **overrides)  # refuses before any image is decoded
     trainer = build_trainer(
         profile,
         load_scenes(profile, allow_empty=options.allow_empty),
-        output_dir=options.output_dir / _CHECKPOINTS,
+        output_dir=checkpoints,
         augment=not options.no_augmentation,
         dropout=not options.no_dropout,
-        **{name: value for name, value in overrides.items() if value is not None},
+        **overrides,
     )
     trainer.training_data.refuse_other(options.output_dir)  # or its model would be overwritten
     return trainer

@@ -725,6 +725,9 @@ def test_bad_data_ends_the_command_before_training(
     assert run_main(tmp_path / "out") == 1
     assert str(image) in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    # A wrong option is found before that, and before any image is decoded.
+    assert run_main(tmp_path / "out", "--gradient-accumulation-steps", "3") == 1
+    assert "cannot be shared equally" in capsys.readouterr().err
     monkeypatch.setenv("SEG_DATA", str(tmp_path / "nowhere"))
     assert run_main(tmp_path / "out") == 1
     assert "SEG_DATA" in capsys.readouterr().err
