@@ -40,6 +40,23 @@ _UPRIGHT = {  # what to do with an image that lies on its side, by that tag
 _SIXTEEN_BITS = {"PNG", "PPM"}  # formats of which Pillow may read 16 bits into mode I, of 32
 
 
+class FileFault(ValueError):
+    """What is wrong with one file, in the parts by which a report groups files.
+
+    Args:
+        name: of the file, as messages call it.
+        cause: what was found and what was expected, as the rest of a sentence.
+        remedy: what to do; the same text for all files that the same step mends.
+    """
+
+    def __init__(self, name: str, cause: str, remedy: str = "") -> None:
+        super().__init__(f"{name} {cause}: {remedy}" if remedy else f"{name} {cause}")
+        self.name, self.cause, self.remedy = name, cause, remedy
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.name, self.cause, self.remedy)  # or it dies between processes
+
+
 def load_image(source: Source, name: str | None = None) -> Image.Image:
     """Read an image as the models expect it: RGB, upright as its EXIF note says.
 
