@@ -8,9 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset, DatasetDict
 from PIL import Image
 from transformers import (
+    IMAGE_PROCESSOR_MAPPING,
+    AutoConfig,
+    AutoModelForSemanticSegmentation,
     EvalPrediction,
+    PreTrainedModel,
     SegformerConfig,
     SegformerForSemanticSegmentation,
     SegformerImageProcessor,
@@ -96,6 +101,47 @@ def small_model(
     """A small semantic segmentation model with random weights, the same each time."""
     torch.manual_seed(0)
     return SegformerForSemanticSegmentation(small_config(num_labels, **settings))
+
+
+FAMILIES = {
+    "segformer": ["decode_head.classifier"],
+    "dpt": ["head.head.4", "auxiliary_head.head.4"],
+    "mobilevit": ["segmentation_head.classifier.convolution"],
+    "mobilenet_v2": ["segmentation_head.classifier.convolution"],
+}
+"""Kinds of models for semantic segmentation, and the layers that have an output for each label."""
+
+
+def save_family(family: str, folder: Path, num_labels: int) -> PreTrainedModel:
+    """A small model of that kind with random weights, saved with its image processor."""
+    torch.manual_seed(0)
+    config, sizes = AutoConfig.for_model(family), {"image_size": 64, "num_labels": num_labels}
+    if family == "segformer":
+        config = small_config(num_labels)
+    elif family == "dpt":
+        sizes |= {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2}
+        sizes |= {"intermediate_size": 16, "backbone_out_indices": [0, 1, 2, 3], "patch_size": 8}
+        sizes |= {"neck_hidden_sizes": [8, 8, 8, 8], "fusion_hidden_size": 8, "is_hybrid": False}
+    elif family == "mobilevit":
+        sizes |= {"hidden_sizes": [8, 8, 8], "neck_hidden_sizes": [8] * 7}
+        sizes |= {"num_attention_heads": 2, "aspp_out_channels": 8}
+    elif family == "mobilenet_v2":
+        sizes |= {"depth_multiplier": 0.1}
+    config.update(sizes)
+    model = AutoModelForSemanticSegmentation.from_config(config)
+    model.save_pretrained(folder)
+    IMAGE_PROCESSOR_MAPPING[type(config)]["torchvision"]().save_pretrained(folder)
+    return model
+
+
+def fruit_scenes(train: int = 4, test: int = 2) -> DatasetDict:
+    """Scenes in memory whose masks hold the three values of `FRUIT`."""
+    splits = {}
+    for name, seeds in (("train", range(train)), ("test", range(100, 100 + test))):
+        images, masks = zip(*(draw_blocks(seed) for seed in seeds), strict=True)
+        masks = [mask.point(lambda value: value % 3) for mask in masks]
+        splits[name] = Dataset.from_dict({"image": images, "annotation": masks})
+    return DatasetDict(splits)
 
 
 def save_encoder(folder: Path) -> Path:

@@ -647,10 +647,9 @@ def test_a_model_s_folder_gives_its_labels_back_and_is_scored_by_them(
     labels = Labels(FRUIT.names[reduce:], colors[reduce:], reduce)
     data = make_dataset(pairs)
     trainer = build_trainer(
-        small_profile(encoder, encoder),
+        small_profile(encoder, encoder, own=labels),
         DatasetDict(train=data["train"], test=data["validation"]),
         tmp_path / "checkpoints",
-        labels=labels,
     )
     trainer.train()
     counts = trainer.compute_metrics.matrix.counts
@@ -686,7 +685,7 @@ def test_a_finished_model_with_other_labels_gets_a_new_last_layer_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small_model(num_labels=4).save_pretrained(tmp_path)
-    model = build_model(small_profile(tmp_path, tmp_path), labels=FRUIT)
+    model = build_model(small_profile(tmp_path, tmp_path, own=FRUIT))
     assert model.config.id2label == FRUIT.id2label
     assert model.decode_head.classifier.out_channels == 3
     told = capsys.readouterr().out

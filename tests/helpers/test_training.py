@@ -20,9 +20,13 @@ import torch
 from datasets import DatasetDict
 from PIL import Image
 from samples import (
+    FAMILIES,
+    FRUIT,
     SIDE,
     WorseEachTime,
+    fruit_scenes,
     save_encoder,
+    save_family,
     small_model,
     small_profile,
     write_ade_folder,
@@ -529,11 +533,65 @@ def test_resuming_from_a_checkpoint_with_other_labels_is_refused(
     assert str(checkpoint) in str(error.value)
 
 
-def test_a_finished_model_is_a_start_too(profile: Profile, tmp_path: Path) -> None:
+def test_a_finished_model_is_a_start_too(
+    profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = small_model()
     model.save_pretrained(tmp_path)
     again = build_model(small_profile(tmp_path, Path(profile.dataset)))
     assert largest_difference(weights(again), weights(model)) == 0
+    assert f"no weight of {tmp_path} is new" in capsys.readouterr().out
+
+
+def new_weights(trainer: SegmentationTrainer) -> set[str]:
+    """The names of those that learn faster than the slowest."""
+    groups = trainer.create_optimizer().param_groups
+    slowest = min(group["lr"] for group in groups)
+    fast = {id(p) for group in groups if group["lr"] > slowest for p in group["params"]}
+    return {name for name, weight in trainer.model.named_parameters() if id(weight) in fast}
+
+
+@pytest.mark.parametrize("names", [FRUIT.names, ("one", "two", "three", "four")], ids=len)
+@pytest.mark.parametrize(("family", "last"), FAMILIES.items())
+def test_a_model_of_any_family_is_a_start_and_its_new_weights_learn_faster(
+    tmp_path: Path, family: str, last: list[str], names: tuple[str, ...]
+) -> None:
+    """Four labels have the model's shape, but not its names: its last layer means nothing then."""
+    finished = save_family(family, tmp_path / "finished", num_labels=4)
+    profile = small_profile(tmp_path / "finished", tmp_path, own=Labels(names), image_size=64)
+    trainer = build_trainer(profile, fruit_scenes(), tmp_path / "out", dropout=False)
+    assert new_weights(trainer) == {f"{one}.{kind}" for one in last for kind in ("weight", "bias")}
+    assert trainer.model.config.num_labels == len(names)
+    before, after = weights(finished), weights(trainer.model)
+    assert {name for name in before if not torch.equal(before[name], after[name])} == new_weights(
+        trainer
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_of_any_family_trains_and_is_resumed(tmp_path: Path, family: str) -> None:
+    save_family(family, tmp_path, num_labels=4)
+    profile = small_profile(tmp_path, tmp_path, own=FRUIT, image_size=64)
+    build_trainer(profile, fruit_scenes(), tmp_path / "out", max_steps=2).train()
+    trainer = build_trainer(profile, fruit_scenes(), tmp_path / "out", dropout=False, max_steps=4)
+    chances = {k: v for k, v in trainer.model.config.to_dict().items() if "drop" in k}
+    assert set(chances.values()) == {0.0}
+    assert trainer.train_dataset[0]["pixel_values"].shape == (3, 64, 64)  # nothing is cut off
+    trainer.train(resume_from_checkpoint=True)
+    assert trainer.state.global_step == 4
+    assert math.isfinite(trainer.evaluate()["eval_loss"])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_that_an_encoder_lacks_learns_faster(tmp_path: Path, family: str) -> None:
+    finished = save_family(family, tmp_path, num_labels=4)
+    finished.base_model.save_pretrained(tmp_path)
+    profile = small_profile(tmp_path, tmp_path, own=FRUIT)
+    trainer = build_trainer(profile, fruit_scenes(), tmp_path / "out")
+    own = {f"{finished.base_model_prefix}.{name}" for name in weights(finished.base_model)}
+    names = {name for name, _ in trainer.model.named_parameters()}
+    assert new_weights(trainer) == names - own
+    assert own & names
 
 
 def test_a_batch_is_shared_among_its_parts(profile: Profile, tmp_path: Path) -> None:
