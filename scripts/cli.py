@@ -1,8 +1,13 @@
-"""What the commands share: the number of processes, whole numbers, errors in one sentence."""
+"""What the commands share: data, the number of processes, numbers, errors in one sentence.
+
+Nothing heavy is imported here before the options are known, so that `--help` answers at once.
+"""
 
 from __future__ import annotations
 
 import argparse
+import errno
+import math
 import os
 import subprocess
 import sys
@@ -13,10 +18,48 @@ from typing import TypeVar
 import psutil
 
 from helpers.processes import has_accelerator, processes
+from helpers.profiles import Profile, get_profile
 
 Result = TypeVar("Result")
 
 _OPTION = "__num_processes"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Refused(Exception):
+    """A sentence for the reader, and the exit status of the command.
+
+    Args:
+        message: what was found and what to do.
+        status: 1, data or an input is refused; 2, the command is used wrongly.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """`--profile` and `--data`, for `chosen_profile`."""
+    parser.add_argument("--profile", help="tiny, sample or full (default: SEG_PROFILE, else tiny)")
+    parser.add_argument(
+        "--data",
+        help="a folder (as scripts.prepare writes it, or in ADEChallengeData2016 layout) or a Hub "
+        "id, instead of the profile's data (default: SEG_DATA)",
+    )
+
+
+def chosen_profile(options: argparse.Namespace) -> Profile:
+    """The profile of `--profile`, on the data of `--data`.
+
+    Raises:
+        Refused: there is no such profile, or a variable has no meaning.
+        FileNotFoundError: there are no such data.
+    """
+    try:
+        return get_profile(options.profile, options.data)
+    except ValueError as error:
+        raise Refused(str(error), 2) from error
 
 
 def processes_wanted() -> int:
@@ -55,8 +98,8 @@ def together(step: Callable[[], Result]) -> Result:
     """Take a step in every process; if it fails in one, all raise, so that none waits for it.
 
     Raises:
-        ValueError: the step raised it, or an OSError, in some process; with the message of the
-            first one. The process group is closed then.
+        Refused: the step raised it, a ValueError or an OSError in some process; with the message
+            of the first one. The process group is closed then.
     """
     from accelerate.utils import gather_object
 
@@ -64,13 +107,32 @@ def together(step: Callable[[], Result]) -> Result:
     result = fault = None
     try:
         result = step()
+    except Refused as error:
+        fault = str(error), error.status
     except (ValueError, OSError) as error:
-        fault = str(error) or type(error).__name__
-    for message in gather_object([fault]):
-        if message is not None:
+        fault = when_disk_is_full(error) or str(error) or type(error).__name__, 1
+    for found in gather_object([fault]):
+        if found is not None:
             state.destroy_process_group()  # or a process may abort on its way out
-            raise ValueError(message)
+            raise Refused(*found)
     return result
+
+
+def when_disk_is_full(error: BaseException) -> str | None:
+    """What to tell where a write has failed for want of space; None: it was something else.
+
+    Some libraries pass on the operating system's number in their text alone, or as a cause, and
+    PyTorch's writer of .pt files says only that it could not write.
+    """
+    text, signs = sentence(error), [f"os error {number})" for number in _FULL]
+    signs += ["PytorchStreamWriter", "inline_container"]
+    if getattr(error, "errno", None) in _FULL or any(sign in text for sign in signs):
+        return (
+            f"the disk is full ({text}): make room, and the same command with --resume continues "
+            "from the last complete checkpoint"
+        )
+    cause = error.__cause__ or error.__context__
+    return None if cause is None else when_disk_is_full(cause)
 
 
 def sentence(error: BaseException) -> str:
@@ -92,3 +154,14 @@ def at_least(least: int, most: int | None = None) -> Callable[[str], int]:
         return number
 
     return whole
+
+
+def positive(text: str) -> float:
+    """A `type` for argparse: a number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"it is {text}, expected a number above 0")
+    return number

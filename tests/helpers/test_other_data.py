@@ -238,7 +238,7 @@ def test_the_command_overwrites_no_model_of_other_data(
     shutil.rmtree(tmp_path / "run" / "checkpoints")  # to save space
     before = contents(tmp_path / "run")
     monkeypatch.setenv("SEG_DATA", str(write_fruit(tmp_path / "other", SWAPPED)))
-    assert main(common) == 1
+    assert main(common) == 2
     assert f"{tmp_path / 'run'} belongs to other data" in capsys.readouterr().err
     assert contents(tmp_path / "run") == before
     monkeypatch.setenv("SEG_DATA", str(trained / "fruit"))

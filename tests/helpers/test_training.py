@@ -657,7 +657,7 @@ def test_a_run_from_the_command_line_and_its_resumption(
 ) -> None:
     fixed = ("--max-steps", "4", "--save-steps", "2", "--seed", "3")
     assert run_main(tmp_path / "whole", *fixed) == 0
-    assert "test mIoU 0." in capsys.readouterr().out
+    assert "validation mIoU 0." in capsys.readouterr().out
     whole = AutoModelForSemanticSegmentation.from_pretrained(tmp_path / "whole")
     assert (tmp_path / "whole" / "preprocessor_config.json").is_file()
     assert sorted(p.name for p in (tmp_path / "whole" / "checkpoints").iterdir()) == [
@@ -699,6 +699,8 @@ def test_a_run_without_chance_in_parts_equals_one_in_whole(tmp_path: Path) -> No
     ("arguments", "told"),
     [
         (["--profile", "huge"], "unknown profile 'huge': expected one of tiny, sample, full"),
+        (["--image-size", "8"], "takes no images of 8 x 8 pixels (Calculated padded input size"),
+        (["--batch-size", "3", "--gradient-accumulation-steps", "2"], "a batch of 3 images cannot"),
         (["--gradient-accumulation-steps", "3"], "batch of 4 images cannot be shared equally"),
         (["--output-dir", __file__], "test_training.py is a file, expected a folder"),
         (["--output-dir", f"{__file__}/run"], "test_training.py is a file, expected a folder"),
@@ -707,9 +709,10 @@ def test_a_run_without_chance_in_parts_equals_one_in_whole(tmp_path: Path) -> No
 def test_wrong_settings_end_in_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
 ) -> None:
-    assert main(["--output-dir", str(tmp_path / "out"), *arguments]) == 1
+    assert main(["--output-dir", str(tmp_path / "out"), *arguments]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert told in line
+    assert not list((tmp_path / "out").rglob("*"))
 
 
 @pytest.mark.usefixtures("small_tiny")
@@ -721,6 +724,10 @@ def test_wrong_settings_end_in_one_sentence(
         (["--max-steps", "many"], "--max-steps: it is many, expected a whole number"),
         (["--seed", "-1"], "--seed: it is -1, expected 0 to 4294967295"),
         (["--huge"], "unrecognized arguments: --huge"),
+        (["--learning-rate", "0"], "--learning-rate: it is 0, expected a number above 0"),
+        (["--learning-rate", "nan"], "--learning-rate: it is nan, expected a number above 0"),
+        (["--loss", "iou"], "--loss: invalid choice: 'iou'"),
+        (["--patience", "0"], "--patience: it is 0, expected a whole number >= 1"),
         (["--seed", str(2**32)], "--seed: it is 4294967296, expected 0 to 4294967295"),
     ],
 )
@@ -739,7 +746,7 @@ def test_a_folder_that_cannot_be_written_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
-    assert run_main(tmp_path / "out") == 1
+    assert run_main(tmp_path / "out") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"cannot write in {tmp_path}" in line
     assert not (tmp_path / "out").exists()
@@ -784,7 +791,7 @@ def test_bad_data_ends_the_command_before_training(
     assert str(image) in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     # A wrong option is found before that, and before any image is decoded.
-    assert run_main(tmp_path / "out", "--gradient-accumulation-steps", "3") == 1
+    assert run_main(tmp_path / "out", "--gradient-accumulation-steps", "3") == 2
     assert "cannot be shared equally" in capsys.readouterr().err
     monkeypatch.setenv("SEG_DATA", str(tmp_path / "nowhere"))
     assert run_main(tmp_path / "out") == 1
@@ -809,7 +816,7 @@ def test_a_class_without_a_training_pixel_ends_the_command_unless_it_is_allowed(
     assert not (tmp_path / "out").exists()
     with pytest.warns(UserWarning, match="show only background"):
         assert run_main(*arguments, "--allow-empty") == 0
-    assert "test mIoU 1.0000" in capsys.readouterr().out
+    assert "validation mIoU 1.0000" in capsys.readouterr().out
 
 
 def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
