@@ -82,7 +82,7 @@ def _evaluate_and_tell(options: argparse.Namespace, protocol: Protocol) -> None:
         scenes = load_scenes(profile, check=False, splits=["test"])["test"]
         if options.max_images:
             scenes = scenes.select(range(min(options.max_images, len(scenes))))
-        scenes, _ = check_scenes(scenes, "test", profile.labels)
+        check_scenes(scenes, "test", profile.labels)
     if options.short_side is None:
         size = image_processor.size
         protocol = replace(protocol, short_side=size.get("height") or size.get("shortest_edge"))

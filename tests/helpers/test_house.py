@@ -17,7 +17,7 @@ ORDER = ("helpers", "notebooks", "scripts", "tools", "tests")
 LAYERS = (
     {"training", "runs", "evaluation", "widgets"},
     {"inference", "custom", "data", "transforms", "visualize", "metrics"},
-    {"images", "profiles"},
+    {"images", "pairs", "profiles"},
     {"labels"},
     {"hub", "processes"},
 )
