@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from scripts.cli import at_least
+from scripts.cli import at_least, draw_bars_where_somebody_looks
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,6 +32,7 @@ _SMALL = 16  # pixels: SegFormer predicts one label for 4 x 4 of them
 def main(arguments: list[str] | None = None) -> int:
     """Prepare from the command line; returns the exit status."""
     options = _parse(arguments)
+    draw_bars_where_somebody_looks()
     from helpers.custom import refuse_other_files
 
     try:
@@ -205,7 +206,7 @@ def _print_report(pairs: Pairs, report: Report, labels: Labels, notices: Sequenc
     for title, sentences in (("problem", report.problems), ("notice", notices)):
         for number, sentence in enumerate(sentences, start=1):
             print()
-            print(fill(f"{title} {number}: {sentence}", 100, **_WRAPPED))
+            print(fill(f"{title} {number}: {sentence}", 80, **_WRAPPED))
     if not report.areas.any():
         return
     width = max(map(len, labels.names))
