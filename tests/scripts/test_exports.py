@@ -1,0 +1,474 @@
+"""What annotation tools export: written in the tool's format from a known mask, and read back."""
+
+import base64
+import io
+import json
+import sys
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+from pycocotools import mask as coco_mask
+
+from helpers.custom import labels_from_colors
+from helpers.labels import Labels
+from scripts.exports import Export, read_colors, read_export, read_names
+from scripts.foreign import foreign
+from scripts.layers import pixels_of_polygons
+
+CLASSES = ("background", "apple", "pear")
+CATEGORIES = [{"id": 7, "name": "pear"}, {"id": 3, "name": "apple"}]  # ids with gaps, any order
+VALUES = {3: 1, 7: 2}
+SIZE = (30, 20)
+COLORS = [(0, 0, 0), (128, 0, 0), (0, 128, 0)]
+LABELMAP = "# label:color_rgb:parts:actions\nbackground:0,0,0::\napple:128,0,0::\npear:0,128,0::\n"
+
+known_masks = st.integers(0, 10_000).map(lambda seed: draw_mask(seed))
+few = settings(max_examples=20, deadline=None)
+
+
+def draw_mask(seed: int) -> np.ndarray:
+    values = np.random.default_rng(seed).integers(0, 3, (4, 6)).astype(np.uint8)
+    return np.kron(values, np.ones((5, 5), dtype=np.uint8))
+
+
+def save(file: Path, content: object) -> Path:
+    """Write an image, an array as an image, text, or anything else as JSON."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, np.ndarray):
+        content = Image.fromarray(content)
+    if isinstance(content, Image.Image):
+        content.save(file)
+    else:
+        text = content if isinstance(content, str) else json.dumps(content)
+        file.write_text(text, encoding="utf-8")
+    return file
+
+
+def photo(*files: Path) -> None:
+    for file in files:
+        save(file, Image.new("RGB", SIZE, (90, 120, 60)))
+
+
+def read(format: str, folder: Path, **more) -> Export:
+    scratch = folder.parent / f"{folder.name} scratch"
+    scratch.mkdir(exist_ok=True)
+    return read_export(format, folder, scratch, **more)
+
+
+def masks_of(export: Export) -> dict[str, np.ndarray]:
+    """The label ids of each image, by its name."""
+    found = {}
+    for image, mask in export.pairs:
+        opened = Image.open(mask)
+        if export.colors is not None:
+            opened = labels_from_colors(mask, export.colors)
+        found[image.name] = np.asarray(opened)
+    return found
+
+
+def blocks(mask: np.ndarray) -> list[tuple[int, tuple[int, int, int, int]]]:
+    """(value, (left, top, right, bottom)) of each square that is no background."""
+    places = [(x, y) for y in range(0, SIZE[1], 5) for x in range(0, SIZE[0], 5)]
+    return [(int(mask[y, x]), (x, y, x + 5, y + 5)) for x, y in places if mask[y, x]]
+
+
+def corners(box: tuple[int, int, int, int]) -> list[list[int]]:
+    left, top, right, bottom = box
+    return [[left, top], [right, top], [right, bottom], [left, bottom]]
+
+
+def outline(box: tuple[int, int, int, int]) -> list[int]:
+    return np.ravel(corners(box)).tolist()
+
+
+# --- COCO -----------------------------------------------------------------------------------------
+
+
+def polygons(mask: np.ndarray) -> list[dict]:
+    """An annotation for each class, of a polygon for each square."""
+    category = {value: each for each, value in VALUES.items()}
+    squares = groupby(sorted(blocks(mask)), key=lambda block: block[0])
+    return [
+        {"category_id": category[value], "segmentation": [outline(box) for _, box in boxes]}
+        for value, boxes in squares
+    ]
+
+
+def run_lengths(mask: np.ndarray) -> list[dict]:
+    """An annotation for each class, of run lengths as a crowd has them."""
+    annotations = []
+    for category, value in VALUES.items():
+        runs = [(yes, len([*run])) for yes, run in groupby((mask == value).ravel("F").tolist())]
+        counts = [*([0] if runs[0][0] else []), *(length for _, length in runs)]
+        segmentation = {"size": [*mask.shape], "counts": counts}
+        annotations.append({"category_id": category, "iscrowd": 1, "segmentation": segmentation})
+    return annotations
+
+
+def compressed(mask: np.ndarray) -> list[dict]:
+    annotations = []
+    for category, value in VALUES.items():
+        code = coco_mask.encode(np.asfortranarray(mask == value).astype(np.uint8))
+        code["counts"] = code["counts"].decode()
+        annotations.append({"category_id": category, "segmentation": code})
+    return annotations
+
+
+def coco(annotations: list[dict], name: str = "1.jpg", **more) -> dict:
+    image = {"id": 11, "file_name": name, "width": SIZE[0], "height": SIZE[1]}
+    annotations = [{"id": k, "image_id": 11, **each} for k, each in enumerate(annotations)]
+    return {"images": [image], "annotations": annotations, "categories": CATEGORIES, **more}
+
+
+def square(category: int, box: tuple[int, int, int, int]) -> dict:
+    return {"category_id": category, "segmentation": [outline(box)]}
+
+
+@few
+@given(known_masks, st.sampled_from([polygons, run_lengths, compressed]))
+def test_coco_comes_back(tmp_path_factory, mask, form) -> None:
+    folder = tmp_path_factory.mktemp("coco") / "export"
+    save(folder / "annotations/instances_default.json", coco(form(mask), "fruit/1.jpg"))
+    photo(folder / "images/default/fruit/1.jpg", folder / "images/default/2.jpg")
+    export = read("coco", folder)
+    assert (export.labels, export.splits, export.colors) == (Labels(CLASSES), None, None)
+    assert np.array_equal(masks_of(export)["1.jpg"], mask)
+    assert [file.name for file in export.images_alone] == ["2.jpg"]
+    assert export.pairs[0][1].parts[-2:] == ("fruit", "1.png")  # as messages will name it
+
+
+def test_of_two_objects_the_smaller_lies_on_top_whatever_their_order(tmp_path: Path) -> None:
+    expected = np.zeros((20, 30), dtype=np.uint8)
+    expected[2:18, 2:28] = 1
+    expected[5:10, 5:10] = 2
+    both = [square(3, (2, 2, 28, 18)), square(7, (5, 5, 10, 10))]
+    photo(tmp_path / "coco/1.jpg")
+    for order in (both, both[::-1]):
+        save(tmp_path / "coco/a.json", coco(order))
+        assert np.array_equal(masks_of(read("coco", tmp_path / "coco"))["1.jpg"], expected)
+
+
+@few
+@given(st.integers(0, 10_000))
+def test_outlines_are_those_of_other_tools_but_for_a_rim(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    angle, radius = np.sort(rng.uniform(0, 2 * np.pi, 12)), rng.uniform(20, 220, 12)
+    points = np.stack([150 + radius * np.cos(angle), 100 + radius * np.sin(angle)], axis=1)
+    ours = np.zeros(200 * 300, dtype=bool)
+    ours[pixels_of_polygons([points], (200, 300))] = True
+    theirs = Image.new("L", (300, 200))
+    ImageDraw.Draw(theirs).polygon([*map(tuple, points)], fill=255)  # as Labelme's converter does
+    differ = np.argwhere(ours.reshape(200, 300) != (np.asarray(theirs) > 0))[:, ::-1] + 0.5
+    away = np.full(len(differ), np.inf)
+    for start, end in zip(points, np.roll(points, -1, axis=0), strict=True):
+        along = np.clip((differ - start) @ (end - start) / ((end - start) @ (end - start)), 0, 1)
+        nearest = start + along[:, None] * (end - start)
+        away = np.minimum(away, np.hypot(*(differ - nearest).T))
+    assert away.max() < 1.5  # pixels, from the outline to the middle of one that differs
+
+
+def test_an_outline_that_runs_to_a_hole_and_back_has_the_hole() -> None:
+    ring = [*corners((5, 5, 25, 15)), [5, 5], *corners((10, 8, 20, 12)), [10, 8]]
+    expected = np.zeros((20, 30), dtype=bool)
+    expected[5:15, 5:25], expected[8:12, 10:20] = True, False
+    pixels = pixels_of_polygons([ring], (20, 30))
+    assert np.array_equal(pixels, np.flatnonzero(expected))
+
+
+def test_roboflows_placeholder_is_left_out_and_folders_are_splits(tmp_path: Path) -> None:
+    for project in ("apple", "a project"):
+        folder = tmp_path / project
+        categories = [{"id": 0, "name": project, "supercategory": "none"}, *CATEGORIES]
+        content = coco([square(3, (5, 5, 25, 15))], "1.jpg", categories=categories)
+        for split in ("train", "valid"):
+            save(folder / split / "_annotations.coco.json", content)
+            photo(folder / split / "1.jpg")
+        export = read("roboflow", folder)
+        assert export.labels.names == CLASSES
+        assert {name: len(pairs) for name, pairs in export.splits.items()} == {
+            "train": 1,
+            "validation": 1,
+        }
+        assert export.splits["train"][0][0] == folder / "train/1.jpg"
+        assert "_annotations.coco.json: the category 0" in export.notices[0]
+
+
+def test_splits_are_in_the_names_of_coco_files(tmp_path: Path) -> None:
+    for split in ("train2017", "val2017"):  # both with an image of the same name
+        save(tmp_path / f"coco/annotations/instances_{split}.json", coco(polygons(draw_mask(1))))
+        photo(tmp_path / "coco" / split / "1.jpg")
+    save(tmp_path / "coco/annotations/captions_val2017.json", {"images": [], "annotations": []})
+    splits = read("coco", tmp_path / "coco").splits
+    assert {name: pairs[0][0].parent.name for name, pairs in splits.items()} == {
+        "train": "train2017",
+        "validation": "val2017",
+    }
+
+
+def test_images_that_are_missing_or_empty_are_told(tmp_path: Path) -> None:
+    content = coco([square(3, (5, 5, 25, 15))])
+    for number, name in ((12, "sub\\2.jpg"), (13, "missing/5.jpg"), (14, "C:\\data\\4.jpg")):
+        content["images"].append({**content["images"][0], "id": number, "file_name": name})
+    save(tmp_path / "coco/result.json", content)
+    folder = tmp_path / "photos"
+    photo(folder / "1.jpg", folder / "sub/2.png", folder / "a/3.jpg", folder / "b/3.jpg")
+    (folder / "sub/link").symlink_to(folder)  # round and round
+    photo(tmp_path / "elsewhere/4.jpg")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    export = read("coco", tmp_path / "coco", images=folder)
+    assert [image.name for image, _ in export.pairs] == ["1.jpg", "2.png", "4.jpg"]
+    assert [file.parent.name for file in export.images_alone] == ["a", "b"]
+    assert not masks_of(export)["2.png"].any()
+    told = " ".join(export.notices)
+    assert "result.json says nothing of 3 of its images (sub\\2.jpg, say): their masks are" in told
+    assert f"1 images that {tmp_path / 'coco/result.json'} names are not in {folder} (miss" in told
+    with pytest.raises(ValueError, match=r"4 images that .* and none is: say where .* --images"):
+        read("coco", tmp_path / "coco", images=tmp_path / "coco")
+
+
+BAD_COUNTS = {"size": [20, 30], "counts": "not run lengths"}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "told"),
+    [
+        ({"bbox": [1, 1, 2, 2]}, r"has 1 objects without an outline, .* \(annotations 0\): draw"),
+        ({"segmentation": []}, "1 objects without an outline"),
+        ({"category_id": 9}, r"gives annotation 0 the category 9, expected one of \[3, 7\]"),
+        (
+            {"segmentation": {"size": [20, 31], "counts": [620]}},
+            "annotation 0 .run lengths for another size",
+        ),
+        (
+            {"segmentation": {"size": [20, 30], "counts": [9]}},
+            "annotation 0 .run lengths for another size",
+        ),
+        ({"segmentation": BAD_COUNTS}, r"not written as expected in annotation 0 \(Invalid RLE"),
+        ({"segmentation": {"size": [20, 30]}}, r'has no "counts" in the object \{\'size\''),
+        ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "annotation 0 .an odd number of coord"),
+        ({"segmentation": [[1, 2, 3e9, 4, 5, 6]]}, "points far outside its image of 30 x 20"),
+        ({"segmentation": [["a", 2, 3, 4, 5, 6]]}, "in annotation 0 .could not convert"),
+    ],
+)
+def test_an_object_that_cannot_be_drawn_is_named(tmp_path: Path, annotation, told) -> None:
+    sound = square(3, (1, 1, 5, 5))
+    sound.pop("segmentation" if "bbox" in annotation else "none", None)
+    save(tmp_path / "coco/a.json", coco([{**sound, **annotation}]))
+    photo(tmp_path / "coco/1.jpg")
+    with pytest.raises(ValueError, match=rf"a\.json .*{told}"):
+        read("coco", tmp_path / "coco")
+
+
+def test_categories_of_one_name_and_two_files_of_one_image_are_refused(tmp_path: Path) -> None:
+    photo(tmp_path / "coco/1.jpg")
+    twins = [{"id": 1, "name": "apple"}, {"id": 2, "name": "apple"}]
+    save(tmp_path / "coco/a.json", coco([], categories=twins))
+    with pytest.raises(ValueError, match=r'a\.json names the categories 1 and 2 "apple"'):
+        read("coco", tmp_path / "coco")
+    for name in ("a", "b"):
+        save(tmp_path / f"coco/{name}.json", coco([]))
+    with pytest.raises(ValueError, match=r"a\.json and .*b\.json both say what is in .*1\.jpg"):
+        read("coco", tmp_path / "coco")
+
+
+def test_without_pycocotools_one_sentence_names_it(tmp_path: Path, monkeypatch) -> None:
+    save(tmp_path / "coco/a.json", coco(polygons(draw_mask(0))))
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(ValueError, match="not installed: pip install pycocotools"):
+        read("coco", tmp_path / "coco")
+
+
+# --- ids per object -------------------------------------------------------------------------------
+
+
+def object_ids(mask: np.ndarray, mode: str, start: int = 1) -> tuple[Image.Image, list[dict]]:
+    """A PNG in which each square is an object of its own, and the list of objects."""
+    ids, objects = np.zeros(mask.shape, dtype="<u4"), []
+    category = {value: each for each, value in VALUES.items()}
+    for number, (value, (left, top, right, bottom)) in enumerate(blocks(mask), start=start):
+        ids[top:bottom, left:right] = number
+        objects.append({"id": number, "category_id": category[value]})
+    channels = ids.view(np.uint8).reshape(*ids.shape, 4).copy()
+    channels[..., 3] = 255
+    return Image.fromarray(ids.astype(np.uint8) if mode == "L" else channels).convert(mode), objects
+
+
+def write_panoptic(folder: Path, mask: np.ndarray, start: int = 1) -> None:
+    bitmap, objects = object_ids(mask, "RGB", start)
+    save(folder / "panoptic_examples/1.png", bitmap)
+    photo(folder / "images/1.png")  # of the same name
+    annotation = {"image_id": 11, "file_name": "1.png", "segments_info": objects}
+    content = coco([], "1.png") | {"annotations": [annotation]}
+    save(folder / "panoptic_examples.json", content)
+
+
+@few
+@given(known_masks, st.integers(1, 60_000).map(lambda start: start * 257))
+def test_panoptic_coco_comes_back_and_void_has_no_class(tmp_path_factory, mask, start) -> None:
+    folder = tmp_path_factory.mktemp("panoptic") / "export"
+    write_panoptic(folder, mask, start)
+    export = read("coco", folder)
+    assert export.labels.names == CLASSES[1:]
+    assert np.array_equal(masks_of(export)["1.png"], mask - np.uint8(1))  # 0 wraps round to 255
+    assert export.images_alone == []
+
+
+def write_segments(folder: Path, mask: np.ndarray, mode: str = "RGBA", start: int = 1) -> None:
+    bitmap, objects = object_ids(mask, mode, start)
+    photo(folder / "segments/1.jpg", folder / "segments/2.jpg")
+    save(folder / "segments/1_label_ground-truth.png", bitmap)
+    label = {"label_status": "LABELED", "attributes": {"annotations": objects}}
+    samples = [
+        {"name": "1.jpg", "labels": {"ground-truth": label}},
+        {"name": "2.jpg", "labels": {"ground-truth": None}},
+    ]
+    colored = [{**each, "color": [*COLORS[VALUES[each["id"]]], 255]} for each in CATEGORIES]
+    dataset = {"name": "fruit", "task_attributes": {"categories": colored}, "samples": samples}
+    save(folder / "fruit-v1.json", {"name": "v1", "dataset": dataset})
+
+
+@few
+@given(known_masks, st.sampled_from([("L", 1), ("RGB", 257), ("RGBA", 65793)]))
+def test_objects_of_segments_ai_come_back(tmp_path_factory, mask, form) -> None:
+    folder = tmp_path_factory.mktemp("segments") / "export"
+    write_segments(folder, mask, *form)
+    export = read("objects", folder)
+    assert export.labels == Labels(CLASSES, COLORS)
+    assert np.array_equal(masks_of(export)["1.jpg"], mask)
+    assert [file.name for file in export.images_alone] == ["2.jpg"]
+    assert "pixels of no object count as background" in export.notices[-1]
+    without = read("objects", folder, names=["pear", "apple"])
+    expected = np.choose(mask, [255, 1, 0])
+    assert np.array_equal(masks_of(without)["1.jpg"], expected)
+
+
+def test_an_object_that_is_not_listed_is_named(tmp_path: Path) -> None:
+    write_segments(tmp_path / "export", draw_mask(0))
+    save(tmp_path / "export/segments/1_label_ground-truth.png", np.full((20, 30), 99, np.uint8))
+    with pytest.raises(ValueError, match=r"truth\.png holds the object 99, which the JSON"):
+        read("objects", tmp_path / "export")
+
+
+# --- Labelme --------------------------------------------------------------------------------------
+
+
+def labelme(shapes: list[dict], image: str = "1.jpg") -> dict:
+    return {
+        "version": "5.5.0", "flags": {}, "shapes": shapes,
+        "imagePath": image, "imageData": None, "imageHeight": SIZE[1], "imageWidth": SIZE[0],
+    }  # fmt: skip
+
+
+def shape(label: str, kind: str | None, points: list, **more: str) -> dict:
+    return {"label": label, "points": points, "group_id": None, "shape_type": kind, **more}
+
+
+def as_text(mask: np.ndarray) -> str:
+    content = io.BytesIO()
+    Image.fromarray(mask).save(content, format="PNG")
+    return base64.b64encode(content.getvalue()).decode()
+
+
+@few
+@given(known_masks, st.sampled_from(["polygon", "rectangle", "mask", None]))
+def test_labelme_comes_back(tmp_path_factory, mask, kind) -> None:
+    folder = tmp_path_factory.mktemp("labelme") / "export"
+    more = {"mask": as_text(np.full((5, 5), True))} if kind == "mask" else {}
+    shapes = []
+    for value, box in blocks(mask):
+        points = corners(box) if kind in ("polygon", None) else [box[:2], box[2:]]
+        shapes.append(shape(CLASSES[value], kind, points, **more))
+    save(folder / "json/1.json", labelme(shapes, "..\\photos\\1.jpg"))
+    photo(folder / "photos/1.jpg")
+    for names in ("__ignore__\n_background_\napple\npear", "apple\n_background_\npear\n__ignore__"):
+        save(folder / "labels.txt", names)  # Labelme's own names, in any order
+        export = read("labelme", folder)
+        assert export.labels.names == CLASSES
+        assert np.array_equal(masks_of(export)["1.jpg"], mask)
+
+
+def test_labelme_knows_circles_background_and_ignore(tmp_path: Path) -> None:
+    five = as_text(np.full((5, 5), True))
+    shapes = [
+        shape("_background_", "rectangle", [[12, 8], [16, 12]]),  # smaller: on top, a hole
+        shape("apple", "rectangle", [[10, 5], [20, 15]]),
+        shape("__ignore__", "circle", [[25, 10], [25, 12]]),
+        shape("pear", "mask", [[-2, -1], [2, 3]], mask=five),  # reaches beyond the image
+        shape("pear", "mask", [[27, 18], [31, 22]], mask=five),
+    ]
+    content = labelme(shapes)
+    del content["imageHeight"]  # so the first versions
+    save(tmp_path / "export/1.json", content)
+    photo(tmp_path / "export/1.jpg")
+    expected = np.zeros((20, 30), dtype=np.uint8)
+    expected[5:15, 10:20] = 1
+    expected[8:12, 12:16] = 0
+    expected[8:12, 23:27] = 255
+    expected[[8, 8, 11, 11], [23, 26, 23, 26]] = 0
+    expected[:4, :3] = expected[18:, 27:] = 2
+    export = read("labelme", tmp_path / "export")
+    assert np.array_equal(masks_of(export)["1.jpg"], expected)
+    assert export.labels.names == CLASSES
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            labelme([shape("plum", "polygon", [])]),
+            'shape named "plum", expected one of apple, pear',
+        ),
+        (labelme([shape("pear", "line", [[0, 0], [5, 5]])]), "type line, which has no area"),
+        (labelme([{"points": []}]), r"has no \"label\" in the object \{'points': \[\]\}"),
+        (labelme([shape("pear", "circle", [[0, 0]])]), 'shape 0, "pear"'),
+        ({"images": []}, r"has no \"shapes\", expected shapes, imagePath, found \['images'\]"),
+    ],
+)
+def test_what_labelme_cannot_mean_is_named(tmp_path: Path, content, told) -> None:
+    save(tmp_path / "export/1.json", content)
+    save(tmp_path / "export/labels.txt", "apple\npear\n")
+    photo(tmp_path / "export/1.jpg")
+    with pytest.raises(ValueError, match=rf"1\.json .*{told}"):
+        read("labelme", tmp_path / "export")
+
+
+# --- JSON that is not as it should be -------------------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_no_hole_in_a_json_file_ends_in_a_raw_error(tmp_path_factory, data) -> None:
+    folder = tmp_path_factory.mktemp("holes") / "export"
+    format = data.draw(st.sampled_from(["coco", "panoptic", "labelme", "objects"]))
+    if format == "coco":
+        save(folder / "a.json", coco([*polygons(draw_mask(0)), *compressed(draw_mask(1))]))
+    elif format == "panoptic":
+        write_panoptic(folder, draw_mask(0))
+    elif format == "objects":
+        write_segments(folder, draw_mask(0))
+    else:
+        save(folder / "1.json", labelme([shape("a", "rectangle", [[1, 1], [9, 9]])]))
+    photo(folder / "1.jpg")
+    (file,) = folder.glob("*.json")
+    place = content = json.loads(file.read_text())
+    while True:
+        key = data.draw(st.sampled_from([*place] if isinstance(place, dict) else range(len(place))))
+        inside = place[key]
+        if not isinstance(inside, (dict, list)) or not inside or data.draw(st.booleans()):
+            break
+        place = inside
+    place[key] = data.draw(st.sampled_from([None, 5, "text", [], {}, [None], "delete"]))
+    if place[key] == "delete":
+        del place[key]
+    file.write_text(json.dumps(content))
+    try:
+        read("coco" if format == "panoptic" else format, folder)
+        told = str(folder)
+    except ValueError as error:
+        told = str(error)
+    assert str(folder) in told
