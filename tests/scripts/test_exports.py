@@ -472,3 +472,307 @@ def test_no_hole_in_a_json_file_ends_in_a_raw_error(tmp_path_factory, data) -> N
     except ValueError as error:
         told = str(error)
     assert str(folder) in told
+
+
+# --- VOC, CVAT, Roboflow --------------------------------------------------------------------------
+
+
+def with_border(seed: int) -> np.ndarray:
+    mask = draw_mask(seed)
+    mask[3:5] = 255
+    return mask
+
+
+def write_voc(folder: Path, mode: str, lists: dict[str, list[str]] | None = None) -> None:
+    """As VOC has it (palette), CVAT (RGB) or others (L); a border of VOC's color."""
+    for split, names in (lists or {}).items():
+        lines = "".join(f'"{name}"\n' if " " in name else f"{name}\n" for name in names)
+        save(folder / f"ImageSets/Segmentation/{split}.txt", lines)
+    colors = np.zeros((256, 3), dtype=np.uint8)
+    colors[:3], colors[255] = COLORS, (224, 224, 192)
+    for seed, name in enumerate(("a/2007_1", "a/my image", "b/2007.3")):
+        photo(folder / f"JPEGImages/{name}.jpg")
+        mask = Image.fromarray(with_border(seed))
+        if mode != "L":
+            mask.putpalette(colors.ravel().tolist())
+        save(folder / f"SegmentationClass/{name}.png", mask.convert(mode))
+    photo(folder / "JPEGImages/b/bare.jpg")
+
+
+WITHOUT_COLORS = "# label:color_rgb:parts:actions\nbackground:::\napple:::\npear:::\n"
+LISTS = {
+    "trainval": ["a/2007_1", "a/my image"],
+    "train": ["a/2007_1"],
+    "val": ["a/my image", "lost"],
+}
+
+
+@pytest.mark.parametrize("mode", ["P", "RGB", "L"])
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("labelmap.txt", LABELMAP),
+        ("labelmap.txt", WITHOUT_COLORS),
+        ("class_names.txt", "_background_\napple\npear"),
+        ("labels.txt", "__ignore__\n_background_\napple\npear\n"),
+        (None, None),
+    ],
+)
+def test_a_voc_folder_comes_back(tmp_path: Path, mode: str, file, content) -> None:
+    root = tmp_path / "export/VOCdevkit/VOC2012"
+    write_voc(root, mode)
+    if file:
+        save(root / file, content)
+    export = read("voc", tmp_path / "export", names=None if file else CLASSES)
+    assert (export.labels.names, export.splits) == (CLASSES, None)
+    assert (export.labels.colors is not None) == (file == "labelmap.txt" or mode == "RGB")
+    found = masks_of(export)
+    for seed, name in enumerate(("2007_1.jpg", "my image.jpg", "2007.3.jpg")):
+        assert np.array_equal(found[name], with_border(seed))
+    assert [image.name for image in export.images_alone] == ["bare.jpg"]
+    chosen = read("voc", tmp_path / "export", names=["pear", "background"]) if file else None
+    if chosen:  # an apple becomes background
+        expected = np.array([1, 1, 0, *[255] * 253])[with_border(1)]
+        assert np.array_equal(masks_of(chosen)["my image.jpg"], expected)
+        assert chosen.notices[0] == "left out: apple; their pixels are background"
+
+
+def test_lists_of_voc_are_splits_unless_there_is_one(tmp_path: Path) -> None:
+    write_voc(tmp_path / "voc", "P", LISTS)
+    save(tmp_path / "voc/labelmap.txt", LABELMAP)
+    export = read("voc", tmp_path / "voc")
+    stems = {split: [image.stem for image, _ in pairs] for split, pairs in export.splits.items()}
+    assert stems == {"train": ["2007_1"], "validation": ["my image"]}
+    assert export.notices == [
+        "val.txt lists 1 names without an image or a mask (lost): they are left out",
+        "1 images with a mask are left out, because no list names them",
+        "1 images are left out: they have no mask, and no list names them",
+    ]
+    (tmp_path / "voc/ImageSets/Segmentation/train.txt").unlink()
+    (tmp_path / "voc/ImageSets/Segmentation/val.txt").unlink()
+    save(tmp_path / "voc/ImageSets/Segmentation/default.txt", "a/2007_1\nb/2007.3\nb/bare")
+    export = read("voc", tmp_path / "voc")
+    assert (export.splits, len(export.pairs)) == (None, 3)
+    assert [image.stem for image in export.images_alone] == ["bare"]
+
+
+def write_roboflow(folder: Path, split: str, names: str = "background, apple, pear") -> None:
+    rows = [f"{value}, {name.strip()}" for value, name in enumerate(names.split(","))]
+    save(folder / split / "_classes.csv", "\n".join(["Pixel Value, Class", *rows]))
+    for seed in range(2):
+        photo(folder / split / f"{seed}_jpg.rf.0a1b.jpg")
+        save(folder / split / f"{seed}_jpg.rf.0a1b_mask.png", draw_mask(seed))
+
+
+def test_roboflows_masks_come_back_with_their_splits(tmp_path: Path) -> None:
+    for split in ("train", "valid", "test"):
+        write_roboflow(tmp_path / "export", split)
+    export = read("roboflow", tmp_path / "export")
+    assert export.labels == Labels(CLASSES)
+    counts = {split: len(pairs) for split, pairs in export.splits.items()}
+    assert counts == {"train": 2, "validation": 2, "test": 2}
+    assert np.array_equal(masks_of(export)["1_jpg.rf.0a1b.jpg"], draw_mask(1))
+    chosen = read("roboflow", tmp_path / "export", names=["apple", "pear"])
+    assert np.array_equal(masks_of(chosen)["1_jpg.rf.0a1b.jpg"], draw_mask(1) - np.uint8(1))
+    assert chosen.splits["test"][0] in chosen.pairs
+    assert "left out: background; their pixels have no class (255)" in chosen.notices
+    write_roboflow(tmp_path / "export", "test", "background, pear, apple")
+    with pytest.raises(ValueError, match=r"_classes\.csv names background, pear, apple, and .*tr"):
+        read("roboflow", tmp_path / "export")
+
+
+# --- a file for each class ------------------------------------------------------------------------
+
+
+def write_classes(folder: Path, mask: np.ndarray, place: str, yes: object = 255) -> None:
+    """A file for each class, named by a pattern."""
+    photo(folder / "images/1.jpg")
+    for value, name in enumerate(CLASSES[1:], start=1):
+        save(folder / place.format(name), ((mask == value) * np.uint8(yes)))
+
+
+PLACES = [
+    "task-1-annotation-11-by-a@b.c-tag-{}-0.png",
+    "masks/{}/1.png",
+    "{}/1.png",
+    "masks/1/{}.png",
+    "1/masks/{}_0.png",
+]
+
+
+@few
+@given(known_masks, st.sampled_from([1, 255]), st.sampled_from(PLACES))
+def test_a_file_for_each_class_comes_back(tmp_path_factory, mask, yes, place) -> None:
+    folder = tmp_path_factory.mktemp("classes") / "export"
+    write_classes(folder, mask, place, yes)
+    export = read("per-class", folder)
+    assert (export.labels.names, export.masks_alone) == (CLASSES, [])
+    assert np.array_equal(masks_of(export)["1.jpg"], mask)
+    assert export.notices == ["the names of files and folders give the classes apple, pear"]
+    swapped = read("per-class", folder, names=["background", "pear", "apple"])
+    assert np.array_equal(masks_of(swapped)["1.jpg"], np.choose(mask, [0, 2, 1]))
+
+
+def test_label_studios_tasks_are_found_by_its_json(tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    write_classes(folder, draw_mask(0), "task-57-annotation-11-by-1-tag-{}-0.png")
+    (folder / "images/1.jpg").rename(folder / "images/tree 1.jpg")
+    with pytest.raises(ValueError, match=r"tasks and not images: export the project .* JSON"):
+        read("per-class", folder)
+    tasks = [{"id": 57, "data": {"image": "/data/upload/1/0a1b2c3d-tree 1.jpg"}}]
+    save(folder / "project.json", tasks)
+    assert np.array_equal(masks_of(read("per-class", folder))["tree 1.jpg"], draw_mask(0))
+    save(folder / "task-57-annotation-12-by-d@e.f-tag-pear-0.png", draw_mask(1))
+    with pytest.raises(
+        ValueError, match=r"task 57, annotation 11 by 1 and annotation 12 by d@e\.f"
+    ):
+        read("per-class", folder)
+
+
+def test_files_of_objects_of_one_class_are_united(tmp_path: Path) -> None:
+    folder = tmp_path / "export"  # as in the Data Science Bowl of 2018
+    photo(folder / "00ae/images/00ae.png")
+    for number, (_, (left, top, right, bottom)) in enumerate(blocks(draw_mask(0))):
+        mask = np.zeros((20, 30), dtype=np.uint8)
+        mask[top:bottom, left:right] = 255
+        save(folder / f"00ae/masks/f0{number}.png", mask)
+    export = read("per-class", folder, names=["background", "nucleus"])
+    assert np.array_equal(masks_of(export)["00ae.png"], draw_mask(0) > 0)
+
+
+def test_overlaps_are_told_and_the_smaller_lies_on_top(tmp_path: Path) -> None:
+    apple, pear = np.zeros((2, 20, 30), dtype=np.uint8)
+    apple[:, :20] = pear[:4, 10:] = 255
+    pear[4, :], pear[5, :] = 150, 100  # a soft edge
+    apple[0, 25] = 200
+    photo(tmp_path / "export/images/1.jpg")
+    save(tmp_path / "export/1/apple.png", apple)
+    save(tmp_path / "export/1/pear.png", pear)
+    export = read("per-class", tmp_path / "export")
+    assert np.bincount(masks_of(export)["1.jpg"].ravel()).tolist() == [150, 340, 110]
+    assert export.notices[-1].startswith("pear lies on apple in 61 pixels: the smaller")
+
+
+@pytest.mark.parametrize(
+    ("name", "mask", "told"),
+    [
+        ("1/pear.png", np.eye(8, dtype=np.uint8), "is 8 x 8 pixels, that of another .* 30 x 20"),
+        ("1/pear.png", np.diag([0, 1, 2, 255]).astype(np.uint8), r"the values \[0, 1, 2, 255\]"),
+        ("1/pear.png", np.arange(1800, dtype=np.uint16).astype(np.uint8).reshape(20, 30, 3), "col"),
+    ],
+)
+def test_masks_that_are_not_of_one_class_and_one_image_are_refused(tmp_path, name, mask, told):
+    write_classes(tmp_path / "export", draw_mask(0), "1/{}.png")
+    save(tmp_path / "export" / name, mask)
+    with pytest.raises(ValueError, match=rf"pear\.png .*{told}"):
+        read("per-class", tmp_path / "export")
+
+
+def test_masks_of_no_image_are_named(tmp_path: Path) -> None:
+    write_classes(tmp_path / "export", draw_mask(0), "apples/2{}.png")
+    with pytest.raises(ValueError, match=r"none of the 2 masks .* there are apples/2apple\.png"):
+        read("per-class", tmp_path / "export")
+    write_classes(tmp_path / "export", draw_mask(0), "{}/1.png")
+    export = read("per-class", tmp_path / "export")
+    assert [mask.name for mask in export.masks_alone] == ["2apple.png", "2pear.png"]
+
+
+# --- lists of classes, and files of other tools ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "colors"),
+    [
+        ("labelmap.txt", LABELMAP, COLORS),
+        ("labelmap.txt", WITHOUT_COLORS, COLORS),
+        ("label_colors.txt", "0 0 0\tbackground\n128 0 0\tapple\n0 128 0\tpear\n", COLORS),
+        ("class_dict.csv", "name,r,g,b\nbackground,0,0,0\napple,128,0,0\npear,0,128,0\n", COLORS),
+        ("class_dict.csv", "r, g, b, name\n0,0,0,background\n128,0,0,apple\n0,128,0,pear", COLORS),
+        ("_classes.csv", "Pixel Value, Class\n0, background\n1, apple\n2, pear\n", None),
+        ("codes.txt", "\ufeffbackground\napple\n\npear\n", None),
+    ],
+)
+def test_lists_of_classes_are_read(tmp_path: Path, file: str, content: str, colors) -> None:
+    path = save(tmp_path / file, content)
+    assert read_names(path) == ([*CLASSES], colors)
+    if colors:
+        assert read_colors(path) == ([*CLASSES], dict(zip(COLORS, range(3), strict=True)))
+    else:
+        with pytest.raises(ValueError, match="has names and no colors: write lines such as"):
+            read_colors(path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        (
+            "_classes.csv",
+            "Pixel Value, Class\n1, apple\n2, pear\n",
+            r"are \[1, 2\], expected 0 to 1",
+        ),
+        ("class_dict.csv", "name,r,g,b\napple,1,2,x\n", r"class_dict\.csv is no table of classes"),
+        ("class_dict.csv", "name,r,g,b\napple,1,2\n", "is no table of classes"),
+        ("labelmap.txt", "a:0,0,0::\nb:1,1::\n", 'has the line "b:1,1::", and others such as "a:0'),
+        ("labelmap.txt", "a:0,0,0::\nb:::\n", 'has the line "b:::"'),
+        ("labelmap.txt", "a:0,0,0::\nb:0,0,0::\n", r"gives a and b one color, \(0, 0, 0\)"),
+        ("codes.txt", "\n", "is empty"),
+    ],
+)
+def test_a_list_that_is_no_list_is_refused(tmp_path: Path, file, content, told) -> None:
+    with pytest.raises(ValueError, match=told):
+        read_colors(save(tmp_path / file, content))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("1.txt", "0 0.1 0.1 0.5 0.1 0.5 0.5\n1 0 0 1 1\n", "YOLO outlines in text .* COCO"),
+        ("1.txt", "0 0.5 0.5 0.1 0.1\n", "YOLO boxes in text .* boxes name no pixels"),
+        ("1.xml", "<annotation><polygon><pt/></polygon></annotation>", "LabelMe's XML"),
+        ("1.xml", "<annotation><object><bndbox/></object></annotation>", "XML of boxes"),
+        ("1.xml", "<annotations><image/></annotations>", "CVAT's XML .* Segmentation mask"),
+        ("1.json", {"a.jpg1": {"filename": "a.jpg", "regions": []}}, r"\(VIA\) .* as COCO"),
+        ("1.json", [{"id": 1, "data": {"image": "a.jpg"}, "annotations": []}], "Label Studio's"),
+        ("1.json", {"size": {"height": 2}, "objects": [], "tags": []}, "Supervisely's JSON"),
+        ("1.json", labelme([]), "a Labelme file .* --format labelme"),
+        (
+            "1.json",
+            {"something": 1},
+            r"has no \"images\", .* found \['something'\]: was it written",
+        ),
+        ("1.json", '{"images": [', "is no whole JSON file"),
+    ],
+)
+def test_files_of_other_tools_are_named_with_the_way_out(tmp_path, file, content, told) -> None:
+    save(tmp_path / "export/labels" / file, content)
+    with pytest.raises(ValueError, match=rf"labels.{file}.*{told}"):
+        read("coco", tmp_path / "export")
+
+
+def test_text_that_is_no_list_of_numbers_is_no_outline(tmp_path: Path) -> None:
+    assert foreign(save(tmp_path / "README.txt", "five words of a text\n")) is None
+
+
+def test_classes_are_chosen_among_what_there_is(tmp_path: Path) -> None:
+    save(tmp_path / "coco/a.json", coco([*polygons(draw_mask(0))]))
+    photo(tmp_path / "coco/1.jpg")
+    with pytest.raises(
+        ValueError, match=r"no class 'plum': --classes may name background, apple, pe"
+    ):
+        read("coco", tmp_path / "coco", names=["plum", "pear"])
+    with pytest.raises(
+        ValueError, match=r"coco: the number of labels is 1, expected 2 .* --classes"
+    ):
+        read("coco", tmp_path / "coco", names=["pear"])
+    with pytest.raises(ValueError, match="the format is 'yolo', expected one of coco, labelme"):
+        read("yolo", tmp_path / "coco")
+    many = [{"id": k, "name": f"part {k}"} for k in range(456)]
+    content = coco([square(3, (5, 5, 10, 10)), square(7, (10, 5, 15, 10))], categories=many)
+    save(tmp_path / "coco/a.json", content)
+    with pytest.raises(ValueError, match=r"is 457, expected 2 to 255\D.*--classes chooses") as told:
+        read("coco", tmp_path / "coco")
+    assert "One alone" not in str(told.value)
+    export = read("coco", tmp_path / "coco", names=["part 7", "part 3"])
+    mask = masks_of(export)["1.jpg"]
+    assert (mask[7, 7], mask[7, 12], mask[0, 0]) == (1, 0, 255)
+    assert export.notices[0].startswith("left out: background, part 0, part 1")
