@@ -12,7 +12,16 @@ import numpy as np
 
 from helpers.images import SUFFIXES, FileFault, load_mask
 from scripts.foreign import files_below, name_key, read_json
-from scripts.layers import BACKGROUND, Annotated, Layer, Shape, Sheet, class_name, understood
+from scripts.layers import (
+    BACKGROUND,
+    Annotated,
+    Layer,
+    Shape,
+    Sheet,
+    class_name,
+    positions,
+    understood,
+)
 
 # As Label Studio's converter names the PNG of a brush stroke; the name of the control ("tag") comes
 # before the class.
@@ -152,5 +161,5 @@ def _draw_classes(part: Sequence[tuple[str, Path]], image: Path) -> tuple[Shape,
                 "export them at one size",
             )
         shape = values.shape
-        layers.append((name, np.flatnonzero(values > values.max() / 2)))
+        layers.append((name, positions(values > values.max() / 2)))
     return shape, layers

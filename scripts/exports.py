@@ -21,7 +21,7 @@ from helpers.labels import IGNORE_INDEX, Color, Labels
 from scripts.class_masks import read_per_class
 from scripts.class_names import Choice, by_color, choose, read_colors, read_names, voc_colors
 from scripts.foreign import Finder, files_below, name_key, split_of
-from scripts.layers import Annotated, class_name, overlaps, paint, understood
+from scripts.layers import Annotated, Sheet, class_name, overlaps, paint
 from scripts.outlines import coco_files, read_coco, read_labelme, read_segments
 
 __all__ = ["FORMATS", "Export", "read_colors", "read_export", "read_names"]
@@ -133,9 +133,10 @@ def _drawn(
     choice = choose(annotated.names, annotated.colors, names, f"the export in {folder}")
     rest = choice.values[annotated.rest] if annotated.rest else IGNORE_INDEX
     files = [f for f in files_below(images or folder, SUFFIXES) if f not in annotated.masks]
-    finder = Finder(files, [sheet.names[0] for sheet in annotated.sheets])
+    finder = Finder(files, [sheet.names for sheet in annotated.sheets])
     seen: dict[Path, Path] = {}
-    missing, blank = [], 0
+    missing: list[Sheet] = []
+    blank = 0
     drawn: list[tuple[str | None, Pair]] = []
     shared: Counter[tuple[str, str]] = Counter()
     for sheet in annotated.sheets:
@@ -150,9 +151,10 @@ def _drawn(
                 "them: move the other out of the folder"
             )
         seen[image] = sheet.file
-        with understood(sheet.file):
-            shape, layers = sheet.draw(image)
-            mask = paint(shape, layers, choice.values, rest)
+        if sheet.draw is None:
+            continue
+        shape, layers = sheet.draw(image)
+        mask = paint(shape, layers, choice.values, rest)
         blank += sum(not len(pixels) for _, pixels in layers)
         if annotated.tell_overlaps:
             shared += overlaps(layers)
@@ -208,7 +210,10 @@ def _voc(folder: Path, scratch: Path, images: Path | None, names: Sequence[str] 
             "in the order of the masks' values"
         )
     known = [class_name(name) for name in known if name != "__ignore__"]
-    modes = {_mode_of(mask) for _, mask in pairs}
+    modes = set()
+    for _, mask in pairs:
+        with suppress(ValueError):  # whoever opens it says what is wrong with it
+            modes.add(header(mask).mode)
     in_colors = bool(modes & {"RGB", "RGBA"}) or (colors is not None and "P" in modes)
     colors = voc_colors(len(known)) if in_colors and colors is None else colors
     choice = choose(known, colors or [None] * len(known), names, str(file or root))
@@ -264,13 +269,6 @@ def _listed(
     if rest := len(files.images_alone) - len(alone):
         notices.append(f"{rest} images are left out: they have no mask, and no list names them")
     return pairs, splits, alone
-
-
-def _mode_of(mask: Path) -> str:
-    try:
-        return header(mask).mode
-    except ValueError:  # whoever opens the mask says what is wrong with it
-        return ""
 
 
 def _roboflow(folder: Path, scratch: Path, names: Sequence[str] | None) -> Export:

@@ -7,9 +7,9 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from helpers.images import SUFFIXES, FileFault
 
 _SPLITS = {"val": "validation", "valid": "validation"}
-_OTHER_TOOL = "was it written by another tool, or exported for another task?"
+_OTHER_TOOL = "it may be of another tool, or of another task: move it away, or export again"
 _FOREIGN = {  # files that hold no masks, and the way out
     "a COCO file": "read its folder with --format coco",
     "a Labelme file": "read its folder with --format labelme",
@@ -139,25 +139,26 @@ class Finder:
 
     Args:
         files: among which to look.
-        wanted: all names that will be asked for: of two that share their last part, neither is
-            found by that part alone.
+        wanted: the names of each image that will be asked for: of two that share their last part,
+            neither is found by that part alone.
     """
 
-    def __init__(self, files: Collection[Path], wanted: Collection[str] = ()) -> None:
+    def __init__(self, files: Iterable[Path], wanted: Iterable[Iterable[str]] = ()) -> None:
         self._by_name: dict[str, list[Path]] = {}
         for file in files:
-            for name in {file.name, file.stem}:
-                self._by_name.setdefault(name_key(name), []).append(file)
-        self._wanted = Counter(name_key(_parts(name)[-1]) for name in wanted)
+            for name in {name_key(file.name), name_key(file.stem)}:
+                self._by_name.setdefault(name, []).append(file)
+        lasts = ({name_key(_parts(name)[-1]) for name in names} for names in wanted)
+        self._wanted = Counter(chain.from_iterable(lasts))
 
     def find(self, name: str, beside: Path, split: str | None = None) -> Path | None:
-        """The file of such a name or path: the one of which most folders agree, then the one
-        below the folder of `beside`, then in a folder named after the split, then the least deep.
+        """The file of such a name or path: of several, the one of which most folders agree, then
+        one below the folder of `beside`, in a folder named after the split, and the least deep.
 
         Args:
             name: as the tool has it, on whatever system.
             beside: the tool's own file.
-            split: which it belongs to.
+            split: which the image belongs to.
 
         Raises:
             ValueError: several files may be meant.
@@ -170,12 +171,15 @@ class Finder:
         def rank(file: Path) -> tuple[int, bool, bool, int]:
             above = zip(reversed(folders), reversed(file.parts[:-1]), strict=False)
             agree = [*takewhile(lambda pair: name_key(pair[0]) == name_key(pair[1]), above)]
-            of_split = any(split == split_of(part) for part in file.parts[:-1])
-            near = file.is_relative_to(beside.parent)
-            return len(agree), near, of_split, -len(file.parts)
+            of_split = split is not None and split in map(split_of, file.parts[:-1])
+            return len(agree), file.is_relative_to(beside.parent), of_split, -len(file.parts)
 
         ranked = sorted(same, key=rank, reverse=True)
-        if not ranked or (rank(ranked[0])[0] < len(folders) and self._wanted[name_key(last)] > 1):
+        if not ranked:
+            return None
+        agree, near, of_split, _ = rank(ranked[0])
+        sure = agree == len(folders) and (folders or near or of_split)
+        if not sure and self._wanted[name_key(last)] > 1:
             return None
         if len(ranked) > 1 and rank(ranked[0]) == rank(ranked[1]):
             raise ValueError(

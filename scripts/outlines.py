@@ -24,6 +24,7 @@ from scripts.layers import (
     layers_of_ids,
     pixels_of_polygons,
     pixels_of_runs,
+    positions,
     pycocotools,
     understood,
 )
@@ -93,27 +94,25 @@ def _read_coco(file: Path, split: str | None, pngs: Finder) -> Annotated:
         of_image: dict[Any, list[Entry]] = {image["id"]: [] for image in images}
         for each in annotations:
             of_image.setdefault(each["image_id"], []).append(each)
-        sheets, masks = [], set()
+        sheets, masks, silent = [], set(), []
         for image in images:
             objects, name = of_image[image["id"]], str(Path(image["file_name"]))
-            draw: Callable = partial(_draw_objects, image, objects, names, file)
+            draw: Callable | None = partial(_draw_objects, image, objects, names, file)
             if panoptic:
                 png = _panoptic_png(objects, file, pngs)
-                if png is None:
-                    continue
-                masks.add(png)
-                draw = partial(_draw_ids, png, objects[0]["segments_info"], names, file)
+                masks |= {png} if png else set()
+                draw = png and partial(_draw_ids, png, objects[0]["segments_info"], names, file)
             sheets.append(Sheet((name,), file, draw, split))
-        silent = [image["file_name"] for image in images if not of_image[image["id"]]]
+            if not objects or draw is None:
+                silent.append(name)
         strange = of_image.keys() - {image["id"] for image in images}
+        if not panoptic:
+            _refuse_boxes(annotations, file)
     if silent:
+        what = "or their PNG files are missing: they are left out"
         notices.append(
-            f"{file.name} says nothing of {len(silent)} of its images ({silent[0]}, say): "
-            f"{'they are left out' if panoptic else 'their masks are all background'}"
-        )
-    if len(masks) < len(images) - len(silent) and panoptic:
-        notices.append(
-            f"{len(images) - len(silent) - len(masks)} PNG files that {file.name} names are missing"
+            f"{file.name} has no object in {len(silent)} of its images ({silent[0]}, say)"
+            f"{f', {what}' if panoptic else ': their masks are all background'}"
         )
     if strange:
         notices.append(
@@ -122,7 +121,6 @@ def _read_coco(file: Path, split: str | None, pngs: Finder) -> Annotated:
         )
     if panoptic:
         return Annotated([*names.values()], colors, sheets, None, masks, notices=notices)
-    _refuse_boxes(annotations, file)
     pycocotools()
     own = {BACKGROUND: (0, 0, 0)} | dict(zip(names.values(), colors, strict=True))
     return Annotated([*own], [*own.values()], sheets, notices=notices)
@@ -170,7 +168,7 @@ def _refuse_boxes(annotations: Sequence[Entry], file: Path) -> None:
 def _draw_objects(
     image: Entry, objects: Sequence[Entry], names: Mapping[Any, str], file: Path, _: Path
 ) -> tuple[Shape, list[Layer]]:
-    shape = image["height"], image["width"]
+    shape = _size(image["height"], image["width"], file)
     layers = []
     for each in objects:
         what, drawn = f"annotation {each['id']}", each["segmentation"]
@@ -192,9 +190,18 @@ def _draw_ids(
     png: Path, objects: Sequence[Entry], names: Mapping[Any, str], file: Path, image: Path
 ) -> tuple[Shape, list[Layer]]:
     class_of = {}
-    for each in objects:
-        class_of[each["id"]] = _class_of(each, names, f"object {each['id']} of {png.name}", file)
+    with understood(file, png.name):
+        for each in objects:
+            what = f"object {each['id']} of {png.name}"
+            class_of[each["id"]] = _class_of(each, names, what, file)
     return layers_of_ids(png, class_of, image)
+
+
+def _size(height: Any, width: Any, file: Path) -> Shape:
+    with understood(file):
+        if min(int(height), int(width)) < 1:
+            raise ValueError(f"an image of {width} x {height} pixels")
+        return int(height), int(width)
 
 
 def _class_of(drawn: Entry, names: Mapping[Any, str], what: str, file: Path) -> str:
@@ -248,7 +255,7 @@ def read_labelme(folder: Path, listed: Sequence[str] | None) -> Annotated:
 def _draw_shapes(content: Entry, file: Path, image: Path) -> tuple[Shape, list[Layer]]:
     # Labelme turns an image upright before it is drawn on; its first versions left out the size.
     width, height = size_of(image)
-    shape = content.get("imageHeight", height), content.get("imageWidth", width)
+    shape = _size(content.get("imageHeight", height), content.get("imageWidth", width), file)
     layers = []
     for number, each in enumerate(content["shapes"]):
         name = class_name(each["label"])
@@ -267,7 +274,7 @@ def _pixels_of_shape(drawn: Entry, shape: Shape, file: Path) -> np.ndarray:
         center, edge = points
         y, x = np.ogrid[: shape[0], : shape[1]]
         away = np.hypot(x + 0.5 - center[0], y + 0.5 - center[1])
-        return np.flatnonzero(away < np.hypot(*(edge - center)))
+        return positions(away < np.hypot(*(edge - center)))
     elif kind == "mask":
         found = np.zeros(shape, dtype=bool)
         inside = load_mask(base64.b64decode(drawn["mask"]), name="its mask") > 0
@@ -275,7 +282,7 @@ def _pixels_of_shape(drawn: Entry, shape: Shape, file: Path) -> np.ndarray:
         inside = inside[max(0, -top) :, max(0, -left) :]  # it may reach beyond the image
         place = found[max(0, top) :, max(0, left) :][: inside.shape[0], : inside.shape[1]]
         place[:] = inside[: place.shape[0], : place.shape[1]]
-        return np.flatnonzero(found)
+        return positions(found)
     elif kind not in ("polygon", "rectangle", "oriented_rectangle"):
         raise FileFault(
             str(file),
@@ -300,7 +307,7 @@ def read_segments(folder: Path) -> Annotated:
             "one: download a release, and its images and bitmaps with the package segments-ai"
         )
     file, pngs = files[0], Finder(files_below(folder, {".png"}))
-    sheets, masks, without = [], set(), []
+    sheets, masks = [], set()
     notices: list[str] = []
     with understood(file):
         dataset = read_json(file, "dataset")["dataset"]
@@ -310,14 +317,13 @@ def read_segments(folder: Path) -> Annotated:
             kind = "ground-truth" if "ground-truth" in labels else next(iter(labels), None)
             stem = str(Path(sample["name"]).with_suffix(""))
             png = kind and pngs.find(f"{stem}_label_{kind}.png", file)
-            if not png:
-                without.append(sample["name"])
-                continue
-            masks.add(png)
-            objects = labels[kind]["attributes"]["annotations"]
-            draw = partial(_draw_ids, png, objects, names, file)
+            draw = None
+            if png:
+                masks.add(png)
+                objects = labels[kind]["attributes"]["annotations"]
+                draw = partial(_draw_ids, png, objects, names, file)
             sheets.append(Sheet((sample["name"],), file, draw))
-    if without:
+    if without := [sheet.names[0] for sheet in sheets if sheet.draw is None]:
         notices.append(
             f"{len(without)} images have no label in {file.name}, or no bitmap "
             f"NAME_label_ground-truth.png ({without[0]}, say): they are left out"
