@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,15 @@ import numpy as np
 from helpers.images import FileFault
 from helpers.labels import IGNORE_INDEX, Color, Labels
 from scripts.layers import BACKGROUND, class_name
+
+_RGB = r"(?P<r>\d{1,3})[\s,]\s*(?P<g>\d{1,3})[\s,]\s*(?P<b>\d{1,3})"
+_LINES = (  # forms that a line may have, the last of which fits every line
+    rf"(?P<name>[^:]*):(?:{_RGB})?:[^:]*:[^:]*",
+    rf"(?P<name>.+?),\s*{_RGB}",
+    rf"{_RGB}[\s,]\s*(?P<name>.+)",
+    r"(?P<value>\d+),\s*(?P<name>.+)",
+    r"(?P<name>.+)",
+)
 
 
 class Names(NamedTuple):
@@ -38,8 +46,8 @@ def read_names(file: Path) -> Names:
 
     Args:
         file: one name a line; `name:red,green,blue:parts:actions` (labelmap.txt of VOC and CVAT);
-            `red green blue name` (label_colors.txt); or, ending in .csv, a table with a header,
-            `name,r,g,b` (class_dict.csv) or `value, name` (_classes.csv of Roboflow).
+            `name,r,g,b` (class_dict.csv) or `r g b name` (label_colors.txt); or `value, name`
+            (_classes.csv of Roboflow). A line above that names the columns is passed over.
 
     Raises:
         FileFault: a line has another form, or there is no class.
@@ -49,33 +57,30 @@ def read_names(file: Path) -> Names:
         raise ValueError(f"there is no file {file}")
     lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
-    if not lines:
-        raise FileFault(str(file), "is empty", "write one name a line")
-    if file.suffix.lower() == ".csv":
-        return _names_of_table(file, lines)
-    rgb = r"(?P<r>\d{1,3})%s(?P<g>\d{1,3})%s(?P<b>\d{1,3})"
-    for pattern in (
-        rf"(?P<name>[^:]*):(?:{rgb % (',', ',')})?:[^:]*:[^:]*",
-        rf"{rgb % (' +', ' +')}\s+(?P<name>.+)",
-    ):
+    for pattern in _LINES:
         found = [re.fullmatch(pattern, line) for line in lines]
         if any(found):
             break
-    else:
-        return Names(lines, None)
-    colored = [match is not None and match["r"] is not None for match in found]
-    if None in found or (any(colored) and not all(colored)):
-        wrong = (found if None in found else colored).index(None if None in found else False)
-        raise FileFault(
-            str(file),
-            f'has the line "{lines[wrong]}", and others such as "{lines[wrong - 1]}"',
-            "give each line a name and a color",
-        )
-    names = [match["name"].strip() for match in found]
-    if not any(colored):  # a tool whose classes have no colors paints VOC's, by number
+    if lines and found[0] is None and re.fullmatch(r"[^\d,]+(,[^\d,]+)+", lines[0]):
+        del lines[0], found[0]  # the names of the columns
+    if not lines or None in found:
+        wrong = f'has the line "{lines[found.index(None)]}"' if lines else "names no class"
+        remedy = "expected the same on each line: name, or name,red,green,blue, or value,name"
+        raise FileFault(str(file), wrong, remedy)
+    parts = [match.groupdict() for match in found]
+    names = [part["name"].strip(' "') for part in parts]
+    values = [int(part.get("value", number)) for number, part in enumerate(parts)]
+    if sorted(values) != list(range(len(names))):
+        cause = f"names the values {sorted(values)}, expected 0 to {len(names) - 1}"
+        raise FileFault(str(file), cause, "name all, background among them")
+    names = [name for _, name in sorted(zip(values, names, strict=True))]
+    if "r" not in parts[0]:
+        return Names(names, None)
+    if not any(part["r"] for part in parts):  # a tool whose classes have no colors paints VOC's
         return Names(names, voc_colors(len(names)))
-    colors = [(int(match["r"]), int(match["g"]), int(match["b"])) for match in found]
-    return Names(names, colors)
+    if without := [name for name, part in zip(names, parts, strict=True) if not part["r"]]:
+        raise FileFault(str(file), f"has no color for {', '.join(without)}", "give it one")
+    return Names(names, [(int(part["r"]), int(part["g"]), int(part["b"])) for part in parts])
 
 
 def read_colors(file: Path) -> tuple[list[str], dict[Color, int]]:
@@ -104,24 +109,6 @@ def by_color(
         cause = f"gives {' and '.join(same)} one color, {twice}"
         raise FileFault(str(file), cause, "a mask in colors cannot tell them apart: change one")
     return dict(zip(colors, values, strict=True))
-
-
-def _names_of_table(file: Path, lines: Sequence[str]) -> Names:
-    head, *rows = [[cell.strip() for cell in row] for row in csv.reader(lines)] or [[]]
-    keys = [key.lower() for key in head]
-    try:
-        if {"r", "g", "b"} <= {*keys}:
-            where = [keys.index(key) for key in "rgb"]
-            name = next(column for column in range(len(keys)) if column not in where)
-            colors = [tuple(int(row[column]) for column in where) for row in rows]
-            return Names([row[name] for row in rows], colors)
-        names = {int(row[0]): row[1] for row in rows}
-        if sorted(names) != list(range(len(rows))):
-            raise ValueError(f"its values are {sorted(names)}, expected 0 to {len(rows) - 1}")
-        return Names([names[value] for value in range(len(rows))], None)
-    except (ValueError, IndexError, StopIteration) as error:
-        remedy = 'expected the header "name,r,g,b", or "Pixel Value, Class" and values from 0'
-        raise FileFault(str(file), f"is no table of classes ({error})", remedy) from error
 
 
 def voc_colors(count: int) -> list[Color]:

@@ -687,7 +687,7 @@ def test_masks_of_no_image_are_named(tmp_path: Path) -> None:
         ("labelmap.txt", WITHOUT_COLORS, COLORS),
         ("label_colors.txt", "0 0 0\tbackground\n128 0 0\tapple\n0 128 0\tpear\n", COLORS),
         ("class_dict.csv", "name,r,g,b\nbackground,0,0,0\napple,128,0,0\npear,0,128,0\n", COLORS),
-        ("class_dict.csv", "r, g, b, name\n0,0,0,background\n128,0,0,apple\n0,128,0,pear", COLORS),
+        ("my colors.txt", "0,0,0,background\n128,0,0,apple\n0,128,0,pear", COLORS),
         ("_classes.csv", "Pixel Value, Class\n0, background\n1, apple\n2, pear\n", None),
         ("codes.txt", "\ufeffbackground\napple\n\npear\n", None),
     ],
@@ -705,17 +705,12 @@ def test_lists_of_classes_are_read(tmp_path: Path, file: str, content: str, colo
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
-        (
-            "_classes.csv",
-            "Pixel Value, Class\n1, apple\n2, pear\n",
-            r"are \[1, 2\], expected 0 to 1",
-        ),
-        ("class_dict.csv", "name,r,g,b\napple,1,2,x\n", r"class_dict\.csv is no table of classes"),
-        ("class_dict.csv", "name,r,g,b\napple,1,2\n", "is no table of classes"),
-        ("labelmap.txt", "a:0,0,0::\nb:1,1::\n", 'has the line "b:1,1::", and others such as "a:0'),
-        ("labelmap.txt", "a:0,0,0::\nb:::\n", 'has the line "b:::"'),
+        ("_classes.csv", "Pixel Value, Class\n1, a\n2, b\n", r"values \[1, 2\], expected 0 to 1"),
+        ("class_dict.csv", "name,r,g,b\na,1,2,3\nb,1,2,x\n", 'has the line "b,1,2,x": expected'),
+        ("labelmap.txt", "a:0,0::\nb:1,1,1::\n", 'has the line "a:0,0::"'),
+        ("labelmap.txt", "a:0,0,0::\nb:::\n", "has no color for b"),
         ("labelmap.txt", "a:0,0,0::\nb:0,0,0::\n", r"gives a and b one color, \(0, 0, 0\)"),
-        ("codes.txt", "\n", "is empty"),
+        ("codes.txt", "\n", "names no class"),
     ],
 )
 def test_a_list_that_is_no_list_is_refused(tmp_path: Path, file, content, told) -> None:
