@@ -64,11 +64,11 @@ def read_coco(folder: Path, files: Mapping[Path, str | None]) -> Annotated:
     """
     pngs = Finder(files_below(folder, {".png"}))
     parts = [_read_coco(file, split, pngs) for file, split in files.items()]
-    kinds = {part.rest: file for part, file in zip(parts, files, strict=True)}
+    kinds = {bool(part.masks): file for part, file in zip(parts, files, strict=True)}
     if len(kinds) > 1:
         raise ValueError(
-            f"{kinds[None]} is panoptic, and {kinds[BACKGROUND]} has outlines: move the files of "
-            "one kind out of the folder"
+            f"{kinds[True]} is panoptic, and {kinds[False]} is not: move the files of one kind out "
+            "of the folder"
         )
     colors: dict[str, Color | None] = {}
     for part in parts:
@@ -78,7 +78,7 @@ def read_coco(folder: Path, files: Mapping[Path, str | None]) -> Annotated:
         [*colors],
         [*colors.values()],
         [sheet for part in parts for sheet in part.sheets],
-        parts[0].rest,
+        None if any(part.rest is None for part in parts) else BACKGROUND,
         {mask for part in parts for mask in part.masks},
         notices=[notice for part in parts for notice in part.notices],
     )
@@ -106,6 +106,8 @@ def _read_coco(file: Path, split: str | None, pngs: Finder) -> Annotated:
             if not objects or draw is None:
                 silent.append(name)
         strange = of_image.keys() - {image["id"] for image in images}
+        segments = [part for each in annotations for part in each.get("segments_info", [])]
+        shown = {names.get(part["category_id"]) for part in segments}
         if not panoptic:
             _refuse_boxes(annotations, file)
     if silent:
@@ -120,7 +122,10 @@ def _read_coco(file: Path, split: str | None, pngs: Finder) -> Annotated:
             f"({next(iter(strange))}, say): they are left out"
         )
     if panoptic:
-        return Annotated([*names.values()], colors, sheets, None, masks, notices=notices)
+        rest = BACKGROUND if BACKGROUND in {*names.values()} - shown else None
+        if rest:
+            notices.append(f"{file.name} shows background by no object: its id 0 is background")
+        return Annotated([*names.values()], colors, sheets, rest, masks, notices=notices)
     pycocotools()
     own = {BACKGROUND: (0, 0, 0)} | dict(zip(names.values(), colors, strict=True))
     return Annotated([*own], [*own.values()], sheets, notices=notices)

@@ -315,6 +315,11 @@ def test_panoptic_coco_comes_back_and_void_has_no_class(tmp_path_factory, mask, 
     assert export.labels.names == CLASSES[1:]
     assert np.array_equal(masks_of(export)["1.png"], mask - np.uint8(1))  # 0 wraps round to 255
     assert export.images_alone == []
+    file = folder / "panoptic_examples.json"  # a background without an object is what is left
+    content = json.loads(file.read_text())
+    content["categories"].append({"id": 0, "name": "background"})
+    save(file, content)
+    assert np.array_equal(masks_of(read("coco", folder))["1.png"], mask)
 
 
 def write_segments(folder: Path, mask: np.ndarray, mode: str = "RGBA", start: int = 1) -> None:
