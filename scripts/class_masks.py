@@ -11,6 +11,7 @@ from reprlib import repr as shortened
 import numpy as np
 
 from helpers.images import SUFFIXES, FileFault, load_mask
+from helpers.labels import IGNORE_INDEX
 from scripts.foreign import files_below, name_key, read_json
 from scripts.layers import (
     BACKGROUND,
@@ -44,11 +45,11 @@ def read_per_class(folder: Path, images: Path | None, names: Sequence[str] | Non
         ValueError: there are no images or no masks of theirs, or two annotators' of one image.
     """
     files = files_below(folder, SUFFIXES)
-    pictures = files_below(images, SUFFIXES) if images else []
-    pictures = pictures or [f for f in files if "images" in f.relative_to(folder).parts[:-1]]
+    pictures = [file for file in files if "images" in file.relative_to(folder).parts[:-1]]
+    pictures = files_below(images, SUFFIXES) if images else pictures
     if not pictures:
         raise ValueError(
-            f"there is no folder named images in {folder}: say where the images are with --images"
+            f"there is no image in {images or folder / 'images'}: say where they are with --images"
         )
     taken = {file.resolve() for file in pictures}
     masks = [file for file in files if file.resolve() not in taken]
@@ -64,6 +65,11 @@ def read_per_class(folder: Path, images: Path | None, names: Sequence[str] | Non
             f"names them: there are {', '.join(str(m.relative_to(folder)) for m in masks[:3])}"
         )
     classes = sorted({name for part in parts.values() for name, _ in part} - {BACKGROUND})
+    if len(classes) >= IGNORE_INDEX and names is None:
+        raise ValueError(
+            f"the masks in {folder} name {len(classes)} classes, such as {', '.join(classes[:3])}: "
+            "if each is an object of one class, name it, as in --classes background,cell"
+        )
     sheets = [
         Sheet(called, part[0][1], partial(_draw_classes, part)) for called, part in parts.items()
     ]

@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
 from helpers.custom import labels_from_colors
+from helpers.images import load_mask
 from helpers.labels import Labels
-from scripts.exports import Export, read_colors, read_export, read_names
-from scripts.foreign import foreign
+from scripts.exports import Export, read_export
 from scripts.layers import pixels_of_polygons
 
 CLASSES = ("background", "apple", "pear")
@@ -170,13 +170,6 @@ def test_outlines_are_those_of_other_tools_but_for_a_rim(seed: int) -> None:
         nearest = start + along[:, None] * (end - start)
         away = np.minimum(away, np.hypot(*(differ - nearest).T))
     assert away.max() < 1.5  # pixels, from the outline to the middle of one that differs
-
-
-def test_an_outline_that_runs_to_a_hole_and_back_has_the_hole() -> None:
-    ring = [*corners((5, 5, 25, 15)), [5, 5], *corners((10, 8, 20, 12)), [10, 8]]
-    expected = np.zeros((20, 30), dtype=bool)
-    expected[5:15, 5:25], expected[8:12, 10:20] = True, False
-    assert np.array_equal(pixels_of_polygons([ring], (20, 30)), np.flatnonzero(expected.T))
 
 
 def test_roboflows_placeholder_is_left_out_and_folders_are_splits(tmp_path: Path) -> None:
@@ -618,6 +611,23 @@ def test_a_file_for_each_class_comes_back(tmp_path_factory, mask, yes, place) ->
     assert np.array_equal(masks_of(swapped)["1.jpg"], np.choose(mask, [0, 2, 1]))
 
 
+@pytest.mark.parametrize("format", ["coco", "objects", "per-class"])
+def test_masks_of_a_photograph_that_lies_on_its_side_are_turned_with_it(tmp_path, format) -> None:
+    folder, mask = tmp_path / "export", draw_mask(0)
+    if format == "coco":
+        save(folder / "a.json", coco(polygons(mask)))
+    elif format == "objects":
+        write_segments(folder, mask)
+    else:
+        write_classes(folder, mask, "1/{}.png")
+    (image,) = [*folder.rglob("1.jpg"), folder / "1.jpg"][:1]
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored on its side, as phones do
+    Image.new("RGB", SIZE).save(image, exif=exif)
+    ((image, drawn),) = read(format, folder).pairs
+    assert np.array_equal(load_mask(drawn, image), np.rot90(mask, -1))
+
+
 def test_label_studios_tasks_are_found_by_its_json(tmp_path: Path) -> None:
     folder = tmp_path / "export"
     write_classes(folder, draw_mask(0), "task-57-annotation-11-by-1-tag-{}-0.png")
@@ -642,6 +652,7 @@ def test_files_of_objects_of_one_class_are_united(tmp_path: Path) -> None:
         mask[top:bottom, left:right] = 255
         save(folder / f"00ae/masks/f0{number}.png", mask)
     export = read("per-class", folder, names=["background", "nucleus"])
+    assert export.labels.names == ("background", "nucleus")
     assert np.array_equal(masks_of(export)["00ae.png"], draw_mask(0) > 0)
 
 
@@ -680,77 +691,6 @@ def test_masks_of_no_image_are_named(tmp_path: Path) -> None:
     write_classes(tmp_path / "export", draw_mask(0), "{}/1.png")
     export = read("per-class", tmp_path / "export")
     assert [mask.name for mask in export.masks_alone] == ["2apple.png", "2pear.png"]
-
-
-# --- lists of classes, and files of other tools ---------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "colors"),
-    [
-        ("labelmap.txt", LABELMAP, COLORS),
-        ("labelmap.txt", WITHOUT_COLORS, COLORS),
-        ("label_colors.txt", "0 0 0\tbackground\n128 0 0\tapple\n0 128 0\tpear\n", COLORS),
-        ("class_dict.csv", "name,r,g,b\nbackground,0,0,0\napple,128,0,0\npear,0,128,0\n", COLORS),
-        ("my colors.txt", "0,0,0,background\n128,0,0,apple\n0,128,0,pear", COLORS),
-        ("_classes.csv", "Pixel Value, Class\n0, background\n1, apple\n2, pear\n", None),
-        ("codes.txt", "\ufeffbackground\napple\n\npear\n", None),
-    ],
-)
-def test_lists_of_classes_are_read(tmp_path: Path, file: str, content: str, colors) -> None:
-    path = save(tmp_path / file, content)
-    assert read_names(path) == ([*CLASSES], colors)
-    if colors:
-        assert read_colors(path) == ([*CLASSES], dict(zip(COLORS, range(3), strict=True)))
-    else:
-        with pytest.raises(ValueError, match="has names and no colors: write lines such as"):
-            read_colors(path)
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "told"),
-    [
-        ("_classes.csv", "Pixel Value, Class\n1, a\n2, b\n", r"values \[1, 2\], expected 0 to 1"),
-        ("class_dict.csv", "name,r,g,b\na,1,2,3\nb,1,2,x\n", 'has the line "b,1,2,x": expected'),
-        ("labelmap.txt", "a:0,0::\nb:1,1,1::\n", 'has the line "a:0,0::"'),
-        ("labelmap.txt", "a:0,0,0::\nb:::\n", "has no color for b"),
-        ("labelmap.txt", "a:0,0,0::\nb:0,0,0::\n", r"gives a and b one color, \(0, 0, 0\)"),
-        ("codes.txt", "\n", "names no class"),
-    ],
-)
-def test_a_list_that_is_no_list_is_refused(tmp_path: Path, file, content, told) -> None:
-    with pytest.raises(ValueError, match=told):
-        read_colors(save(tmp_path / file, content))
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "told"),
-    [
-        ("1.txt", "0 0.1 0.1 0.5 0.1 0.5 0.5\n1 0 0 1 1\n", "YOLO outlines in text .* COCO"),
-        ("1.txt", "0 0.5 0.5 0.1 0.1\n", "YOLO boxes in text .* boxes name no pixels"),
-        ("1.xml", "<annotation><polygon><pt/></polygon></annotation>", "LabelMe's XML"),
-        ("1.xml", "<annotation><object><bndbox/></object></annotation>", "XML of boxes"),
-        ("1.xml", "<annotations><image/></annotations>", "CVAT's XML .* Segmentation mask"),
-        ("1.json", {"a.jpg1": {"filename": "a.jpg", "regions": []}}, r"\(VIA\) .* as COCO"),
-        ("1.json", [{"id": 1, "data": {"image": "a.jpg"}, "annotations": []}], "Label Studio's"),
-        ("1.json", {"size": {"height": 2}, "objects": [], "tags": []}, "Supervisely's JSON"),
-        ("1.json", labelme([]), "a Labelme file .* --format labelme"),
-        (
-            "1.json",
-            {"something": 1},
-            r"has no \"images\", .* found \['something'\]: it may be of",
-        ),
-        ("1.json", '{"images": [', "is no whole JSON file"),
-    ],
-)
-def test_files_of_other_tools_are_named_with_the_way_out(tmp_path, file, content, told) -> None:
-    save(tmp_path / "export/labels" / file, content)
-    with pytest.raises(ValueError, match=rf"labels.{file}.*{told}"):
-        read("coco", tmp_path / "export")
-
-
-def test_text_that_is_no_list_of_numbers_is_no_outline(tmp_path: Path) -> None:
-    assert foreign(save(tmp_path / "README.txt", "five words of a text\n")) is None
 
 
 def test_classes_are_chosen_among_what_there_is(tmp_path: Path) -> None:
