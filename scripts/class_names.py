@@ -150,7 +150,7 @@ def choose(
     of_name = {BACKGROUND: (0, 0, 0)} | dict(zip(known, colors, strict=True))
     kept = [of_name[name] for name in wanted]
     try:
-        labels = Labels(names or known, None if None in kept else kept)
+        labels = Labels(known if names is None else names, None if None in kept else kept)
     except ValueError as error:
         raise ValueError(f"{where}: {error}. --classes chooses among them") from error
     left_out = [name for name in known if name not in wanted]

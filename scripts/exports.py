@@ -83,6 +83,8 @@ def read_export(
         return _voc(folder, scratch, images, names)
     if format == "roboflow":
         files = [file for file in files_below(folder, {".json"}) if file.name == _ROBOFLOW_COCO]
+        if not files and images:
+            raise ValueError("Roboflow puts images beside their masks: leave out --images")
         if not files:
             return _roboflow(folder, scratch, names)
         annotated = read_coco(folder, {file: split_of(file.parent.name) for file in files})

@@ -209,9 +209,9 @@ def test_images_that_are_missing_or_empty_are_told(tmp_path: Path) -> None:
     save(tmp_path / "coco/result.json", content)
     folder = tmp_path / "photos"
     photo(folder / "1.jpg", folder / "sub/2.png", folder / "a/3.jpg", folder / "b/3.jpg")
-    (folder / "sub/link").symlink_to(folder)  # round and round
+    (folder / "sub/link").symlink_to(folder, target_is_directory=True)  # round and round
     photo(tmp_path / "elsewhere/4.jpg")
-    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     export = read("coco", tmp_path / "coco", images=folder)
     assert [image.name for image, _ in export.pairs] == ["1.jpg", "2.png", "4.jpg"]
     assert [file.parent.name for file in export.images_alone] == ["a", "b"]
@@ -574,6 +574,8 @@ def test_roboflows_masks_come_back_with_their_splits(tmp_path: Path) -> None:
     assert np.array_equal(masks_of(chosen)["1_jpg.rf.0a1b.jpg"], draw_mask(1) - np.uint8(1))
     assert chosen.splits["test"][0] in chosen.pairs
     assert "left out: background; their pixels have no class (255)" in chosen.notices
+    with pytest.raises(ValueError, match="beside their masks: leave out --images"):
+        read("roboflow", tmp_path / "export", images=tmp_path)
     write_roboflow(tmp_path / "export", "test", "background, pear, apple")
     with pytest.raises(ValueError, match=r"_classes\.csv names background, pear, apple, and .*tr"):
         read("roboflow", tmp_path / "export")

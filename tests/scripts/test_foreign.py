@@ -81,8 +81,8 @@ def test_links_are_followed_once_and_hidden_files_are_not_seen(tmp_path: Path) -
     for file in ("a/1.jpg", "a/.thumb.jpg", ".trash/2.jpg", "__MACOSX/3.jpg", "elsewhere/4.JPG"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).touch()
-    (tmp_path / "a/up").symlink_to(tmp_path / "a")
-    (tmp_path / "a/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "a/up").symlink_to(tmp_path / "a", target_is_directory=True)
+    (tmp_path / "a/link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     found = files_below(tmp_path / "a", {".jpg"})
     assert [file.relative_to(tmp_path).as_posix() for file in found] == ["a/1.jpg", "a/link/4.JPG"]
 
