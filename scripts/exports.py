@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from helpers.custom import Pairs, find_pairs
-from helpers.images import SUFFIXES, header, load_mask
+from helpers.images import SUFFIXES, FileFault, header, load_mask
 from helpers.labels import IGNORE_INDEX, Color, Labels
 from scripts.class_masks import read_per_class
 from scripts.class_names import Choice, by_color, choose, read_colors, read_names, voc_colors
@@ -312,17 +312,22 @@ def _by_value(
     values = [choice.values[name] for name in known]
     if values == list(range(len(known))):
         return export
-    table = np.arange(256, dtype=np.uint8)
+    table = np.full(256, IGNORE_INDEX, dtype=np.uint8)
     table[: len(values)] = values[:256]
     drawn = {pair: pair for pair in export.pairs}
     for image, mask in export.pairs:
-        # Other values, and masks that cannot be read, are refused by whoever opens them.
-        with suppress(ValueError):
+        try:
             stored = load_mask(mask, image)
-            if stored.ndim == 2 and 0 <= stored.min() <= stored.max() < 256:
-                file = _scratch_file(scratch, image, folder)
-                Image.fromarray(table[stored]).save(file)
-                drawn[image, mask] = image, file
+        except ValueError:  # whoever opens it next says what is wrong with it
+            continue
+        strays = ((stored >= len(values)) & (stored != IGNORE_INDEX)) | (stored < 0)
+        if stored.ndim == 3 or strays.any():
+            held = "colors" if stored.ndim == 3 else f"the value {stored[strays][0]}"
+            cause = f"holds {held}, expected 0-{len(values) - 1}, or {IGNORE_INDEX} for no class"
+            raise FileFault(f"mask {mask}", cause, "do the names belong to these masks?")
+        file = _scratch_file(scratch, image, folder)
+        Image.fromarray(table[stored.astype(np.uint8)]).save(file)
+        drawn[image, mask] = image, file
     splits = export.splits and {
         name: [drawn[pair] for pair in part] for name, part in export.splits.items()
     }

@@ -574,6 +574,17 @@ def test_roboflows_masks_come_back_with_their_splits(tmp_path: Path) -> None:
     assert np.array_equal(masks_of(chosen)["1_jpg.rf.0a1b.jpg"], draw_mask(1) - np.uint8(1))
     assert chosen.splits["test"][0] in chosen.pairs
     assert "left out: background; their pixels have no class (255)" in chosen.notices
+    mask = next(mask for _, mask in export.splits["test"])
+    save(mask, Image.fromarray(draw_mask(0) == 1))  # of one bit a pixel
+    chosen = read("roboflow", tmp_path / "export", names=["pear", "apple"])
+    assert np.array_equal(
+        np.asarray(Image.open(chosen.splits["test"][0][1])) == 1, draw_mask(0) == 1
+    )
+    save(mask, draw_mask(0) + np.uint8(1))
+    with pytest.raises(
+        ValueError, match=r"0_jpg.*_mask\.png holds the value 3, expected 0-2, or 255"
+    ):
+        read("roboflow", tmp_path / "export", names=["apple", "pear"])
     with pytest.raises(ValueError, match="beside their masks: leave out --images"):
         read("roboflow", tmp_path / "export", images=tmp_path)
     write_roboflow(tmp_path / "export", "test", "background, pear, apple")
