@@ -59,7 +59,7 @@ def read_json(file: Path, *keys: str) -> Any:
         raise FileFault(str(file), cause, "export it again, and wait for the download") from error
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]
     if missing:
-        found = "a list" if isinstance(content, list) else shortened([*content])
+        found = shortened([*content] if isinstance(content, dict) else content)
         cause = f'has no "{missing[0]}", expected {", ".join(keys)}, found {found}'
         raise foreign(file, content) or FileFault(str(file), cause, _OTHER_TOOL)
     return content

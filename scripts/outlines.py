@@ -305,7 +305,7 @@ def read_segments(folder: Path) -> Annotated:
         FileFault: the release has another form.
         ValueError: there is no release, or more than one.
     """
-    files = [file for file in files_below(folder, {".json"}) if "dataset" in read_json(file)]
+    files = files_below(folder, {".json"})
     if len(files) != 1:
         raise ValueError(
             f"there are {len(files)} release files (JSON) of Segments.ai in {folder}, expected "

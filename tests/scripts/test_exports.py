@@ -438,6 +438,15 @@ def test_what_labelme_cannot_mean_is_named(tmp_path: Path, content, told) -> Non
 # --- JSON that is not as it should be -------------------------------------------------------------
 
 
+@pytest.mark.parametrize("format", ["coco", "labelme", "objects", "per-class"])
+@pytest.mark.parametrize("content", [5, "text", [5], None])
+def test_json_of_no_tool_is_named(tmp_path: Path, format: str, content: object) -> None:
+    write_classes(tmp_path / "export", draw_mask(0), PLACES[0])
+    save(tmp_path / "export/a.json", json.dumps(content))
+    with pytest.raises(ValueError, match=r"a\.json "):
+        read(format, tmp_path / "export")
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_no_hole_in_a_json_file_ends_in_a_raw_error(tmp_path_factory, data) -> None:

@@ -25,6 +25,7 @@ LABELME = {"shapes": [], "imagePath": "1.jpg", "imageHeight": 2, "imageWidth": 2
         ("1.json", {"dataset": {"samples": []}}, "a Segments.ai release .* --format objects"),
         ("1.json", LABELME, "a Labelme file .* --format labelme"),
         ("1.json", {"some": 1}, r"has no \"images\", .* found \['some'\]: it may be of"),
+        ("1.json", "null", 'has no "images", expected .*, found None'),
         ("1.json", '{"images": [', "is no whole JSON file"),
     ],
 )
