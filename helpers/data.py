@@ -6,11 +6,13 @@ Whatever the source, `load_scenes` gives splits "train" and "test" with the colu
 * `annotation`: PIL image, one channel, whose values the profile's `labels` explain;
 * `scene_category`: ClassLabel, if the data has it.
 
-Files are read by `helpers.images` and by nothing else.
+Files are read by `helpers.images` and by nothing else. Data that come in here are sound: each mask
+has its image's size and holds values with a meaning. `python -m scripts.prepare` makes them so.
 """
 
 from __future__ import annotations
 
+import glob
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +22,13 @@ from typing import Any
 
 import datasets
 import numpy as np
-from datasets import ClassLabel, Dataset, DatasetDict, config, load_dataset
+from datasets import ClassLabel, Dataset, DatasetDict, Features, config, load_dataset
+from PIL import Image
 
-from helpers.custom.columns import ImageFile, MaskFile, scene_features, undecoded, with_masks_turned
-from helpers.custom.pairs import check_pair, find_pairs
 from helpers.hub import explained
-from helpers.images import is_turned
+from helpers.images import FileFault, Source, load_image, load_mask
 from helpers.labels import ADE20K, Labels
+from helpers.pairs import find_pairs
 from helpers.processes import is_first_process, progress
 from helpers.profiles import Profile
 
@@ -34,8 +36,27 @@ _CATEGORY = "scene_category"
 _FEW = 10  # a set of ADE20K scenes has more classes than this, and not just the first of the list
 _LAYOUTS = (
     "A data folder holds either images/{training,validation} and annotations/{training,validation},"
-    " or Parquet files of the splits train and validation, neither of them empty."
+    " or Parquet files of the splits train and validation, neither of them empty. "
+    "`python -m scripts.prepare FOLDER` makes one of a folder of images and masks, or of what an "
+    "annotation tool exports."
 )
+_PREPARE = "`python -m scripts.prepare` finds all such files and says what settles them"
+
+
+class ImageFile(datasets.Image):
+    """A column of image files, which `load_image` decodes."""
+
+    def decode_example(self, value: dict[str, Any], *args: Any, **kwargs: Any) -> Image.Image:
+        return load_image(value)
+
+
+class MaskFile(datasets.Image):
+    """A column of mask files, which `load_mask` decodes."""
+
+    def decode_example(self, value: dict[str, Any], *args: Any, **kwargs: Any) -> Image.Image:
+        mask = load_mask(value)
+        fits = mask.dtype == bool or (mask.min(initial=0) >= 0 and mask.max(initial=0) <= 255)
+        return Image.fromarray(mask.astype(np.uint8 if fits else np.int32))
 
 
 class Scenes(DatasetDict):
@@ -61,9 +82,9 @@ def load_scenes(
         profile: its `dataset` is a folder in ADEChallengeData2016 layout, a local data set, or
             a Hub id; its `max_images`, where given, are split with its `seed`.
         check: decode every image and annotation once, so that a broken file is named now and not
-            hours later, in the middle of training; and turn masks upright that are stored
-            sideways, as the camera stored their images.
-        splits: which of the two to load.
+            hours later, in the middle of training.
+        splits: which of them to load: "train"; "test", which is the data's validation split, on
+            which checkpoints are chosen; and "third", the data's own test split, which few have.
         allow_empty: False refuses a class without a pixel in the split "train", if both splits are
             loaded and checked; of ADE20K's 150 classes any may be empty.
 
@@ -84,6 +105,12 @@ def load_scenes(
         scenes = _load_first(profile)
     else:
         scenes = _load_all(profile)
+    if absent := [name for name in splits if name not in scenes]:
+        raise ValueError(
+            f'{profile.dataset} has no split "test" beside train and validation'
+            if absent == ["third"]
+            else f"{profile.dataset} has the splits {[*scenes]}, expected {absent[0]}"
+        )
     scenes = DatasetDict({name: scenes[name] for name in splits})
     if profile.own_labels is None and is_first_process():
         print(f"{source} has no id2label.json. It is read as ADE20K is: {profile.labels}.")
@@ -95,10 +122,10 @@ def load_scenes(
     areas: dict[str, np.ndarray] = {}
     if check:
         for name, split in scenes.items():
-            scenes[name], areas[name] = check_scenes(split, name, profile.labels)
+            areas[name] = check_scenes(split, name, profile.labels)
         if profile.own_labels is None:
             _refuse_other_labels(sum(areas.values()), profile)
-        if len(areas) == 2:
+        if {"train", "test"} <= areas.keys():
             if not allow_empty and profile.labels.names != ADE20K.names:
                 _refuse_empty_classes(areas["train"], profile)
             if is_first_process():
@@ -107,7 +134,7 @@ def load_scenes(
     return Scenes(scenes, areas)
 
 
-def check_scenes(split: Dataset, name: str, labels: Labels) -> tuple[Dataset, np.ndarray]:
+def check_scenes(split: Dataset, name: str, labels: Labels) -> np.ndarray:
     """Decode each pair once; raise ValueError naming the first broken one.
 
     Args:
@@ -116,37 +143,55 @@ def check_scenes(split: Dataset, name: str, labels: Labels) -> tuple[Dataset, np
         labels: what the annotations' values mean.
 
     Returns:
-        The split, in which sideways masks are turned as their images are; and how many of its
-        pixels each class has, (num_labels,) int64.
+        How many of its pixels each class has, (num_labels,) int64.
     """
-    files = undecoded(split)
+    files = split.select_columns(["image", "annotation"])
+    for column in ("image", "annotation"):
+        files = files.cast_column(column, datasets.Image(decode=False))
 
-    def check(index: int) -> tuple[np.ndarray, bool]:
-        image, annotation = files[index]["image"], files[index]["annotation"]
-        place = f"{name}[{index}]"
-        names = (
-            f"image {_file_name(image) or place}",
-            f"annotation {_file_name(annotation) or place}",
-        )
-        mask = check_pair(image, annotation, names, labels)
-        return labels.count(mask), is_turned(annotation, image)
+    def check(index: int) -> np.ndarray:
+        row, place = files[index], f"{name}[{index}]"
+        names = [f"{kind} {_file_name(row[kind]) or place}" for kind in ("image", "annotation")]
+        return check_pair(row["image"], row["annotation"], names, labels)
 
-    areas, turned = np.zeros(labels.num_labels, dtype=np.int64), []
+    areas = np.zeros(labels.num_labels, dtype=np.int64)
     # Threads: Pillow decodes without holding the interpreter's lock.
     with ThreadPoolExecutor() as pool:
         results = pool.map(check, range(len(files)))
         # A progress bar, but only if it takes longer than two seconds.
-        for index, (area, turns) in enumerate(
-            progress(results, f"Checking {name}", len(files), delay=2)
-        ):
+        for area in progress(results, f"Checking {name}", len(files), delay=2):
             areas += area
-            turned += [index] * turns
     if len(split) and not areas.any():
         raise ValueError(
             f'no pixel of the "{name}" split has a class: all are ignored, so there is nothing to '
             "learn from. Look at the values of the annotations, and at what labels.json says."
         )
-    return with_masks_turned(split, turned), areas
+    return areas
+
+
+def check_pair(image: Source, mask: Source, names: Sequence[str], labels: Labels) -> np.ndarray:
+    """How many pixels of a mask each class has, (num_labels,) int64, if a model can train on it.
+
+    Args:
+        image: see `helpers.images`.
+        mask: likewise.
+        names: of image and mask, for messages.
+        labels: what the mask's values mean.
+
+    Raises:
+        ValueError: what is wrong with which file, and what was expected.
+    """
+    size, values = load_image(image, names[0]).size, load_mask(mask, name=names[1])
+    if values.ndim == 3:
+        expected = f"one number for each pixel, {labels.expected_values}"
+        raise FileFault(names[1], f"is in colors, expected {expected}", _PREPARE)
+    if values.shape != size[::-1]:
+        found = "is {} x {} pixels, its image {} x {}".format(*values.shape[::-1], *size)
+        raise FileFault(names[1], f"{found}, expected equal sizes", _PREPARE)
+    try:
+        return labels.count(values)
+    except ValueError as error:
+        raise ValueError(f"{names[1]}: {error}") from error
 
 
 def warn_of_unseen_classes(trained: np.ndarray, tested: np.ndarray, labels: Labels) -> None:
@@ -213,7 +258,8 @@ def _load_ade_folder(folder: Path) -> DatasetDict:
     }
     categories = _read_categories(folder / "sceneCategories.txt")
     found = {categories.get(image.stem, "unknown") for part in pairs.values() for image, _ in part}
-    features = scene_features(scene_category=ClassLabel(names=sorted(found)))
+    category = ClassLabel(names=sorted(found))
+    features = Features(image=ImageFile(), annotation=MaskFile(), scene_category=category)
 
     def rows(pairs: list[tuple[Path, Path]]) -> dict[str, list[str]]:
         return {
@@ -233,7 +279,7 @@ def _pair_files(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
         if not folder.is_dir():
             raise FileNotFoundError(
                 f"there is no folder {folder}: expected images/training, images/validation, "
-                "annotations/training and annotations/validation, as ADEChallengeData2016 has them"
+                f"annotations/training and annotations/validation. {_LAYOUTS}"
             )
     found = find_pairs(images, annotations)
     if lonely := [*found.images_alone, *found.masks_alone]:
@@ -257,7 +303,7 @@ def _load_all(profile: Profile) -> DatasetDict:
     source = profile.dataset
     try:
         with explained(source, "dataset"):
-            scenes = load_dataset(source)
+            scenes = load_dataset(**_where(source))
     except Exception as error:
         if not Path(source).is_dir():
             raise
@@ -272,7 +318,16 @@ def _load_all(profile: Profile) -> DatasetDict:
         )
     # ADE20K's own "test" split has no annotations; "validation" is what everybody tests on.
     splits = {"train": scenes["train"], "test": scenes["validation"]}
+    splits |= {"third": scenes["test"]} if "test" in scenes else {}
     return DatasetDict({name: _only_our_columns(split, source) for name, split in splits.items()})
+
+
+def _where(source: str) -> dict[str, Any]:
+    """What `load_dataset` is given: in a folder's name it would take brackets for a pattern."""
+    files: dict[str, list[str]] = {}
+    for file in sorted((Path(source) / "data").glob("*.parquet")):
+        files.setdefault(file.name.split("-")[0], []).append(glob.escape(str(file)))
+    return {"path": "parquet", "data_files": files} if files else {"path": source}
 
 
 def _load_first(profile: Profile) -> DatasetDict:
@@ -302,9 +357,11 @@ def _one_retry() -> Iterator[None]:
 def _only_our_columns(split: Dataset, source: str) -> Dataset:
     missing = {"image", "annotation"} - set(split.column_names)
     if missing:
+        raw = Path(source).is_dir() and "data_files" not in _where(source)
+        way_out = _LAYOUTS if raw else "rename them with dataset.rename_column"
         raise ValueError(
             f"{source} has the columns {split.column_names}, expected image and annotation: "
-            "rename them with dataset.rename_column"
+            f"{way_out}"
         )
     kept = ["image", "annotation", *({_CATEGORY} & set(split.column_names))]
     split = split.select_columns(kept)

@@ -140,6 +140,12 @@ def sentence(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def draw_bars_where_somebody_looks() -> None:
+    """No progress bars where stderr is no terminal, or where a notebook has called the command."""
+    if not sys.stderr.isatty() or "JPY_PARENT_PID" in os.environ:
+        os.environ.setdefault("TQDM_DISABLE", "1")
+
+
 def at_least(least: int, most: int | None = None) -> Callable[[str], int]:
     """A `type` for argparse: a whole number that is no smaller (and no larger) than this."""
     expected = f"a whole number >= {least}" if most is None else f"{least} to {most}"

@@ -109,7 +109,7 @@ def _evaluate_and_tell(options: argparse.Namespace, protocol: Protocol) -> None:
         scenes = load_scenes(profile, check=False, splits=[split])[split]
         if options.max_images:
             scenes = scenes.select(range(min(options.max_images, len(scenes))))
-        scenes, _ = check_scenes(scenes, options.split, profile.labels)
+        check_scenes(scenes, options.split, profile.labels)
     if options.short_side is None:
         size = image_processor.size
         protocol = replace(protocol, short_side=size.get("height") or size.get("shortest_edge"))

@@ -231,6 +231,36 @@ def test_an_empty_split_of_a_parquet_data_set_is_named(tmp_path: Path) -> None:
     assert str(source) in str(error.value)
 
 
+def test_a_third_split_is_loaded_where_it_is_asked_for(tmp_path: Path) -> None:
+    splits = {
+        name: columns_of(*zip(draw_blocks(seed), strict=True))
+        for seed, name in enumerate(("train", "validation", "test"))
+    }
+    source = write_parquet(tmp_path / "own", **splits)
+    third = load_scenes(profile_for(source), splits=["third"])
+    assert {name: len(split) for name, split in third.items()} == {"third": 1}
+    assert (np.asarray(third["third"][0]["annotation"]) == np.asarray(draw_blocks(2)[1])).all()
+    (source / "data" / "test-00000-of-00001.parquet").unlink()
+    with pytest.raises(ValueError, match='has no split "test" beside train and validation'):
+        load_scenes(profile_for(source), splits=["third"])
+
+
+def test_a_folder_of_plain_images_is_told_how_to_become_a_data_set(tmp_path: Path) -> None:
+    for part in ("train", "validation"):
+        for kind in ("a", "b"):
+            (tmp_path / part / kind).mkdir(parents=True)
+            draw_blocks(0)[0].save(tmp_path / part / kind / "1.png")
+    with pytest.raises(ValueError, match=r"'label'.*`python -m scripts\.prepare FOLDER` makes one"):
+        load_scenes(profile_for(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["a [b] c", "x*y?", "Ünïcode 日本", "100%{1}"])
+def test_any_name_of_a_folder_is_read_as_it_is(tmp_path: Path, name: str) -> None:
+    split = columns_of(*zip(draw_blocks(0), strict=True))
+    source = write_parquet(tmp_path / name, train=split, validation=split)
+    assert len(load_scenes(profile_for(source))["test"]) == 1
+
+
 def test_missing_splits_are_named(tmp_path: Path) -> None:
     image, annotation = draw_blocks(0)
     source = write_parquet(tmp_path / "own", train=columns_of([image], [annotation]))
@@ -271,7 +301,11 @@ def cut(file: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "spoil", "told"),
     [
-        ("annotation", shrunk, "is 20 x 30 pixels, its image 36 x 48: expected equal sizes"),
+        (
+            "annotation",
+            shrunk,
+            "is 20 x 30 pixels, its image 36 x 48, expected equal sizes: `python -m",
+        ),
         ("annotation", with_value(151), r"holds the value 151, expected 0-150 \(0 = other\)"),
         ("annotation", with_value(255), "holds the value 255, expected 0-150.*reduced already"),
         ("annotation", with_value(256), "holds the value 256, expected 0-150"),
@@ -350,13 +384,13 @@ def write_turned(
     return pairs
 
 
+@pytest.mark.parametrize("source", ["folder", "parquet"])
 @pytest.mark.parametrize(
-    ("source", "how", "note"),
-    [("folder", how, note) for how in ("upright", "noted") for note in STORED]
-    + [("folder", "stored", note) for note in (5, 6, 7, 8)]
-    + [("parquet", how, 6) for how in ("upright", "noted", "stored")],
+    ("how", "note"),
+    [("upright", 3), ("upright", 6), ("noted", 6), ("noted", 2)]
+    + [("stored", note) for note in (5, 6, 7, 8)],
 )
-def test_masks_are_turned_as_their_images_are_wherever_they_come_from(
+def test_images_are_upright_and_a_mask_that_is_not_is_refused(
     tmp_path: Path, source: str, how: str, note: int
 ) -> None:
     folder = tmp_path / "scenes"
@@ -367,6 +401,13 @@ def test_masks_are_turned_as_their_images_are_wherever_they_come_from(
             columns = [[str(pair[k]) for pair in pairs[part]] for k in (0, 1)]
             splits[split] = embedded(columns_of(*columns))
         folder = write_parquet(tmp_path / "own", **splits)
+    if how == "stored":
+        with pytest.raises(ValueError, match=r"expected equal sizes: `python -m scripts\.prepare`"):
+            load_scenes(profile_for(folder))
+        unchecked = load_scenes(profile_for(folder), check=False)["test"]
+        with pytest.raises(ValueError, match=r"36 x 48|\(48, 36\)"):
+            make_eval_transform(small_processor())(unchecked[:])
+        return
     scenes = load_scenes(profile_for(folder))
     for split, first in (("train", 0), ("test", 1000)):
         for seed, scene in enumerate(scenes[split], start=first):
@@ -376,15 +417,6 @@ def test_masks_are_turned_as_their_images_are_wherever_they_come_from(
     processor, model = small_processor(), small_model().eval()
     expected = sum(ADE20K.count(draw_blocks(seed)[1]) for seed in (1000, 1001))
     assert (evaluate(scenes["test"], model, processor).counts.sum(axis=1) == expected).all()
-    # Without the look at each file nothing is turned, and nothing is stretched either.
-    unchecked = load_scenes(profile_for(folder), check=False)["test"]
-    if how == "stored":
-        with pytest.raises(ValueError, match=r"36 x 48|\(48, 36\)"):
-            make_eval_transform(processor)(unchecked[:])
-        with pytest.raises(ValueError, match="expected equal sizes"):
-            evaluate(unchecked, model, processor)
-    else:
-        assert make_eval_transform(processor)(unchecked[:])["labels"].shape == (2, 32, 32)
 
 
 def embedded(split: datasets.Dataset) -> datasets.Dataset:
@@ -418,10 +450,10 @@ def test_a_folder_with_id2label_brings_its_own_labels(
     assert profile.labels.names == FRUIT.names
     assert profile.labels.reduce is False
     assert capsys.readouterr().out == ""
-    _, areas = check_scenes(scenes["train"], "train", profile.labels)
+    areas = check_scenes(scenes["train"], "train", profile.labels)
     assert areas.tolist() == [64, 64, 64]
     Labels(["apple", "pear"], reduce=True).save(folder)  # value 0 is no class now
-    assert check_scenes(scenes["train"], "train", profile_for(folder).labels)[1].tolist() == [
+    assert check_scenes(scenes["train"], "train", profile_for(folder).labels).tolist() == [
         64,
         64,
     ]

@@ -17,7 +17,7 @@ ORDER = ("helpers", "notebooks", "scripts", "tools", "tests")
 LAYERS = (
     {"training", "runs", "evaluation", "widgets"},
     {"inference", "custom", "data", "transforms", "visualize", "metrics"},
-    {"images", "profiles"},
+    {"images", "pairs", "profiles"},
     {"labels"},
     {"hub", "processes"},
 )
@@ -40,8 +40,6 @@ LINES_BEHIND = {
 UNREACHED = {
     "helpers.custom.objects.labels_from_objects",
     "helpers.custom.polygons.read_labelme",
-    "helpers.training.dice_loss",
-    "helpers.training.focal_loss",
 }
 """What no notebook, exercise or script uses, until it goes or is used."""
 

@@ -72,7 +72,7 @@ def losses(profile: Profile) -> dict[str, Any]:
     own = replace(profile, batch_size=4)
     with tempfile.TemporaryDirectory() as folder:
         labels, dataset = Labels(fruit.CLASSES), clean_fruit(Path(folder), profile.seed)
-        share = data.check_scenes(dataset["train"], "train", labels)[1]
+        share = data.check_scenes(dataset["train"], "train", labels)
         weights = class_weights(share / share.sum())
         loss_of = {
             "cross-entropy": training.pixel_cross_entropy,
@@ -97,6 +97,9 @@ def losses(profile: Profile) -> dict[str, Any]:
 
 def clean_fruit(folder: Path, seed: int) -> Any:
     """The drawn fruit of notebook 07 with its masks converted, as a `DatasetDict`."""
+    from datasets import Dataset, DatasetDict, Features
+    from datasets import Image as ImageFeature
+
     from helpers import custom
     from helpers.images import header, load_image
     from tools.drawing import fruit
@@ -117,7 +120,10 @@ def clean_fruit(folder: Path, seed: int) -> Any:
             converted = custom.labels_from_values(mask, values, image)
         kept.append((image, clean / f"{image.stem}.png"))
         custom.resize_labels(converted, image).save(kept[-1][1])
-    return custom.make_dataset(kept, 0.2, seed)
+    rows = {"image": [str(image) for image, _ in kept], "annotation": [str(m) for _, m in kept]}
+    features = Features(image=ImageFeature(), annotation=ImageFeature())
+    halves = Dataset.from_dict(rows, features=features).train_test_split(0.2, seed=seed)
+    return DatasetDict(train=halves["train"], validation=halves["test"])
 
 
 def class_weights(share: Any) -> Any:

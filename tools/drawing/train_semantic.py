@@ -35,7 +35,7 @@ from transformers import (
     set_seed,
 )
 
-from helpers.custom.columns import scene_features
+from helpers.data import ImageFile, MaskFile
 from helpers.evaluation import evaluate
 from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.profiles import BUNDLED
@@ -220,7 +220,8 @@ def held_out_scenes(count: int) -> datasets.Dataset:
     """The first `count` held-out scenes, with the columns `image` and `annotation`."""
     scenes = (draw_scene(seed) for seed in HELD_OUT_SEEDS[:count])
     rows = [{"image": scene.image, "annotation": scene.annotation} for scene in scenes]
-    return datasets.Dataset.from_list(rows, features=scene_features())
+    features = datasets.Features(image=ImageFile(), annotation=MaskFile())
+    return datasets.Dataset.from_list(rows, features=features)
 
 
 def main(arguments: list[str] | None = None) -> None:

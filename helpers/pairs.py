@@ -1,0 +1,236 @@
+"""Images and their masks as files: paired by name, and shared out among splits."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+import unicodedata
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+
+from helpers.images import SUFFIXES
+
+Pair = tuple[Path, Path]
+"""An image and its mask."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What is in a folder of images and a folder of masks, in the order of the names."""
+
+    pairs: list[Pair]
+    images_alone: list[Path] = field(default_factory=list)
+    masks_alone: list[Path] = field(default_factory=list)
+    left_out: list[Path] = field(default_factory=list)
+    """What lies there besides: no image by its extension, or named otherwise."""
+
+
+def find_pairs(
+    images: Path,
+    masks: Path,
+    mask_suffix: str = "",
+    image_name: str = "*",
+    mask_name: str = "*",
+    drop: Collection[str] = (),
+) -> Pairs:
+    """Pair each image with the mask of the same name.
+
+    Case and extension do not count, so `IMG_1.JPG` and `img_1.png` belong together, as they would
+    on Windows and macOS. Sub-folders must have the same names on both sides, and links to folders
+    are followed. Hidden files and the thumbnails of file servers are skipped.
+
+    Args:
+        images: folder of images.
+        masks: folder of masks; it may be the same folder, if names tell them apart.
+        mask_suffix: what the names of masks end in, as "_mask" in `cat_mask.png`; the
+            same as `mask_name="*_mask"`.
+        image_name: how images are named: a star stands for what a pair shares, as in "*_sat" or
+            "image_*", or in "*.jpg", where the extension counts.
+        mask_name: how masks are named, as in "*_gtFine_labelIds". In a folder of both, a file that
+            fits both patterns is what the longer one says.
+        drop: files to leave out: their names, or paths below one of the folders; stars may stand
+            for parts of them.
+
+    Raises:
+        FileNotFoundError: a folder is missing.
+        ValueError: two files of a folder would have the same partner, or no file fits a pattern.
+    """
+    mask_name += mask_suffix
+    for folder in (images, masks):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder {folder}")
+    beside_images, beside_masks = _files(images, masks, drop), _files(masks, images, drop)
+    keys = _named(images, image_name, beside_images)
+    mask_keys = _named(masks, mask_name, beside_masks)
+    if images.resolve() == masks.resolve():
+        if image_name == mask_name:
+            raise ValueError(
+                f"images and masks are both in {images}: say what tells masks from images, as in "
+                'mask_suffix="_mask", mask_name="mask_*" or mask_name="*.png"'
+            )
+        taken_from = keys if len(image_name) < len(mask_name) else mask_keys
+        for file in keys.keys() & mask_keys.keys():
+            del taken_from[file]
+    found = _by_key({file: key for file, key in keys.items() if _is_image(file)})
+    annotations = _by_key({file: key for file, key in mask_keys.items() if _is_image(file)})
+    for file, key in mask_keys.items():
+        # What lies where a mask should is paired where there is nothing better: reading it says
+        # what is wrong with it, and "there is no mask" would be untrue.
+        if key in found and not _is_image(file):
+            annotations.setdefault(key, file)
+    used = {*found.values(), *annotations.values()}
+    return Pairs(
+        [(found[key], annotations[key]) for key in sorted(found.keys() & annotations.keys())],
+        [found[key] for key in sorted(found.keys() - annotations.keys())],
+        [annotations[key] for key in sorted(annotations.keys() - found.keys())],
+        sorted({*beside_images, *beside_masks} - used),
+    )
+
+
+def split_pairs(
+    pairs: Sequence[Pair],
+    validation_fraction: float = 0.2,
+    test_fraction: float = 0.0,
+    group_by: str | None = None,
+    seed: int = 0,
+) -> dict[str, list[Pair]]:
+    """Draw the splits of a data set: "train", "validation", and "test" if it gets a share.
+
+    Images whose files are equal byte for byte stay together. Without groups, the draw is that of
+    `datasets.Dataset.train_test_split`.
+
+    Args:
+        pairs: from `find_pairs`.
+        validation_fraction: share of the images on which checkpoints are chosen.
+        test_fraction: share that is kept for the end.
+        group_by: images of which this regular expression matches the same part of the path stay
+            together (photographs of one afternoon, patient or flight). The part is its first
+            group, or all that it matches.
+        seed: the same seed draws the same split.
+
+    Raises:
+        ValueError: a name does not match, or there are too few pairs or groups for the splits.
+    """
+    wanted = {"validation": validation_fraction, "test": test_fraction}
+    wanted = {name: share for name, share in wanted.items() if share or name == "validation"}
+    if not all(0 < share < 1 for share in wanted.values()) or sum(wanted.values()) >= 1:
+        raise ValueError(f"the shares are {wanted}, expected more than 0, and less than 1 together")
+    group_of = {image: image.as_posix() for image, _ in pairs}
+    if group_by is not None:
+        for image in group_of:
+            if (match := re.search(group_by, image.as_posix())) is None:
+                raise ValueError(f"{image} does not match the pattern {group_by!r} of its group")
+            group_of[image] = match[1] if match.re.groups else match[0]
+    for copies in equal_files(list(group_of)):
+        joined = {group_of[image] for image in copies}
+        group_of |= {image: min(joined) for image, of in group_of.items() if of in joined}
+    groups: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault(group_of[pair[0]], []).append(pair)
+    if len(groups) <= len(wanted):
+        raise ValueError(
+            f"there are {len(pairs)} pairs in {len(groups)} groups ({', '.join([*groups][:3])}), "
+            f"expected at least {len(wanted) + 1}: one for each split"
+        )
+    drawn = [list(groups)[k] for k in np.random.default_rng(seed).permutation(len(groups))]
+    splits: dict[str, list[Pair]] = {"train": []}
+    for name, share in wanted.items():
+        splits[name] = groups[drawn.pop(0)].copy()
+        while len(splits[name]) < math.ceil(share * len(pairs)) and len(drawn) > len(wanted):
+            splits[name] += groups[drawn.pop(0)]
+    splits["train"] = [pair for name in drawn for pair in groups[name]]
+    return splits
+
+
+def equal_files(files: Sequence[Path]) -> list[list[Path]]:
+    """The groups of files that are equal byte for byte, of two files or more."""
+    by_size: dict[int, list[Path]] = {}
+    for file in files:
+        by_size.setdefault(file.stat().st_size, []).append(file)
+    by_content: dict[str, list[Path]] = {}
+    for file in (file for some in by_size.values() if len(some) > 1 for file in some):
+        with file.open("rb") as stream:
+            by_content.setdefault(hashlib.file_digest(stream, "sha256").hexdigest(), []).append(
+                file
+            )
+    return [some for some in by_content.values() if len(some) > 1]
+
+
+def dropped(file: Path, drop: Collection[str]) -> bool:
+    """Whether a path, its name or a folder above it is among those to leave out; stars may stand
+    for parts of names."""
+    places = [file.name, *(part.as_posix() for part in (file, *file.parents) if part.name)]
+    return any(fnmatch(place, Path(unwanted).as_posix()) for unwanted in drop for place in places)
+
+
+def _files(folder: Path, other: Path, drop: Collection[str]) -> list[Path]:
+    """The files below a folder in the order of their names, without those of the other folder."""
+    found: list[Path] = []
+    visited: set[Path] = set()  # a link may lead back to where it lies
+    apart = other.resolve() != folder.resolve()
+    for top, folders, names in os.walk(folder, followlinks=True):
+        kept = []
+        for name in folders:
+            place = (Path(top) / name).resolve()
+            if not _is_hidden(name) and not (apart and place == other.resolve()):
+                kept += [name] if place not in visited else []
+                visited.add(place)
+        folders[:] = kept
+        found += [Path(top) / name for name in names if not _is_hidden(name)]
+    return sorted(file for file in found if not dropped(file.relative_to(folder), drop))
+
+
+def _is_hidden(name: str) -> bool:
+    # macOS's archives, the thumbnails of file servers, those of Windows
+    return name.startswith((".", "__MACOSX", "@eaDir")) or name == "Thumbs.db"
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES
+
+
+def _name_key(name: str) -> str:
+    """What makes two names equal, whatever their case and whoever wrote their accents."""
+    # macOS writes é as e and an accent, most others as one letter.
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _named(folder: Path, pattern: str, files: Sequence[Path]) -> dict[Path, str]:
+    """The files of such a name, and of each what it shares with its partner."""
+    before, star, after = _name_key(pattern).partition("*")
+    if not star or "*" in after:
+        raise ValueError(
+            f'"{pattern}" does not say how files are named: expected one star, as in "*_mask"'
+        )
+    shared = re.compile(f"{re.escape(before)}(.*){re.escape(after)}")
+    found: dict[Path, str] = {}
+    for file in files:
+        stem = file.name.removesuffix(".gz").rpartition(".")[0] or file.name
+        if fits := shared.fullmatch(_name_key(stem)) or shared.fullmatch(_name_key(file.name)):
+            found[file] = _name_key(f"{file.parent.relative_to(folder).as_posix()}/{fits[1]}")
+    if files and not found:
+        such_as = ", ".join(file.name for file in files[:3])
+        raise ValueError(
+            f'none of the {len(files)} files in {folder} is named "{pattern}": there are '
+            f"{such_as}{', ...' if files[3:] else ''}"
+        )
+    return found
+
+
+def _by_key(keys: dict[Path, str]) -> dict[str, Path]:
+    """The files by what they share with their partners, if each has one of its own."""
+    found: dict[str, Path] = {}
+    for file, key in keys.items():
+        if (twin := found.setdefault(key, file)) != file:
+            raise ValueError(
+                f"{twin} and {file.name} would share one partner: images and annotations are "
+                "paired by name, whatever its case and extension. Rename one of them, or "
+                f'say which to take, as in "*{file.suffix}" (see image_name and mask_name)'
+            )
+    return found
