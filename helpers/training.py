@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -441,31 +441,6 @@ def dice_loss(
         return (1 - dice).sum() / shown.sum().clamp(min=1) * labelled.sum()
 
     return _mean_over_pixels(total, outputs, labels, num_items_in_batch)
-
-
-def dice_and_cross_entropy(
-    outputs: SemanticSegmenterOutput,
-    labels: torch.Tensor,
-    num_items_in_batch: torch.Tensor | int | None = None,
-) -> torch.Tensor:
-    """The sum of `dice_loss` and `pixel_cross_entropy`, as nnU-Net trains (arXiv 1809.10486)."""
-    both = (dice_loss, pixel_cross_entropy)
-    return sum(loss(outputs, labels, num_items_in_batch) for loss in both)
-
-
-def class_weights(areas: Sequence[int]) -> torch.Tensor:
-    """Weights for `pixel_cross_entropy`: 1 / sqrt(share of all pixels), 1 on average over pixels.
-
-    Args:
-        areas: (num_labels,) pixels of each class, as `load_scenes` counts them; a class without
-            one gets the weight of the rarest that has.
-
-    Returns:
-        (num_labels,) float32.
-    """
-    areas = torch.as_tensor(areas, dtype=torch.float64)
-    gentle = areas.clamp(min=areas[areas > 0].min()).rsqrt()
-    return (gentle * areas.sum() / (areas * gentle).sum()).float()
 
 
 def labelled_pixels(labels: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,6 @@ import os
 import sys
 import warnings
 from dataclasses import replace
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -31,15 +30,13 @@ from scripts.cli import (
     together,
     when_disk_is_full,
 )
+from scripts.losses import LOSSES, loss_of_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from helpers.training import SegmentationTrainer
 
 _CHECKPOINTS = "checkpoints"  # the folder's name in the output directory
 _SCORE = "eval_mean_iou"
-_LOSSES = ("cross-entropy", "weighted", "focal", "dice", "dice+cross-entropy")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -109,7 +106,7 @@ def _build(options: argparse.Namespace) -> SegmentationTrainer:
         dropout=not options.no_dropout,
         **settings,
     )
-    trainer.compute_loss_func = _loss(options.loss, scenes.areas["train"])
+    trainer.compute_loss_func = loss_of_name(options.loss, scenes.areas["train"])
     _try_size(trainer, profile)
     try:
         trainer.training_data.refuse_other(options.output_dir)  # or its model would be overwritten
@@ -147,21 +144,6 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _loss(name: str, areas: Sequence[int]) -> Callable[..., Any]:
-    """The loss of that name; `areas`: (num_labels,) training pixels of each class."""
-    from helpers import training
-
-    if name == "weighted":
-        weights = training.class_weights(areas)
-        return partial(training.pixel_cross_entropy, weights=weights)
-    return {
-        "cross-entropy": training.pixel_cross_entropy,
-        "focal": training.focal_loss,
-        "dice": training.dice_loss,
-        "dice+cross-entropy": training.dice_and_cross_entropy,
-    }[name]
 
 
 def _try_size(trainer: SegmentationTrainer, profile: Profile) -> None:
@@ -278,8 +260,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--loss",
-        choices=_LOSSES,
-        default=_LOSSES[0],
+        choices=LOSSES,
+        default=LOSSES[0],
         help="weighted: cross-entropy in which rare classes count more (default: cross-entropy)",
     )
     parser.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,26 @@ def write_ade_folder(folder: Path, train: int = 4, test: int = 2) -> Path:
             image, annotation = draw_blocks(seed, (48, 36) if seed % 2 else (36, 48))
             image.save(folder / "images" / part / f"scene_{seed:04}.jpg", quality=95)
             annotation.save(folder / "annotations" / part / f"scene_{seed:04}.png")
+    return folder
+
+
+def write_fruit(folder: Path, labels: Labels = FRUIT, images: int = 6, side: int = 25) -> Path:
+    """Red and green squares on grey, numbered as `labels` does; `side`: of the apples, pixels."""
+    for part, count in (("training", images), ("validation", 2)):
+        for kind in ("images", "annotations"):
+            shutil.rmtree(folder / kind / part, ignore_errors=True)
+            (folder / kind / part).mkdir(parents=True)
+        for number in range(count):
+            row, column = np.random.default_rng(number).integers(0, 30, 2)
+            fruit = np.zeros((64, 80), dtype=np.uint8)
+            fruit[40:60, 50:75] = FRUIT.label2id["pear"]
+            fruit[row : row + side, column : column + side] = FRUIT.label2id["apple"]
+            colors = np.array([[90, 90, 90], [200, 30, 30], [30, 200, 30]], dtype=np.uint8)
+            values = np.array([labels.names.index(name) for name in FRUIT.names], dtype=np.uint8)
+            Image.fromarray(colors[fruit]).save(folder / "images" / part / f"{number}.png")
+            annotation = Image.fromarray(values[fruit] + np.uint8(labels.reduce))
+            annotation.save(folder / "annotations" / part / f"{number}.png")
+    labels.save(folder)
     return folder
 
 

@@ -11,13 +11,12 @@ from torch.nn.functional import cross_entropy, interpolate
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
 from helpers.training import (
-    class_weights,
-    dice_and_cross_entropy,
     dice_loss,
     focal_loss,
     labelled_pixels,
     pixel_cross_entropy,
 )
+from scripts.losses import class_weights, dice_and_cross_entropy
 
 WEIGHTS = torch.linspace(0.1, 3.0, 150)
 LOSSES = {

@@ -8,10 +8,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-from samples import FRUIT, save_encoder, small_profile
+from samples import FRUIT, save_encoder, small_profile, write_fruit
 
 from helpers import profiles
 from helpers.data import check_scenes, load_scenes
@@ -22,26 +20,6 @@ from helpers.training import build_trainer
 from scripts.train import main
 
 SWAPPED = Labels([FRUIT.names[k] for k in (0, 2, 1)])
-
-
-def write_fruit(folder: Path, labels: Labels = FRUIT, images: int = 6, side: int = 25) -> Path:
-    """Red and green squares on grey, numbered as `labels` does; `side`: of the apples, pixels."""
-    for part, count in (("training", images), ("validation", 2)):
-        for kind in ("images", "annotations"):
-            shutil.rmtree(folder / kind / part, ignore_errors=True)
-            (folder / kind / part).mkdir(parents=True)
-        for number in range(count):
-            row, column = np.random.default_rng(number).integers(0, 30, 2)
-            fruit = np.zeros((64, 80), dtype=np.uint8)
-            fruit[40:60, 50:75] = FRUIT.label2id["pear"]
-            fruit[row : row + side, column : column + side] = FRUIT.label2id["apple"]
-            colors = np.array([[90, 90, 90], [200, 30, 30], [30, 200, 30]], dtype=np.uint8)
-            values = np.array([labels.names.index(name) for name in FRUIT.names], dtype=np.uint8)
-            Image.fromarray(colors[fruit]).save(folder / "images" / part / f"{number}.png")
-            annotation = Image.fromarray(values[fruit] + np.uint8(labels.reduce))
-            annotation.save(folder / "annotations" / part / f"{number}.png")
-    labels.save(folder)
-    return folder
 
 
 OTHER = {
