@@ -74,8 +74,8 @@ def test_options_win_over_the_profile_and_data_over_the_variable(
     assert size == {"height": 32, "width": 32}
     config = json.loads((tmp_path / "config.json").read_text())
     assert list(config["id2label"].values()) == list(FRUIT.names)
-    assert run(tmp_path / "other", *given, "--data", "no/data") == 1
-    assert "--data is 'no/data', and there is no folder" in told(capsys)
+    assert run(tmp_path / "other", *given, "--data", "./no/data") == 1
+    assert "--data is './no/data', and there is no folder" in told(capsys)
 
 
 def test_each_loss_trains_and_is_exact_in_parts(given: list[str], tmp_path: Path) -> None:
