@@ -218,11 +218,11 @@ def _decode(image: Image.Image, name: str) -> bool:
         premultiplied = image.mode == "La"
         if image.format == "TIFF" and image.tile:
             tags, rawmode = image.tag_v2, image.tile[-1].args[0]
-            apart = tags.get(_PLANES) == 2 and image.tile[0].codec_name == "raw"
+            raw = image.tile[0].codec_name == "raw"
             plain = {*tags.get(_BITS, ())} == {8} and tags.get(_PHOTOMETRIC) != 0
-            plain = plain and image.mode not in ("LA", "PA") and rawmode not in ("a", "X")
-            if apart and not plain:  # Pillow would take each plane for 8 bits, or give up
-                raise unread_bands(tags, name)
+            plain = plain and image.mode not in ("LA", "PA") and rawmode != "X"
+            if tags.get(_PLANES) == 2 and (re.search("a|[AX]X", rawmode) or (raw and not plain)):
+                raise unread_bands(tags, name)  # or planes would be mixed up, or taken for 8 bits
             if rawmode.startswith("RGBa"):
                 premultiplied = True
                 args = (rawmode.replace("RGBa", "RGBA"), *image.tile[-1].args[1:])
@@ -259,8 +259,8 @@ def _highest_sample(mask: Image.Image, name: str) -> int | None:
     if loses and not mask.mode.startswith("I"):
         raise FileFault(
             name,
-            "stores 16 bits a channel, of which Pillow keeps the upper 8 unless the mask is grey "
-            "alone: small numbers would become 0",
+            f"stores {5 if 'BGR' in rawmode else 16} bits a channel, which Pillow turns into 8, so "
+            "that its numbers change",
             "export the mask again, as PNG with 8 bits a channel",
         )
     few_bits = re.match("L;([24])", rawmode)

@@ -91,15 +91,17 @@ def tiff_file(
         bits: of each sample.
         photometric: 0: white is zero, 1: black is zero, 2: RGB.
         extra: what the last bands are: 0: not said, 1: premultiplied alpha, 2: alpha.
-        tags: others, by number: `t284=2` stores band after band.
+        tags: others, by number: `t284=2` stores band after band, `t259=8` compresses.
     """
     height, width, bands = samples.shape
     planes = np.moveaxis(samples, -1, 0) if tags.get("t284") == 2 else [samples]
     strips = [b"".join(_packed(row, bits, "<") for row in plane) for plane in planes]
+    if tags.get("t259") == 8:
+        strips = [zlib.compress(strip) for strip in strips]
     directory = TiffImagePlugin.ImageFileDirectory_v2()
     directory[256], directory[257], directory[258] = width, height, (bits,) * bands
     directory[259], directory[262], directory[277], directory[278] = 1, photometric, bands, height
-    directory[273] = tuple(len(strips[0]) * k for k in range(len(strips)))
+    directory[273] = tuple(sum(map(len, strips[:k])) for k in range(len(strips)))
     directory[279] = tuple(map(len, strips))
     if extra:
         directory[338] = tuple(extra)

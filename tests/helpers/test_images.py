@@ -3,6 +3,7 @@
 import io
 import pickle
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -293,6 +294,8 @@ def lossy(kind: str, **options: Any) -> bytes:
 
 TRANSPARENT = np.concatenate([COLOR * 0, GREY], axis=-1)
 HIDDEN = np.concatenate([COLOR, 255 * (VALUES[..., None] > 20)], axis=-1)
+FIVE_BITS = b"BM" + struct.pack("<IIIIiiHHIIiiII", 66, 0, 54, 40, 3, 2, 1, 16, 0, 12, 0, 0, 0, 0)
+FIVE_BITS += b"\1\0\2\0\3\0\0\0" * 2  # each row is filled up to a multiple of four bytes
 ALTERED = {
     "JPEG": (lossy("JPEG"), "is a JPEG file, which changes the values .* again, as PNG"),
     "MPO": (
@@ -307,6 +310,7 @@ ALTERED = {
     "16 bits and alpha": (png_file(np.repeat(GREY, 2, -1), 16), "stores 16 bits a channel"),
     "16 bits in TIFF": (tiff_file(COLOR, 16, photometric=2), "stores 16 bits a channel"),
     "16 bits in PPM": (b"P6 8 6 999\n" + COLOR.astype(">u2").tobytes(), "stores 16 bits a"),
+    "5 bits in BMP": (FIVE_BITS, "stores 5 bits a channel"),
     "alpha": (png_file(TRANSPARENT, 8), "tells pixels of one color apart by its alpha channel"),
     "one class in alpha": (png_file(TRANSPARENT[:, 1:2], 8), "tells pixels of one color apart"),
     "grey and alpha": (
@@ -356,7 +360,11 @@ def files(draw: Callable) -> tuple[bytes, np.ndarray, int]:
     if kind == "TIFF":
         extra = [draw(st.integers(0, 2)), *[0] * 9][: bands - 3 if bands > 3 else bands - 1]
         photometric = draw(st.integers(0, 1)) if bands < 3 else draw(st.integers(1, 2))
-        tags = {"t274": note, "t284": draw(st.integers(1, 2))}
+        tags = {
+            "t274": note,
+            "t284": draw(st.integers(1, 2)),
+            "t259": draw(st.sampled_from([1, 8])),
+        }
         return tiff_file(samples, bits, photometric, extra, **tags), upright, bits
     colors = draw(st.sampled_from([1, 3]))  # greys, or any
     palette = np.repeat(rng.integers(0, 256, (2 ** min(bits, 8), colors)), 3 // colors, axis=1)
