@@ -7,6 +7,7 @@ A source is a path, the bytes of a file, an undecoded cell `{"path": ..., "bytes
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +28,7 @@ SUFFIXES |= {".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 
 _HUB = "hf://datasets/"
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held; 1 is upright
-_BITS, _PHOTOMETRIC, _PLANES = 258, 262, 284  # TIFF tags
+_BITS, _PHOTOMETRIC, _BANDS, _PLANES = 258, 262, 277, 284  # TIFF tags
 _UPRIGHT = {  # what to do with an image that lies on its side, by that tag
     5: Image.Transpose.TRANSPOSE,
     6: Image.Transpose.ROTATE_270,
@@ -203,9 +204,8 @@ def header(source: Source, name: str | None = None) -> Image.Image:
             opened = Image.open(source)
         if isinstance(opened, ImageFile.StubImageFile):  # known by name alone
             raise UnidentifiedImageError(opened.format)
-        width, height = opened.size
-        if Image.MAX_IMAGE_PIXELS and width * height > Image.MAX_IMAGE_PIXELS:
-            raise Image.DecompressionBombError(f"{width} x {height} pixels")
+        if Image.MAX_IMAGE_PIXELS and math.prod(opened.size) > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombError("{} x {} pixels".format(*opened.size))
     return opened
 
 
@@ -218,11 +218,11 @@ def _decode(image: Image.Image, name: str) -> bool:
         premultiplied = image.mode == "La"
         if image.format == "TIFF" and image.tile:
             tags, rawmode = image.tag_v2, image.tile[-1].args[0]
-            raw = image.tile[0].codec_name == "raw"
-            plain = {*tags.get(_BITS, ())} == {8} and tags.get(_PHOTOMETRIC) != 0
-            plain = plain and image.mode not in ("LA", "PA") and rawmode != "X"
-            if tags.get(_PLANES) == 2 and (re.search("a|[AX]X", rawmode) or (raw and not plain)):
-                raise unread_bands(tags, name)  # or planes would be mixed up, or taken for 8 bits
+            mixed = {*tags.get(_BITS, ())} != {8} or tags.get(_PHOTOMETRIC) == 0 or rawmode == "X"
+            mixed = (mixed or image.mode in ("LA", "PA")) and image.tile[0].codec_name == "raw"
+            mixed = mixed or len(image.getbands()) == 1 < tags.get(_BANDS, 1)
+            if tags.get(_PLANES) == 2 and (mixed or re.search("a|[AX]X", rawmode)):
+                raise unread_bands(tags, name)  # Pillow mixes these planes up, or takes one alone
             if rawmode.startswith("RGBa"):
                 premultiplied = True
                 args = (rawmode.replace("RGBa", "RGBA"), *image.tile[-1].args[1:])

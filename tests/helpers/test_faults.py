@@ -91,6 +91,7 @@ BANDS = np.repeat(GREY, 13, axis=-1)
         ("a.tif", tiff_file(BANDS[..., :4], 8, 1), r"\(4, of 8 bits", "gdal_translate"),
         ("a.tif", tiff_file(BANDS[..., :3], 8, 1), r"\(3, of 8 bits", "gdal_translate"),
         ("a.tif", tiff_file(BANDS[..., :3], 16, 2, t284=2), r"\(3, of 16 bits", "gdal_translate"),
+        ("a.tif", tiff_file(BANDS, 16, 1, [0] * 12, t284=2, t259=8), r"\(13, of 16", "notebook 07"),
         ("a.tif", tiff_file(BANDS[..., :1], 64, 1, t339=3), r"\(1, of 64 bits", "gdal_translate"),
         ("a.tif", tiff_file(GREY, 8, 1, t259=34887), "TIFF compression 34887", "gdal_translate"),
     ],
