@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from samples import draw_blocks, small_model, small_processor
 
-import scripts.segment
+import scripts.segmenter
 from helpers.inference import load_model, segment
 from helpers.labels import ADE20K
 from helpers.visualize import overlay
@@ -195,7 +195,7 @@ def test_without_av_one_sentence_names_the_package(
     for name in ("a.mp4", "b.mov"):
         (tmp_path / "media" / name).write_bytes(b"not looked at")
     draw_blocks(1)[0].save(tmp_path / "media" / "image.png")
-    monkeypatch.setattr(scripts.segment, "find_spec", lambda name: None)
+    monkeypatch.setattr(scripts.segmenter, "find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "av", None)  # an import would fail
     assert run(tmp_path / "media", "--model", model_dir, "--output", tmp_path / "out") == 1
     shown = capsys.readouterr()
