@@ -101,9 +101,9 @@ class Segmenter:
         return segment_batch(images, self.model, self.image_processor)
 
     def shares(self, areas: np.ndarray) -> dict[str, float]:
-        """Areas of all labels as shares of their sum by class name, the largest first."""
-        total = int(areas.sum())
-        found = {self.labels.names[label]: int(areas[label]) for label in np.flatnonzero(areas)}
+        """Areas of all labels, in any unit, as shares of their sum by class name, largest first."""
+        total = float(areas.sum())
+        found = {self.labels.names[label]: float(areas[label]) for label in np.flatnonzero(areas)}
         ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
         return {name: round(area / total, 6) for name, area in ordered}
 

@@ -94,7 +94,7 @@ def test_shares_over_time(results: tuple[Path, Path], model_dir: Path) -> None:
     parts = [*zip(areas, record["seconds"], strict=True), (areas.sum(axis=0), record["shares"])]
     for area, shares in parts:
         expected = {
-            ADE20K.id2label[label].strip(): pytest.approx(area[label] / area.sum(), abs=1e-3)
+            ADE20K.id2label[label].strip(): pytest.approx(area[label] / area.sum(), abs=2e-6)
             for label in np.flatnonzero(area)
         }
         assert shares == expected
