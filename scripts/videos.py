@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from scripts.segmenter import Segmenter
     from scripts.sources import Input
 
-_TICK = Fraction(1, 60_000)  # s; 24, 25, 30, 50, 60 and 29.97 frames a second are exact in it
+# Seconds: 24, 25, 30, 60, 29.97 and 23.976 frames a second are exact in it; MPEG-4 is coarser.
+_TICKS = {"libx264": Fraction(1, 120_000), "mpeg4": Fraction(1, 60_000)}
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,9 @@ class _Areas:
         """Count the last frame."""
         last = self._frame
         until = last.time + last.duration
-        if until % 1 < Fraction(1, 10):  # clocks tick: that is no further second
-            until = max(Fraction(math.floor(until)), last.time + _TICK)
-        self._show_until(until)
+        whole = math.floor(until)
+        # Clocks tick: a tenth more is no further second.
+        self._show_until(Fraction(whole) if last.time < whole > until - Fraction(1, 10) else until)
 
     def _show_until(self, until: Fraction) -> None:
         begin = self._frame.time
@@ -175,11 +176,12 @@ def _encode(
 ) -> None:
     """Write overlays as H.264 that browsers play: 4:2:0, of even width and height."""
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+    tick = _TICKS[codec]
     with av.open(str(file), "w", format="mp4") as container:
         # Frames that are decoded in another order than shown would end the track too early.
         stream = container.add_stream(codec, rate=rate, options={"bf": "0"})
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = _TICK
+        stream.codec_context.time_base = tick
         for frame, label_map in segmented:
             shown = overlay(frame.image, label_map, segmenter.alpha, segmenter.labels)
             width, height = shown.width + shown.width % 2, shown.height + shown.height % 2
@@ -188,6 +190,6 @@ def _encode(
                 stream.codec_context.sample_aspect_ratio = frame.aspect
             # Beyond the image, `crop` gives black.
             written = av.VideoFrame.from_image(shown.crop((0, 0, width, height)))
-            written.pts, written.time_base = round(frame.time / _TICK), _TICK
+            written.pts, written.time_base = round(frame.time / tick), tick
             container.mux(stream.encode(written))
         container.mux(stream.encode())
