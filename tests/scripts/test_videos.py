@@ -211,6 +211,23 @@ def test_a_video_keeps_its_own_time(
     assert np.subtract(stamps, stamps[0]) == pytest.approx(np.subtract(times, times[0]), abs=2e-3)
 
 
+def test_two_recordings_in_one_file_last_as_long_as_both(model_dir: Path, tmp_path: Path) -> None:
+    """The second one's clock begins again, as in recordings that are put together byte by byte."""
+    video, out = tmp_path / "tape.mpg", tmp_path / "out"
+    with av.open(str(video), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(25):
+            container.mux(stream.encode(av.VideoFrame.from_image(draw_blocks(1, (64, 48))[0])))
+        container.mux(stream.encode())
+    video.write_bytes(2 * video.read_bytes())
+    assert run(video, "--model", model_dir, "--output", out, "--batch-size", 16) == 0
+    record = json.loads((out / "shares" / "tape.json").read_text())
+    assert (len(record["seconds"]), record["frame_rate"]) == (2, 25)
+    with av.open(str(out / "overlays" / "tape.mp4")) as container:
+        assert container.duration == 2_000_000
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_pixels_that_are_not_square_are_shown_as_wide(
     model_dir: Path, tmp_path: Path, turned: bool
