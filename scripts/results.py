@@ -103,7 +103,9 @@ class Results:
 
     def forget(self, name: PurePath) -> None:
         """Remove the record of results that no longer count."""
-        self._file(name, "shares", ".json").unlink(missing_ok=True)
+        record = self._file(name, "shares", ".json")
+        if os.path.exists(record):  # not where a name is too long to be one
+            record.unlink()
 
     def write(self, name: PurePath, kind: str, ending: str, save: Callable[[Path], None]) -> None:
         """Let `save` write a file, and give it its name when it is whole."""
