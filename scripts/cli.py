@@ -73,6 +73,10 @@ def together(step: Callable[[], Result]) -> Result:
     return result
 
 
+class WrongUse(ValueError):
+    """What is asked for cannot be: exit status 2, where a fault of the data is 1."""
+
+
 def sentence(error: BaseException) -> str:
     """The first line of what a library has to say."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
