@@ -49,8 +49,10 @@ def load_image_processor(profile: Profile) -> BaseImageProcessor:
     # Older configurations spell it `reduce_labels`, which recent versions ignore without a word.
     # Every class would then be its neighbour.
     assert image_processor.do_reduce_labels == reduce, "label reduction is not as asked"
-    if getattr(image_processor, "do_center_crop", False):  # as MobileViT's does
-        image_processor.do_center_crop = False
+    # Some crop (MobileViT's) or pad (DPT's), and then a batch has no one size, or lacks the rims.
+    for step in ("do_center_crop", "do_pad", "keep_aspect_ratio"):
+        if getattr(image_processor, step, None):
+            setattr(image_processor, step, False)
     return image_processor
 
 

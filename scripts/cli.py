@@ -26,17 +26,8 @@ _OPTION = "__num_processes"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class Refused(Exception):
-    """A sentence for the reader, and the exit status of the command.
-
-    Args:
-        message: what was found and what to do.
-        status: 1, data or an input is refused; 2, the command is used wrongly.
-    """
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
+class WrongUse(ValueError):
+    """What is asked for cannot be: exit status 2, where a fault of the data is 1."""
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -53,13 +44,13 @@ def chosen_profile(options: argparse.Namespace) -> Profile:
     """The profile of `--profile`, on the data of `--data`.
 
     Raises:
-        Refused: there is no such profile, or a variable has no meaning.
+        WrongUse: there is no such profile, or a variable has no meaning.
         FileNotFoundError: there are no such data.
     """
     try:
         return get_profile(options.profile, options.data)
     except ValueError as error:
-        raise Refused(str(error), 2) from error
+        raise WrongUse(str(error)) from error
 
 
 def processes_wanted() -> int:
@@ -98,8 +89,8 @@ def together(step: Callable[[], Result]) -> Result:
     """Take a step in every process; if it fails in one, all raise, so that none waits for it.
 
     Raises:
-        Refused: the step raised it, a ValueError or an OSError in some process; with the message
-            of the first one. The process group is closed then.
+        ValueError: the step raised it, or an OSError, in some process; with the message of the
+            first one. WrongUse stays what it is. The process group is closed then.
     """
     from accelerate.utils import gather_object
 
@@ -107,14 +98,13 @@ def together(step: Callable[[], Result]) -> Result:
     result = fault = None
     try:
         result = step()
-    except Refused as error:
-        fault = str(error), error.status
     except (ValueError, OSError) as error:
-        fault = when_disk_is_full(error) or str(error) or type(error).__name__, 1
+        kind = WrongUse if isinstance(error, WrongUse) else ValueError
+        fault = kind(when_disk_is_full(error) or str(error) or type(error).__name__)
     for found in gather_object([fault]):
         if found is not None:
             state.destroy_process_group()  # or a process may abort on its way out
-            raise Refused(*found)
+            raise found
     return result
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from helpers.processes import processes
 from scripts.cli import (
-    Refused,
+    WrongUse,
     add_data_options,
     at_least,
     chosen_profile,
@@ -46,9 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except (Refused, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return error.status if isinstance(error, Refused) else 1
+        return 2 if isinstance(error, WrongUse) else 1
     return 0
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from helpers.processes import is_first_process
 from helpers.profiles import Profile
 from scripts.cli import (
-    Refused,
+    WrongUse,
     add_data_options,
     at_least,
     chosen_profile,
@@ -48,8 +48,6 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(options)
     except KeyboardInterrupt:
         return _refuse("interrupted: the same command with --resume continues", status=130)
-    except Refused as error:
-        return _refuse(str(error), error.status)
     except Exception as error:
         if (message := when_disk_is_full(error)) is None:
             raise
@@ -59,8 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     """Train, evaluate, save, and upload if that is asked for; the exit status."""
     _say_little()
-    trainer = together(lambda: _build(options))
-    checkpoint = together(lambda: _checkpoint_to_resume(trainer)) if options.resume else None
+    try:
+        trainer = together(lambda: _build(options))
+        checkpoint = together(lambda: _checkpoint_to_resume(trainer)) if options.resume else None
+    except ValueError as error:
+        return _refuse(str(error), 2 if isinstance(error, WrongUse) else 1)
     if options.patience:
         _stop_early(trainer, options.patience, checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -91,7 +92,7 @@ def _build(options: argparse.Namespace) -> SegmentationTrainer:
     try:  # before any image is decoded
         build_arguments(profile, checkpoints, **settings)
     except ValueError as error:
-        raise Refused(str(error), 2) from error
+        raise WrongUse(str(error)) from error
     if options.push_to_hub and is_first_process():  # now, not when the training is over
         check_token(options.push_to_hub)
     if options.report_to == "tensorboard":
@@ -111,7 +112,7 @@ def _build(options: argparse.Namespace) -> SegmentationTrainer:
     try:
         trainer.training_data.refuse_other(options.output_dir)  # or its model would be overwritten
     except ValueError as error:
-        raise Refused(str(error), 1 if options.resume else 2) from error
+        raise (ValueError if options.resume else WrongUse)(str(error)) from error
     return trainer
 
 
@@ -157,10 +158,9 @@ def _try_size(trainer: SegmentationTrainer, profile: Profile) -> None:
         with predicting(model):
             model(pixel_values=torch.zeros(1, 3, side, side, device=model.device))
     except (RuntimeError, ValueError) as error:
-        raise Refused(
+        raise WrongUse(
             f"{profile.encoder} takes no images of {side} x {side} pixels ({sentence(error)}): "
-            "choose another --image-size",
-            2,
+            "choose another --image-size"
         ) from error
 
 
@@ -333,22 +333,21 @@ def _check_folder(folder: Path, resume: bool) -> None:
     """Make sure that a run can begin, or be resumed, in this output folder.
 
     Raises:
-        Refused: it is a file, cannot be written, or holds a run that is not to be resumed.
+        WrongUse: it is a file, cannot be written, or holds a run that is not to be resumed.
     """
     from transformers.trainer_utils import get_last_checkpoint
 
     checkpoints = folder / _CHECKPOINTS
     there = next(path for path in (checkpoints, *checkpoints.parents) if path.exists())
     if not there.is_dir():
-        raise Refused(f"--output-dir: {there} is a file, expected a folder or a new name", 2)
+        raise WrongUse(f"--output-dir: {there} is a file, expected a folder or a new name")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise Refused(f"--output-dir: cannot write in {there}, choose another folder", 2)
+        raise WrongUse(f"--output-dir: cannot write in {there}, choose another folder")
     last = get_last_checkpoint(str(checkpoints)) if there == checkpoints else None
     if last and not resume:
-        raise Refused(
+        raise WrongUse(
             f"{last} exists already: continue that run with --resume, or choose another "
-            "--output-dir",
-            2,
+            "--output-dir"
         )
 
 

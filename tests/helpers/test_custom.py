@@ -461,8 +461,11 @@ def test_an_unknown_color_is_named_or_becomes_the_label_asked_for(tmp_path: Path
     assert labels[7, 5] == 255
     assert (labels == 255).sum() == 1
     coded.save(tmp_path / "coded.jpg")
-    with pytest.raises(ValueError, match=r"\d+ such colors.*JPEG compression"):
+    with pytest.raises(ValueError, match="is a JPEG file, which changes the values"):
         labels_from_colors(tmp_path / "coded.jpg", COLORS)
+    Image.open(tmp_path / "coded.jpg").save(tmp_path / "coded.png")
+    with pytest.raises(ValueError, match=r"\d+ such colors.*JPEG compression"):
+        labels_from_colors(tmp_path / "coded.png", COLORS)
 
 
 @pytest.mark.parametrize(

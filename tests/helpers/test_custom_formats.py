@@ -489,8 +489,8 @@ def test_names_that_differ_tell_how_to_say_it(tmp_path: Path) -> None:
     ("suffix", "told"),
     [
         (".jpg", r"mask .*1\.jpg is a JPEG file, which changes the values .* again, as PNG"),
-        (".npy", r"mask .*1\.npy cannot be read as an image: it is an array\. PIL"),
-        (".json", r"mask .*1\.json .* outlines, no pixels\. helpers\.custom\.read_labelme"),
+        (".npy", r"mask .*1\.npy cannot be read as an image: it holds an array, no image: PIL"),
+        (".json", r"mask .*1\.json .* outlines, .* no pixels: `python -m scripts\.prepare`"),
         (".png", r"mask .*1\.png is a JPEG file"),  # whatever its name says
     ],
 )
