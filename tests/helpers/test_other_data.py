@@ -73,7 +73,7 @@ def test_a_checkpoint_holds_what_its_data_can_be_told_by(trained: Path, encoder:
     scenes = load_scenes(small_profile(encoder, trained / "fruit"))
     assert len(scenes["train"]) == 6
     for name in ("train", "test"):  # counted once, while each file was looked at
-        counted = check_scenes(scenes[name], name, FRUIT)[1]
+        counted = check_scenes(scenes[name], name, FRUIT)
         assert scenes.areas[name].tolist() == counted.tolist()
     file = trained / "checkpoints" / "checkpoint-2" / "training_data.json"
     pixels = dict(zip(FRUIT.names, scenes.areas["train"].tolist(), strict=True))
