@@ -223,8 +223,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line's options; a wrong one ends the program with a sentence."""
     parser = _Parser(
         prog="python -m scripts.train",
-        description="Fine-tune SegFormer on a profile's data. The best model lies in the output "
-        "directory at the end, checkpoints in its checkpoints/ folder.",
+        description="Fine-tune SegFormer, or a model of another family, on a profile's data or "
+        "your own. The best model lies in the output directory at the end, checkpoints in its "
+        "checkpoints/ folder.",
         epilog="Several processes, one for each GPU (or on CPUs): "
         "accelerate launch --num_processes 2 -m scripts.train ... Exit status: 0 done, 1 where "
         "data or an input is at fault, 2 for wrong use or a folder that holds a run already, 130 "
