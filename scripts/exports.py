@@ -57,7 +57,7 @@ class Export:
     colors: dict[Color, int] | None = None
     """Where masks are in colors: what a color means, a label id or 255."""
     values: dict[int, int] | None = None
-    """Where masks hold the tool's own numbers: what each means. Neither: they hold label ids."""
+    """Where masks hold the tool's numbers: what each means. With neither, they hold label ids."""
     images_alone: list[Path] = field(default_factory=list)
     masks_alone: list[Path] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
@@ -324,19 +324,13 @@ def _voc(folder: Path, images: Path | None, names: Sequence[str] | None) -> Expo
     in_colors = modes & {"RGB", "RGBA"} or (colors and "P" in modes)
     colors = voc_colors(len(known)) if in_colors and not colors else colors
     choice = choose(known, colors or [None] * len(known), names, str(table or root))
-    meaning, values = None, _values(known, choice)
+    ids = [choice.values[name] for name in known]
     if in_colors:
-        ids = {color: choice.values[name] for color, name in zip(colors, known, strict=True)}
-        meaning, values = {_VOC_BORDER: IGNORE_INDEX} | ids, None
+        meaning, values = {_VOC_BORDER: IGNORE_INDEX} | dict(zip(colors, ids, strict=True)), None
+    else:
+        meaning, values = None, dict(enumerate(ids)) | {IGNORE_INDEX: IGNORE_INDEX}
     alone, notices = (files.images_alone, files.masks_alone), choice.notices + notices
     return Export(files.pairs, choice.labels, splits, meaning, values, *alone, notices)
-
-
-def _values(known: Sequence[str], choice: Choice) -> dict[int, int] | None:
-    """What the numbers of the tool's classes mean, if not those classes in that order."""
-    values = dict(enumerate(choice.values[name] for name in known))
-    same = all(value == label for value, label in values.items())
-    return None if same else values | {IGNORE_INDEX: IGNORE_INDEX}
 
 
 def _listed(
@@ -389,5 +383,6 @@ def _roboflow(folder: Path, images: Path | None, names: Sequence[str] | None) ->
         alone[0].extend(found.images_alone)
         alone[1].extend(found.masks_alone)
     choice = choose(known, [None] * len(known), names, str(tables[0]))
-    splits, values = _in_splits(pairs), _values(known, choice)
+    ids, splits = [choice.values[name] for name in known], _in_splits(pairs)
+    values = dict(enumerate(ids)) | {IGNORE_INDEX: IGNORE_INDEX}
     return Export([*pairs], choice.labels, splits, None, values, *alone, choice.notices)
