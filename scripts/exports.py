@@ -300,11 +300,10 @@ def _voc(folder: Path, images: Path | None, names: Sequence[str] | None) -> Expo
             "JPEGImages"
         )
     root = found[0].parent
-    masks = found[0].with_name("SegmentationClassPNG")  # so Labelme's first versions
     images = images or root / "JPEGImages"
     if not images.is_dir():
         raise ValueError(f"there is no folder {images}: say where the images are with --images")
-    files = find_pairs(images, masks if masks.is_dir() else found[0])
+    files = find_pairs(images, found[0])
     notices: list[str] = []
     splits = None
     if lists := sorted((root / "ImageSets/Segmentation").glob("*.txt")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -85,11 +86,10 @@ def find(name: str, beside: Path, files: Mapping[str, Sequence[Path]]) -> Path |
 
 
 def by_stem(files: Sequence[Path]) -> dict[str, list[Path]]:
-    """The image files among some, for `find`."""
-    found: dict[str, list[Path]] = {}
+    """Files by their names without extensions, for `find`."""
+    found = defaultdict(list)
     for file in files:
-        if file.suffix.lower() in SUFFIXES:
-            found.setdefault(name_key(file.stem), []).append(file)
+        found[name_key(file.stem)].append(file)
     return found
 
 
@@ -166,11 +166,11 @@ def _runs_of_coco(drawn: Any, shape: Shape) -> dict:
     if isinstance(drawn, list):
         return runs_of_polygons(drawn, shape)
     codec, counts = pycocotools(), drawn["counts"]
-    if [*drawn["size"]] != [*shape] or (isinstance(counts, list) and sum(counts) != np.prod(shape)):
-        raise ValueError(f"run lengths for another size than its image's, {shape[1]} x {shape[0]}")
     runs = codec.frPyObjects(drawn, *shape) if isinstance(counts, list) else drawn
-    if codec.area(runs) != codec.decode(runs).sum():  # what is behind the last run is not even zero
-        raise ValueError("run lengths that end before the image does")
+    short = isinstance(counts, list) and sum(counts) != np.prod(shape)
+    # What is behind the last run is not even zero.
+    if [*drawn["size"]] != [*shape] or short or codec.area(runs) != codec.decode(runs).sum():
+        raise ValueError(f"run lengths of another size than its image, {shape[1]} x {shape[0]}")
     return runs
 
 
@@ -215,7 +215,10 @@ def _read_coco(content: Entry, file: Path, found: Annotated) -> None:
         with understood(file, f"the image {name}"):
             if not panoptic:
                 shape = int(image["height"]), int(image["width"])
-                layers = [_layer(each, names, shape, file) for each in its]
+                for each in its:
+                    with understood(file, f"annotation {each['id']}"):
+                        runs = _runs_of_coco(each.get("segmentation"), shape)
+                        layers.append((_class_of(each, names), runs))
             elif its and (png := file.with_suffix("") / its[0]["file_name"]).is_file():
                 found.masks.add(png)
                 shape, layers = _layers_of_ids(png, its[0]["segments_info"], names, file)
@@ -256,11 +259,6 @@ def _class_of(each: Entry, names: Mapping[Any, str]) -> str:
     if (category := each["category_id"]) not in names:
         raise ValueError(f"its category is {category}, expected one of {shortened([*names])}")
     return names[category]
-
-
-def _layer(each: Entry, names: Mapping[Any, str], shape: Shape, file: Path) -> Layer:
-    with understood(file, f"annotation {each['id']}"):
-        return _class_of(each, names), _runs_of_coco(each.get("segmentation"), shape)
 
 
 def _layers_of_ids(

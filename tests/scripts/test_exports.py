@@ -572,7 +572,7 @@ COLORED = np.arange(1800, dtype=np.uint16).astype(np.uint8).reshape(20, 30, 3)
         ("coco", drawn_so(segmentation={"size": [20, 31], "counts": [620]}), "0 .* another size"),
         ("coco", drawn_so(segmentation={"size": [20, 30], "counts": [9]}), "0 .* another size"),
         ("coco", drawn_so(segmentation={"size": [20, 30], "counts": "no"}), "0 .*Invalid RLE"),
-        ("coco", drawn_so(segmentation={"size": [20, 30], "counts": "11"}), "0 .*that end before"),
+        ("coco", drawn_so(segmentation={"size": [20, 30], "counts": "11"}), "0 .* another size"),
         ("coco", drawn_so(segmentation={"size": [20, 30]}), 'annotation 0 .there is no "counts"'),
         ("coco", drawn_so(segmentation=[[1, 2, 3, 4, 5, 6, 7]]), "annotation 0 .*size 7"),
         ("coco", drawn_so(segmentation=[[1, 2, 3e9, 4, 5, 6]]), "far outside its image of 30 x 20"),
