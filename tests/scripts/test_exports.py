@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import sys
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
@@ -124,17 +125,9 @@ def coco(annotations: list[dict], name: str = "1.jpg", size: tuple = SIZE, **mor
     return {"images": [image], "annotations": annotations, "categories": CATEGORIES, **more}
 
 
-@few
-@given(known_masks, st.sampled_from([polygons, run_lengths, compressed]))
-def test_coco_comes_back(tmp_path_factory, mask, form) -> None:
-    folder = tmp_path_factory.mktemp("coco") / "export"
+def write_coco(folder: Path, mask: np.ndarray, form: Callable) -> None:
     save(folder, {"annotations/instances_default.json": coco(form(mask), "fruit/1.jpg")})
-    save(folder / "images/default", {"fruit/1.jpg": PHOTO, "2.jpg": PHOTO})
-    export = read("coco", folder)
-    assert (export.labels, export.splits, export.colors) == (Labels(CLASSES), None, None)
-    assert np.array_equal(masks_of(export)["1.jpg"], mask)
-    assert [file.name for file in export.images_alone] == ["2.jpg"]
-    assert export.pairs[0][1].parts[-2] == "fruit"  # as messages will name it
+    save(folder, {"images/default/fruit/1.jpg": PHOTO})
 
 
 def random_outlines(seed: int) -> list[np.ndarray]:
@@ -278,8 +271,8 @@ def test_panoptic_coco_comes_back_and_void_has_no_class(tmp_path_factory, mask, 
     assert np.array_equal(masks_of(read("coco", folder))["1.png"], mask)
 
 
-def write_segments(folder: Path, mask: np.ndarray, mode: str = "RGBA", start: int = 1) -> None:
-    bitmap, objects = object_ids(mask, mode, start)
+def write_segments(folder: Path, mask: np.ndarray, mode: str = "RGBA") -> None:
+    bitmap, objects = object_ids(mask, mode, {"L": 1, "RGB": 257, "RGBA": 65793}[mode])
     places = {"1.jpg": PHOTO, "2.jpg": PHOTO, "1_label_ground-truth.png": bitmap}
     save(folder / "segments", places)
     label = {"label_status": "LABELED", "attributes": {"annotations": objects}}
@@ -290,21 +283,6 @@ def write_segments(folder: Path, mask: np.ndarray, mode: str = "RGBA", start: in
     colored = [{**each, "color": [*COLORS[VALUES[each["id"]]], 255]} for each in CATEGORIES]
     dataset = {"name": "fruit", "task_attributes": {"categories": colored}, "samples": samples}
     save(folder, {"fruit-v1.json": {"name": "v1", "dataset": dataset}})
-
-
-@few
-@given(known_masks, st.sampled_from([("L", 1), ("RGB", 257), ("RGBA", 65793)]))
-def test_objects_of_segments_ai_come_back(tmp_path_factory, mask, form) -> None:
-    folder = tmp_path_factory.mktemp("segments") / "export"
-    write_segments(folder, mask, *form)
-    export = read("objects", folder)
-    assert export.labels == Labels(CLASSES, COLORS)
-    assert np.array_equal(masks_of(export)["1.jpg"], mask)
-    assert (len(export.pairs), export.images_alone) == (1, [])
-    assert "1 images have no label in fruit-v1.json" in export.notices[0]
-    assert "pixels of no object count as background" in export.notices[-1]
-    without = read("objects", folder, names=["pear", "apple"])
-    assert np.array_equal(masks_of(without)["1.jpg"], np.choose(mask, [255, 1, 0]))
 
 
 # --- Labelme --------------------------------------------------------------------------------------
@@ -325,21 +303,23 @@ def five_by_five() -> str:
     return base64.b64encode(content.getvalue()).decode()
 
 
-@few
-@given(known_masks, st.sampled_from(["polygon", "rectangle", "mask", None]))
-def test_labelme_comes_back(tmp_path_factory, mask, kind) -> None:
-    folder = tmp_path_factory.mktemp("labelme") / "export"
+def write_labelme(folder: Path, mask: np.ndarray, kind: str | None) -> None:
     more = {"mask": five_by_five()} if kind == "mask" else {}
     shapes = []
     for value, box in blocks(mask):
         points = corners(*box) if kind in ("polygon", None) else [box[:2], box[2:]]
         shapes.append(shape(CLASSES[value], kind, points, **more))
     save(folder, {"json/1.json": labelme(shapes, "..\\photos\\1.jpg"), "photos/1.jpg": PHOTO})
-    for names in ("__ignore__\n_background_\napple\npear", "apple\n_background_\npear\n__ignore__"):
-        save(folder, {"labels.txt": names})  # Labelme's own names, in any order
-        export = read("labelme", folder)
-        assert export.labels.names == CLASSES
-        assert np.array_equal(masks_of(export)["1.jpg"], mask)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 1, 3, 0)])
+def test_labelmes_own_names_are_no_classes_wherever_they_are_listed(tmp_path, order) -> None:
+    write_labelme(tmp_path / "export", draw_mask(0), "rectangle")
+    names = np.array(["__ignore__", "_background_", "apple", "pear"])[[*order]]
+    save(tmp_path / "export", {"labels.txt": "\n".join(names)})
+    export = read("labelme", tmp_path / "export")
+    assert export.labels.names == CLASSES
+    assert np.array_equal(masks_of(export)["1.jpg"], draw_mask(0))
 
 
 def test_labelme_knows_circles_background_and_ignore(tmp_path: Path) -> None:
@@ -478,27 +458,48 @@ def test_the_command_reads_masks_as_the_chosen_classes_say(tmp_path: Path, capsy
 # --- a file for each class ------------------------------------------------------------------------
 
 
+TASK = [{"id": 57, "data": {"image": "/data/upload/1/0a1b2c3d-1.jpg"}}]
+
+
 def write_classes(folder: Path, mask: np.ndarray, place: str, yes: int = 255) -> Path:
     """A file for each class, named by a pattern."""
     files = {place.format(name): (mask == k) * np.uint8(yes) for k, name in enumerate(CLASSES) if k}
-    return save(folder, {"images/1.jpg": PHOTO, **files})
+    return save(folder, {"images/1.jpg": PHOTO, "project.json": TASK, **files})
 
 
-TASK = [{"id": 57, "data": {"image": "/data/upload/1/0a1b2c3d-1.jpg"}}]
 PLACES = ["masks/{}/1.png", "{}/1.png", "masks/1/{}.png", "1/masks/{}_0.png"]
 PLACES += ["task-57-annotation-11-by-a@b.c-tag-{}-0.png"]
 
 
-@few
-@given(known_masks, st.sampled_from([1, 255]), st.sampled_from(PLACES))
-def test_a_file_for_each_class_comes_back(tmp_path_factory, mask, yes, place) -> None:
-    folder = write_classes(tmp_path_factory.mktemp("classes") / "export", mask, place, yes)
-    save(folder, {"project.json": TASK})
-    export = read("per-class", folder)
-    assert (export.labels.names, export.masks_alone) == (CLASSES, [])
+FORMS = [("coco", write_coco, {"form": form}) for form in (polygons, run_lengths, compressed)]
+FORMS += [("labelme", write_labelme, {"kind": kind}) for kind in ("polygon", "rectangle", "mask")]
+FORMS += [("labelme", write_labelme, {"kind": None})]
+FORMS += [("objects", write_segments, {"mode": mode}) for mode in ("L", "RGB", "RGBA")]
+FORMS += [("per-class", write_classes, {"place": place, "yes": 1}) for place in PLACES]
+FORMS += [("per-class", write_classes, {"place": place}) for place in PLACES]
+
+
+@pytest.mark.parametrize(("format", "write", "form"), FORMS)
+@settings(max_examples=5, deadline=None)
+@given(known_masks)
+def test_an_export_comes_back(tmp_path_factory, format: str, write, form, mask) -> None:
+    folder = tmp_path_factory.mktemp(format) / "export"
+    write(folder, mask, **form)
+    export = read(format, folder)
+    assert (export.labels.names, export.splits, export.colors) == (CLASSES, None, None)
+    assert (export.images_alone, export.masks_alone) == ([], [])
     assert np.array_equal(masks_of(export)["1.jpg"], mask)
-    swapped = read("per-class", folder, names=["background", "pear", "apple"])
-    assert np.array_equal(masks_of(swapped)["1.jpg"], np.choose(mask, [0, 2, 1]))
+    chosen = read(format, folder, names=["pear", "apple"])
+    assert np.array_equal(masks_of(chosen)["1.jpg"], np.choose(mask, [255, 1, 0]))
+    assert "left out: background; their pixels have no class (255)" in chosen.notices
+
+
+def test_segments_ai_has_colors_and_images_without_labels(tmp_path: Path) -> None:
+    write_segments(tmp_path / "export", draw_mask(0))
+    export = read("objects", tmp_path / "export")
+    assert export.labels == Labels(CLASSES, COLORS)
+    assert "1 images have no label in fruit-v1.json" in export.notices[0]
+    assert "pixels of no object count as background" in export.notices[-1]
 
 
 def test_files_of_objects_of_one_class_are_united(tmp_path: Path) -> None:
