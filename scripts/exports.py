@@ -38,8 +38,7 @@ FORMATS = ("coco", "labelme", "voc", "roboflow", "objects", "per-class")
 
 _VOC_BORDER = (224, 224, 192)  # around each object of PASCAL VOC: a line without a class
 _NAMES = ("labelmap.txt", "class_names.txt", "labels.txt", "codes.txt", "class_dict.csv")
-_SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation"}
-_SPLITS |= {"test": "test"}
+_LISTS = {"train": "train", "val": "validation", "test": "test"}
 # As Label Studio's converter names the PNG of a brush stroke; the name of the control ("tag") comes
 # before the class.
 _STROKE = re.compile(r"task-(\d+)-annotation-(\d+)-by-[^-]*-[^-]+-(.+)-\d+")
@@ -117,17 +116,11 @@ def _images_below(folder: Path) -> list[Path]:
     return [file for file in files_below(folder) if file.suffix.lower() in SUFFIXES]
 
 
-def _split_of(name: str) -> str | None:
-    """The split that a name of a file or folder tells, as `instances_val2017` does."""
-    found = re.search(rf"(?<![a-z])({'|'.join(_SPLITS)})(?![a-z])", name.lower())
-    return found and _SPLITS[found[1]]
-
-
 def _in_splits(of_pair: Mapping[Pair, str | None]) -> dict[str, list[Pair]] | None:
     """The pairs by split, if each has one, and some are for training."""
-    splits = {
-        name: [p for p, its in of_pair.items() if its == name] for name in {*of_pair.values()}
-    }
+    splits: dict[str | None, list[Pair]] = {}
+    for pair, split in of_pair.items():
+        splits.setdefault(split, []).append(pair)
     return splits if len(splits) > 1 and "train" in splits and None not in splits else None
 
 
@@ -157,7 +150,7 @@ def _drawn(found: Annotated, choice: Choice, images: Path, scratch: Path) -> Exp
         file = scratch / f"{image.relative_to(images)}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(mask).save(file)
-        drawn[image, file] = _split_of(sheet.file.stem) or _split_of(sheet.file.parent.name)
+        drawn[image, file] = sheet.split
     notices = [*choice.notices, *found.notices]
     if missing:
         notices.append(
@@ -351,7 +344,7 @@ def _listed(
                 f"{file.name} lists {len(without)} names without an image or a mask "
                 f"({', '.join(without[:3])}): they are left out"
             )
-    splits = {_SPLITS[name]: part for name, part in parts.items() if name in _SPLITS and part}
+    splits = {_LISTS[name]: part for name, part in parts.items() if name in _LISTS and part}
     splits = splits if "train" in splits and len(splits) > 1 else None
     pairs = list(dict.fromkeys(pair for part in (splits or parts).values() for pair in part))
     if not pairs:
@@ -378,7 +371,7 @@ def _roboflow(folder: Path, images: Path | None, names: Sequence[str] | None) ->
                 "expected the same in each split"
             )
         found = find_pairs(table.parent, table.parent, mask_suffix="_mask")
-        pairs |= dict.fromkeys(found.pairs, _split_of(table.parent.name))
+        pairs |= dict.fromkeys(found.pairs, outlines.split_of(table.parent.name))
         alone[0].extend(found.images_alone)
         alone[1].extend(found.masks_alone)
     choice = choose(known, [None] * len(known), names, str(tables[0]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ class Sheet:
     shape: Shape | None
     """Of the mask; None: the image is not annotated."""
     layers: Sequence[Layer]
+    split: str | None = None
 
 
 @dataclass
@@ -91,6 +93,12 @@ def by_stem(files: Sequence[Path]) -> dict[str, list[Path]]:
     for file in files:
         found[name_key(file.stem)].append(file)
     return found
+
+
+def split_of(name: str) -> str | None:
+    """The split that a name of a file or folder tells, as `instances_val2017` does."""
+    found = re.search(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])", name.lower())
+    return found and ("validation" if found[1].startswith("val") else found[1])
 
 
 def jsons_below(folder: Path, expected: str) -> list[Path]:
@@ -195,6 +203,7 @@ def read_coco(folder: Path) -> Annotated:
 
 def _read_coco(content: Entry, file: Path, found: Annotated) -> None:
     images, annotations = content["images"], content["annotations"]
+    split = split_of(file.stem) or split_of(file.parent.name)
     panoptic = any("segments_info" in each for each in annotations)
     objects = [part for each in annotations for part in each.get("segments_info", [each])]
     used = {each["category_id"] for each in objects}
@@ -222,7 +231,7 @@ def _read_coco(content: Entry, file: Path, found: Annotated) -> None:
             elif its and (png := file.with_suffix("") / its[0]["file_name"]).is_file():
                 found.masks.add(png)
                 shape, layers = _layers_of_ids(png, its[0]["segments_info"], names, file)
-        found.sheets.append(Sheet(name, file, shape, layers))
+        found.sheets.append(Sheet(name, file, shape, layers, split))
         empty += [] if layers else [name]
     if empty:
         no_png = f", or no PNG in {file.with_suffix('')}: they are left out"
