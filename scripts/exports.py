@@ -31,6 +31,7 @@ from scripts.class_names import (
     voc_colors,
 )
 from scripts.outlines import Annotated, Sheet
+from scripts.tool_files import read_json, understood
 
 __all__ = ["FORMATS", "Export", "read_colors", "read_export", "read_names"]
 
@@ -237,8 +238,8 @@ def _strokes(masks: Sequence[Path], folder: Path) -> dict[Path, tuple[str, str]]
     called: dict[str, str] = {}
     for file in files_below(folder) if strokes else []:
         if file.suffix.lower() == ".json":
-            with outlines.understood(file):
-                for task in outlines.read_json(file):
+            with understood(file):
+                for task in read_json(file):
                     sources = map(str, task.get("data", task).values())
                     image = next(each for each in sources if Path(each).suffix.lower() in SUFFIXES)
                     # Label Studio puts eight digits before the names of uploaded files.

@@ -4,11 +4,9 @@ its pixels, which `pycocotools` draws."""
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from reprlib import repr as shortened
@@ -21,7 +19,7 @@ from helpers.images import SUFFIXES, FileFault, header, load_mask
 from helpers.labels import Color
 from helpers.pairs import files_below, name_key
 from scripts.class_names import BACKGROUND, class_name
-from scripts.foreign import foreign
+from scripts.tool_files import jsons_below, read_json, understood
 
 _IGNORE = "__ignore__"  # Labelme's own name for pixels without a class
 _OTHER_TASKS = ("captions_", "person_keypoints_", "image_info_")  # files beside COCO's instances
@@ -99,42 +97,6 @@ def split_of(name: str) -> str | None:
     """The split that a name of a file or folder tells, as `instances_val2017` does."""
     found = re.search(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])", name.lower())
     return found and ("validation" if found[1].startswith("val") else found[1])
-
-
-def jsons_below(folder: Path, expected: str) -> list[Path]:
-    """The JSON files in a folder and its sub-folders; ValueError where there are none."""
-    files = files_below(folder)
-    if found := [file for file in files if file.suffix.lower() == ".json"]:
-        return found
-    faults = filter(None, map(foreign, files))
-    raise next(faults, ValueError(f"there is no JSON file in {folder}, expected {expected}"))
-
-
-def read_json(file: Path, *keys: str) -> Any:
-    """The content of a JSON file, with these keys if any are given; FileFault where it is another,
-    which names the tool if it is known."""
-    with understood(file):
-        content = json.loads(file.read_text("utf-8-sig"))
-    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
-    if missing:
-        found = shortened([*content] if isinstance(content, dict) else content)
-        cause = f'has no "{missing[0]}", expected {", ".join(keys)}, found {found}'
-        remedy = "it may be of another tool, or of another task: move it away, or export again"
-        raise foreign(file) or FileFault(str(file), cause, remedy)
-    return content
-
-
-@contextmanager
-def understood(file: Path, what: str = "") -> Iterator[None]:
-    """A FileFault that names a file and a part of it, in place of Python's errors while reading."""
-    try:
-        yield
-    except FileFault:
-        raise
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        found = f'there is no "{error.args[0]}"' if isinstance(error, KeyError) else error
-        cause = f"is not written as expected{f' in {what}' if what else ''} ({found})"
-        raise FileFault(str(file), cause, "correct it in the tool, and export again") from error
 
 
 # --- pixels, as run lengths -----------------------------------------------------------------------

@@ -81,7 +81,7 @@ def _read(
     from helpers.custom import Pairs, find_pairs
     from helpers.labels import Labels
     from helpers.pairs import dropped
-    from scripts.foreign import foreign
+    from scripts.tool_files import foreign
 
     names, colors = options.classes, None
     if names is not None and len(names) == 1 and Path(names[0]).is_file():

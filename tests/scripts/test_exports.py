@@ -513,6 +513,12 @@ def test_files_of_objects_of_one_class_are_united(tmp_path: Path) -> None:
     assert np.array_equal(masks_of(export)["00ae.png"], draw_mask(0) > 0)
 
 
+def test_classes_that_are_named_like_splits_are_none(tmp_path: Path) -> None:
+    places = ("images/1.jpg", "images/2.jpg", "train/1.png", "test/2.png")
+    export = read("per-class", save(tmp_path / "export", dict.fromkeys(places, PHOTO.convert("L"))))
+    assert (export.labels.names, export.splits) == (("background", "test", "train"), None)
+
+
 def test_soft_edges_are_cut_in_the_middle_and_masks_of_no_image_are_told(tmp_path: Path) -> None:
     apple, pear = np.zeros((2, 20, 30), dtype=np.uint8)
     apple[:, :20] = pear[:4, 10:] = 255

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from scripts.exports import read_export
-from scripts.foreign import foreign
 from scripts.prepare import main as prepare
+from scripts.tool_files import foreign
 
 LABELME = {"shapes": [], "imagePath": "1.jpg", "imageHeight": 2, "imageWidth": 2}
 CASES = [
