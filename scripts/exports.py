@@ -240,11 +240,11 @@ def _strokes(masks: Sequence[Path], folder: Path) -> dict[Path, tuple[str, str]]
         if file.suffix.lower() == ".json":
             with understood(file):
                 for task in read_json(file):
-                    sources = map(str, task.get("data", task).values())
-                    image = next(each for each in sources if Path(each).suffix.lower() in SUFFIXES)
-                    # Label Studio puts eight digits before the names of uploaded files.
-                    name = re.sub(r"^[0-9a-f]{8}-", "", re.split(r"[\\/=]", image)[-1])
-                    called[str(task["id"])] = name
+                    for source in map(str, task.get("data", task).values()):
+                        if Path(source).suffix.lower() in SUFFIXES:
+                            name = re.split(r"[\\/=]", source)[-1]
+                            # Label Studio puts eight digits before the names of uploaded files.
+                            called[str(task["id"])] = re.sub(r"^[0-9a-f]{8}-", "", name)
     if lost := hands.keys() - called.keys():
         raise ValueError(
             f"no JSON file in {folder} says which image task {min(lost)} is about: export the "

@@ -603,6 +603,11 @@ COLORED = np.arange(1800, dtype=np.uint16).astype(np.uint8).reshape(20, 30, 3)
         ("per-class", {"1/a.png": SMALL, "1/b.png": PHOTO.convert("L")}, "image 1.jpg .* sizes"),
         ("per-class", {"1/a.png": FOUR}, r"1.a\.png holds the values \[0, 1, 2, 255\]"),
         ("per-class", {"1/a.png": COLORED}, r"1.a\.png holds colors"),
+        (
+            "per-class",
+            {STROKE.format(1): SMALL, "a.json": [{"id": 57, "data": {"text": "a tree"}}]},
+            "which image task 57 is about",
+        ),
         ("per-class", {STROKE.format(1): SMALL}, "which image task 57 is about: export .* JSON"),
         (
             "per-class",
