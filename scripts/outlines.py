@@ -177,6 +177,8 @@ def _read_coco(content: Entry, file: Path, found: Annotated) -> None:
     elif panoptic:
         found.rest = None
     of_image: dict[Any, list[Entry]] = {image["id"]: [] for image in images}
+    if len(of_image) < len(images):
+        raise ValueError("two images have one id")
     for each in annotations:
         of_image.setdefault(each["image_id"], []).append(each)
     empty = []

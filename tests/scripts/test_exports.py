@@ -560,6 +560,7 @@ def in_labelme(*shapes: dict) -> dict:
 
 
 STROKE = "task-57-annotation-{}-by-1-tag-pear-0.png"
+TWO_OF_ONE_ID = [{"id": 11, "file_name": f"{k}.jpg", "width": 30, "height": 20} for k in (1, 2)]
 TWINS = [{"id": 1, "name": "apple"}, {"id": 2, "name": "apple"}]
 MANY = [{"id": k, "name": f"part {k}"} for k in range(456)]
 SMALL, FOUR = np.eye(8, dtype=np.uint8), np.diag([0, 1, 2, 255]).astype(np.uint8)
@@ -584,6 +585,7 @@ COLORED = np.arange(1800, dtype=np.uint16).astype(np.uint8).reshape(20, 30, 3)
         ("coco", drawn_so(segmentation=[[1, 2, 3, 4, 5, 6, 7]]), "annotation 0 .*size 7"),
         ("coco", drawn_so(segmentation=[[1, 2, 3e9, 4, 5, 6]]), "far outside its image of 30 x 20"),
         ("coco", drawn_so(segmentation=[["a", 2, 3, 4, 5, 6]]), "annotation 0 .could not convert"),
+        ("coco", {"a.json": coco([]) | {"images": TWO_OF_ONE_ID}}, "two images have one id"),
         ("coco", {"a.json": coco([], categories=TWINS)}, 'categories 1 and 2 "apple"'),
         ("coco", {"a.json": coco([]), "b.json": coco([])}, r"a\.json and .*b\.json both .*1\.jpg"),
         ("coco", {"a.json": coco([], categories=MANY)}, r"is 457, expected 2 to 255\D.*--classes"),
