@@ -81,6 +81,7 @@ def _read(
     from helpers.custom import Pairs, find_pairs
     from helpers.labels import Labels
     from helpers.pairs import dropped
+    from scripts.tool_files import foreign
 
     names, colors = options.classes, None
     if names is not None and len(names) == 1 and Path(names[0]).is_file():
@@ -97,7 +98,7 @@ def _read(
         splits = export.splits
         if splits is not None:
             splits = {name: [p for p in part if p in kept] for name, part in splits.items()}
-        convert = _reader(options, export.labels, export.colors)
+        convert = _reader(options, export.labels, export.colors, export.values)
         return pairs, export.labels, convert, splits, export.notices
     if options.colors:
         from scripts.exports import read_colors
@@ -126,6 +127,8 @@ def _read(
         options.mask_name,
         options.drop,
     )
+    if faults := [fault for _, mask in pairs.pairs if (fault := foreign(mask))]:
+        raise faults[0]
     return pairs, labels, _reader(options, labels, colors), _given_splits(pairs, images), []
 
 
@@ -145,16 +148,20 @@ def _folder(folder: Path, name: str) -> Path:
 
 
 def _reader(
-    options: argparse.Namespace, labels: Labels, colors: Mapping[Color, int] | None
+    options: argparse.Namespace,
+    labels: Labels,
+    colors: Mapping[Color, int] | None,
+    values: Mapping[int, int] | None = None,
 ) -> Convert | None:
-    """How a mask is read with these options; None: its values are what the labels explain."""
+    """How a mask is read with these options, if an export says what its colors or values mean;
+    None: its values are what the labels explain."""
     from helpers.custom import labels_from_colors, labels_from_values, resize_labels
     from helpers.images import header, load_mask
     from helpers.labels import IGNORE_INDEX
 
-    if not (options.values or options.ignore or options.resize_masks or colors):
+    if not (options.values or options.ignore or options.resize_masks or colors or values):
         return None
-    table = {value: label for label, value in enumerate(options.values or [])}
+    table = dict(values or {value: label for label, value in enumerate(options.values or [])})
     if not table:
         table = {k + labels.reduce: k for k in labels.id2label}
     table.setdefault(0 if labels.reduce else IGNORE_INDEX, IGNORE_INDEX)
