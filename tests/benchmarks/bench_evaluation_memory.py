@@ -41,17 +41,12 @@ def measure(way: str, images: int, side: int) -> dict[str, float]:
 def evaluate(way: str, images: int, side: int) -> dict[str, float]:
     """One evaluation in this process, through `Trainer`: "ours", or "guide"."""
     import torch
-    from transformers import (
-        EvalPrediction,
-        SegformerConfig,
-        SegformerForSemanticSegmentation,
-        Trainer,
-        TrainingArguments,
-    )
+    from transformers import EvalPrediction, Trainer, TrainingArguments
 
     from helpers.inference import predicted_labels
     from helpers.metrics import ConfusionMatrix, StreamingMeanIoU
     from helpers.training import SegmentationTrainer
+    from tests.samples import small_model
 
     class Images(torch.utils.data.Dataset):
         """Random blocks, the same for the same index; nothing is kept."""
@@ -74,10 +69,6 @@ def evaluate(way: str, images: int, side: int) -> dict[str, float]:
         matrix.update(upsampled.argmax(dim=1).numpy(), prediction.label_ids)
         return {"mean_iou": matrix.compute()["mean_iou"]}
 
-    torch.manual_seed(0)
-    sizes = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "mlp_ratios": [2, 2, 2, 2]}
-    heads = {"num_attention_heads": [1, 2, 3, 4], "decoder_hidden_size": 16}
-    config = SegformerConfig(num_labels=NUM_LABELS, **sizes, **heads)
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
@@ -90,7 +81,7 @@ def evaluate(way: str, images: int, side: int) -> dict[str, float]:
             disable_tqdm=True,
         )
         trainer = (SegmentationTrainer if way == "ours" else Trainer)(
-            model=SegformerForSemanticSegmentation(config),
+            model=small_model(NUM_LABELS),
             args=arguments,
             eval_dataset=Images(),
             compute_metrics=StreamingMeanIoU(NUM_LABELS) if way == "ours" else mean_iou_of_all,

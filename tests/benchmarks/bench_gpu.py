@@ -20,7 +20,6 @@ import torch
 from datasets import Dataset, DatasetDict, Features
 from datasets import Image as ImageFeature
 from PIL import Image
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     SegformerConfig,
     SegformerImageProcessor,
@@ -83,35 +82,16 @@ def training(scratch: Path, device: str, card: str, side: int, steps: int) -> It
     batch = default_data_collator([theirs.train_dataset[i] for i in range(2)])
     losses = [loss_of(trainer, batch) for trainer in (ours, theirs)]
     assert abs(losses[0] - losses[1]) < 0.01 * losses[1], f"one batch's loss: {losses}"
-    guides, forward = images_a_second(theirs), flops(ours.model, side)
-
-    precisions = {"fp32": torch.float32}
-    if device == "cuda":
-        precisions |= {"bf16": torch.bfloat16, "fp16": torch.float16}
-    quickest = (0.0, None, None)
-    for precision, dtype in precisions.items():
+    guides = images_a_second(theirs)
+    for precision in ("fp32", "bf16", "fp16") if device == "cuda" else ("fp32",):
         for batch_size in (2, 16):
+            bits = {bits: precision == bits for bits in ("bf16", "fp16")}
             sized = replace(profile, batch_size=batch_size)
-            bits = {"bf16": precision == "bf16", "fp16": precision == "fp16"}
-            settings = {"max_steps": steps, **SILENT, **bits}
-            rate = images_a_second(build_trainer(sized, scenes, scratch, **settings))
+            trainer = build_trainer(sized, scenes, scratch, max_steps=steps, **SILENT, **bits)
             name = f"training, B0 at {side} × {side}, {precision}, batch {batch_size}, {card}"
             goal = "6 ×" if batch_size == 16 and precision != "fp32" else ""
             other = "the guide's settings (fp32, batch 2)"
-            yield faster(name, other, rate, guides, "images/s", goal)
-            # The backward pass takes twice the operations of the forward pass.
-            share = 100 * 3 * forward * rate / peak_rate(device, dtype)
-            yield alone(f"{name}, of the measured peak of matrix products", share, "%")
-            if batch_size == 16:
-                quickest = max(quickest, (rate, sized, settings), key=lambda found: found[0])
-    rate, sized, settings = quickest
-    ready = build_trainer(sized, scenes, scratch, **settings)
-    # Examples that are ready, so that nothing but the arithmetic takes time.
-    ready.train_dataset = [ready.train_dataset[i] for i in range(16)] * 4 * steps
-    ready.args.dataloader_num_workers = 0
-    waiting = 100 * max(0.0, 1 - rate / images_a_second(ready))
-    name = f"training, the quickest of these, share of time waiting for data, {card}"
-    yield alone(name, waiting, "%")
+            yield faster(name, other, images_a_second(trainer), guides, "images/s", goal)
 
 
 class Clock(TrainerCallback):
@@ -144,27 +124,6 @@ def loss_of(trainer: Trainer, batch: dict[str, torch.Tensor]) -> float:
         loss = trainer.compute_loss(trainer.model, inputs)
     trainer.model.train()
     return float(loss)
-
-
-def flops(model: torch.nn.Module, side: int) -> int:
-    """Counted floating-point operations of a forward pass over one image."""
-    image = torch.zeros(1, 3, side, side, device=model.device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(image)
-    return counter.get_total_flops()
-
-
-def peak_rate(device: str, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large matrix product on this device."""
-    side = 8192 if device == "cuda" else 256
-    left, right = torch.randn(2, side, side, device=device).to(dtype)
-    seconds = []
-    for _ in range(10):
-        waited_for(left)
-        begin = time.perf_counter()
-        waited_for(left @ right)
-        seconds.append(time.perf_counter() - begin)
-    return 2 * side**3 / float(np.median(seconds))
 
 
 def agreement(scratch: Path, device: str, card: str, steps: int) -> Row:
