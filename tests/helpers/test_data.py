@@ -1,9 +1,6 @@
 """Loading scenes: every source, every image mode, and an error that helps for every bad input."""
 
-import os
 import re
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +25,7 @@ from helpers.data import _load_first, check_scenes, load_scenes, warn_of_unseen_
 from helpers.evaluation import evaluate
 from helpers.inference import segment
 from helpers.labels import ADE20K, Labels
-from helpers.profiles import REPOSITORY, Profile, get_profile
+from helpers.profiles import Profile, get_profile
 from helpers.transforms import make_eval_transform
 
 COLUMNS = ["image", "annotation", "scene_category"]
@@ -95,82 +92,6 @@ def test_a_local_parquet_data_set_gives_its_validation_split_as_test(tmp_path: P
     }
     expected = np.asarray(draw_blocks(3)[1])
     assert (np.asarray(scenes["test"][0]["annotation"]) == expected).all()
-
-
-def test_the_bundled_data_set_loads() -> None:
-    scenes = load_scenes(get_profile("tiny"))
-    assert {name: len(split) for name, split in scenes.items()} == {"train": 160, "test": 40}
-    assert scenes["train"].column_names == COLUMNS
-    assert scenes["train"][0]["image"].mode == "RGB"
-    assert scenes["train"][0]["annotation"].mode == "L"
-
-
-def test_real_photographs_load(ade20k_dir: Path) -> None:
-    scenes = load_scenes(profile_for(ade20k_dir))
-    assert {name: len(split) for name, split in scenes.items()} == {"train": 6, "test": 6}
-    category = scenes["train"].features["scene_category"]
-    assert "unknown" not in category.names
-    for split in scenes.values():
-        for scene in split:
-            assert scene["image"].size == scene["annotation"].size
-
-
-HUB_SCRIPT = """
-import os
-from dataclasses import replace
-from helpers.data import load_scenes
-from helpers.inference import load_model
-from helpers.profiles import get_profile
-from helpers.training import build_model
-from helpers.transforms import load_image_processor
-
-def told(function, *arguments):
-    try:
-        function(*arguments)
-    except ConnectionError as error:
-        print(error)
-
-sample = get_profile("sample")
-told(load_scenes, sample)
-told(load_scenes, get_profile("full"))
-told(load_image_processor, sample)
-told(build_model, sample)
-told(load_model, sample.finetuned_model)
-os.environ["SEG_DATA"] = "nielsr/ade20k-demo"
-told(load_scenes, get_profile("tiny"))
-"""
-
-
-@pytest.mark.slow
-def test_without_a_network_one_sentence_names_the_profile_that_works(tmp_path: Path) -> None:
-    environment = os.environ | {
-        "HF_HUB_OFFLINE": "1",
-        "HF_HOME": str(tmp_path),
-        "PYTHONPATH": str(REPOSITORY),
-        "SEG_DATA": "",
-    }
-    # A process of its own, because the libraries read their variables when they are imported.
-    done = subprocess.run(
-        [sys.executable, "-c", HUB_SCRIPT],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    reason = (
-        "is loaded from the Hugging Face Hub, which cannot be reached: connect to a network, or"
-    )
-    way_out = 'use profile "tiny", which works offline.'
-    assert done.stdout.splitlines() == [
-        f"merve/scene_parse_150 {reason} {way_out}",
-        f"merve/scene_parse_150 {reason} {way_out}",
-        f"nvidia/mit-b0 {reason} {way_out}",
-        f"nvidia/mit-b0 {reason} {way_out}",
-        f"nvidia/segformer-b0-finetuned-ade-512-512 {reason} {way_out}",
-        f"nielsr/ade20k-demo {reason} unset SEG_DATA and {way_out}",
-    ]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -453,14 +374,6 @@ def test_classes_that_hardly_are_ade20ks_are_refused_where_no_names_lie(tmp_path
     assert len(load_scenes(profile_for(folder))["train"]) == 4
 
 
-def test_an_own_data_set_without_categories_has_two_columns(tmp_path: Path) -> None:
-    image, annotation = draw_blocks(0)
-    split = columns_of([image], [annotation]).remove_columns("scene_category")
-    source = write_parquet(tmp_path / "own", train=split, validation=split)
-    scenes = load_scenes(profile_for(source))
-    assert scenes["train"].column_names == ["image", "annotation"]
-
-
 def test_a_class_that_training_never_saw_is_named_in_one_sentence(
     recwarn: pytest.WarningsRecorder, tmp_path: Path
 ) -> None:
@@ -512,19 +425,6 @@ def test_a_split_without_one_labelled_pixel_is_refused(tmp_path: Path) -> None:
     folder = write_fruit_folder(tmp_path / "fruit", values=1)
     with pytest.raises(ValueError, match='no pixel of the "train" split has a class'):
         load_scenes(profile_for(folder))
-
-
-def test_a_palette_annotation_keeps_its_values(folder: Path) -> None:
-    file = folder / "annotations" / "training" / "scene_0002.png"
-    values = np.asarray(Image.open(file))
-    colored = Image.fromarray(values)
-    colored.putpalette(np.random.default_rng(0).integers(0, 256, 768, dtype=np.uint8).tobytes())
-    assert colored.mode == "P"
-    colored.save(file)
-    split = load_scenes(profile_for(folder))["train"]
-    assert (np.asarray(split[2]["annotation"]) == values).all()
-    labels = make_eval_transform(small_processor(32))(split[2:3])["labels"]
-    assert set(labels.unique().tolist()) == {(int(v) - 1) % 256 for v in np.unique(values)}
 
 
 def test_the_first_images_are_split_the_same_way_each_time(
