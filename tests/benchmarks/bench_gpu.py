@@ -6,7 +6,6 @@ BENCH_FLAGS="--add FILE"` takes into the table on another machine.
 
 from __future__ import annotations
 
-import io
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,15 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset, DatasetDict, Features
-from datasets import Image as ImageFeature
-from PIL import Image
 from transformers import (
     SegformerConfig,
     SegformerImageProcessor,
     SegformerModel,
     Trainer,
-    TrainerCallback,
     default_data_collator,
 )
 
@@ -38,7 +33,7 @@ from helpers.training import build_trainer
 from tests.benchmarks import guide
 from tests.benchmarks.bench_inference import beside_pipeline, draw_images, random_b0
 from tests.benchmarks.bench_mean_iou import draw_maps, jaccard, same_scores
-from tests.benchmarks.bench_pixels import on_device, waited_for
+from tests.benchmarks.bench_pixels import on_device
 from tests.benchmarks.measuring import Row, alone, compare, faster, skipped
 
 WHAT = (
@@ -64,7 +59,7 @@ def rows(quick: bool) -> Iterator[Row]:
     device = "cuda" if torch.cuda.is_available() else "cpu"  # `quick` shows that the rows run
     card = torch.cuda.get_device_name() if device == "cuda" else "processor"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        yield from training(Path(scratch), device, card, *((64, 3) if quick else (512, 60)))
+        yield from training(Path(scratch), device, card, *((64, 3) if quick else (512, 200)))
         yield agreement(Path(scratch), device, card, 2 if quick else 20)
     yield from inference(device, card, 2 if quick else 64, 1 if quick else 5)
     yield from on_device(device, (64,) if quick else (128, 512), 2 if quick else 16, 3)
@@ -76,7 +71,11 @@ def rows(quick: bool) -> Iterator[Row]:
 
 def training(scratch: Path, device: str, card: str, side: int, steps: int) -> Iterator[Row]:
     """Images a second in each precision, by the recipe's augmentation, beside the guide's."""
-    profile, scenes = random_data(scratch, side, 64 if side > 64 else 4, 64 * steps)
+    profile = random_encoder(scratch, side)
+    scenes = load_scenes(get_profile("tiny"), check=False)
+    # Few images, read again and again: epochs long enough for workers.
+    count = len(scenes["train"])
+    scenes["train"] = scenes["train"].select([i % count for i in range(16 * steps)])
     theirs = guide.trainer(profile, scenes, scratch, max_steps=4 * steps, **SILENT)
     ours = build_trainer(profile, scenes, scratch, **SILENT)
     batch = default_data_collator([theirs.train_dataset[i] for i in range(2)])
@@ -94,26 +93,20 @@ def training(scratch: Path, device: str, card: str, side: int, steps: int) -> It
             yield faster(name, other, images_a_second(trainer), guides, "images/s", goal)
 
 
-class Clock(TrainerCallback):
-    """Seconds of the steps after a warm-up of a third."""
-
-    def on_step_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
-        warm_up = max(1, state.max_steps // 3)
-        if state.global_step in (warm_up, state.max_steps):
-            waited_for(torch.zeros(1, device=args.device))
-            if state.global_step == warm_up:
-                self.begin = time.perf_counter()
-            else:
-                steps = state.max_steps - warm_up
-                self.steps_a_second = steps / (time.perf_counter() - self.begin)
+def random_encoder(folder: Path, side: int) -> Profile:
+    """Profile full, with B0's encoder and random weights, at this size of its input."""
+    torch.manual_seed(0)
+    SegformerModel(SegformerConfig()).save_pretrained(folder)  # the defaults are B0's
+    size = {"height": side, "width": side}
+    SegformerImageProcessor(do_reduce_labels=True, size=size).save_pretrained(folder)
+    settings = {"encoder": str(folder), "encoder_revision": None, "image_size": side}
+    settings |= {"warmup_steps": 0, "num_workers": 8 if side > 64 else 0}
+    return replace(get_profile("full"), **settings)
 
 
 def images_a_second(trainer: Trainer) -> float:
-    clock = Clock()
-    trainer.add_callback(clock)
     with redirect_stdout(None):
-        trainer.train()
-    return clock.steps_a_second * trainer.args.per_device_train_batch_size
+        return trainer.train().metrics["train_samples_per_second"]
 
 
 def loss_of(trainer: Trainer, batch: dict[str, torch.Tensor]) -> float:
@@ -143,40 +136,6 @@ def agreement(scratch: Path, device: str, card: str, steps: int) -> Row:
     name = f"{steps} training steps, profile tiny, fp32"
     name += f": largest difference of a loss from the CPU's, {card}"
     return alone(name, largest, "nats a pixel", "≤ 0.001")
-
-
-def random_data(
-    scratch: Path, side: int, different: int, count: int
-) -> tuple[Profile, DatasetDict]:
-    """Random images, 683 × 512 as ADE20K's often are, and an encoder with random weights."""
-    rng = np.random.default_rng(0)
-    rows: dict[str, list[dict[str, bytes]]] = {"image": [], "annotation": []}
-    for _ in range(different):
-        for column, shape, high, how, kind in (
-            ("image", (16, 21, 3), 256, Image.Resampling.BICUBIC, "JPEG"),
-            ("annotation", (16, 21), 151, Image.Resampling.NEAREST, "PNG"),
-        ):
-            small = Image.fromarray(rng.integers(0, high, shape, dtype=np.uint8))
-            small.resize((683, 512), how).save(file := io.BytesIO(), kind)
-            rows[column].append({"bytes": file.getvalue()})
-    features = Features({column: ImageFeature() for column in rows})
-    files = Dataset.from_dict(rows, features=features)
-    # Few, read again and again: epochs long enough for workers.
-    train = files.select([i % different for i in range(count)])
-    torch.manual_seed(0)
-    SegformerModel(SegformerConfig()).save_pretrained(scratch)  # the defaults are B0's
-    size = {"height": side, "width": side}
-    SegformerImageProcessor(do_reduce_labels=True, size=size).save_pretrained(scratch)
-    profile = replace(
-        get_profile("full"),
-        encoder=str(scratch),
-        encoder_revision=None,
-        image_size=side,
-        batch_size=16,
-        warmup_steps=0,
-        num_workers=8 if side > 64 else 0,
-    )
-    return profile, DatasetDict(train=train, test=files.select(range(2)))
 
 
 # --- inference, evaluation, mIoU ------------------------------------------------------------------

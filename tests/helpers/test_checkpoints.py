@@ -177,18 +177,6 @@ def test_the_best_checkpoint_is_kept_however_few_are(
     assert same(trainer.model.state_dict(), weights_of(tmp_path / "checkpoint-2"))
 
 
-def test_the_best_checkpoint_is_kept_when_a_run_goes_on_elsewhere(
-    profile: Profile, scenes: DatasetDict, tmp_path: Path
-) -> None:
-    train_downhill(profile, scenes, tmp_path / "here")
-    (tmp_path / "here").rename(tmp_path / "there")
-    trainer = train_downhill(profile, scenes, tmp_path / "there", resume=True, max_steps=8)
-    assert names_in(tmp_path / "there") == {"checkpoint-2", "checkpoint-8"}
-    best = tmp_path / "there" / "checkpoint-2"
-    assert trainer.state.best_model_checkpoint == str(best)
-    assert same(trainer.model.state_dict(), weights_of(best))
-
-
 # --- interrupted ----------------------------------------------------------------------------------
 
 
