@@ -18,7 +18,6 @@ from samples import save_encoder, small_model, small_profile, write_ade_folder
 
 from helpers.labels import Labels
 from helpers.profiles import REPOSITORY
-from helpers.runs import SharedBatchNorm2d, share_batch_norm
 from helpers.training import SegmentationTrainer, build_arguments, build_trainer
 
 HERE = REPOSITORY / "tests"
@@ -126,27 +125,6 @@ def test_each_image_is_drawn_once_and_chance_differs(
 
 
 # --- batch normalisation --------------------------------------------------------------------------
-
-
-def test_alone_it_is_batch_norm() -> None:
-    torch.manual_seed(0)
-    plain, shared = torch.nn.BatchNorm2d(5), torch.nn.BatchNorm2d(5)
-    share_batch_norm(shared)
-    assert isinstance(shared, SharedBatchNorm2d)
-    assert shared.state_dict().keys() == plain.state_dict().keys()
-    torch.nn.init.normal_(plain.weight)
-    shared.load_state_dict(plain.state_dict())
-    features = 3 * torch.randn(4, 5, 6, 7) + 100
-    one, other = (features.clone().requires_grad_() for _ in range(2))
-    for _ in range(3):
-        (plain(one).square() * torch.arange(7)).sum().backward()
-        (shared(other).square() * torch.arange(7)).sum().backward()
-    torch.testing.assert_close(other.grad, one.grad, rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(shared.weight.grad, plain.weight.grad)
-    for name, value in plain.state_dict().items():
-        torch.testing.assert_close(shared.state_dict()[name], value)
-    torch.testing.assert_close(shared.eval()(features), plain.eval()(features))
-    assert shared.train()(features.bfloat16()).dtype == torch.bfloat16
 
 
 def test_upstream_refuses_batch_norm_over_cpus() -> None:

@@ -259,23 +259,6 @@ def test_labels_are_reduced_exactly_once() -> None:
     assert (labels == np.where(resized == 0, 255, resized - 1)).all()
 
 
-def test_the_evaluation_transform_shows_the_whole_image() -> None:
-    """Halving the size halves the coordinates: labels and normalised colours at known places."""
-    image, annotation = draw_blocks(5, (64, 64))
-    tensors = make_eval_transform(small_processor(32))(
-        {"image": [image], "annotation": [annotation]}
-    )
-    values = np.asarray(annotation).astype(int)
-    colors = np.asarray(image) / 255
-    processor = small_processor()
-    for row, column in ((3, 5), (4, 26), (27, 6), (28, 29)):
-        value = values[2 * row, 2 * column]
-        assert tensors["labels"][0, row, column] == (255 if value == 0 else value - 1)
-        expected = (colors[2 * row, 2 * column] - processor.image_mean) / processor.image_std
-        seen = tensors["pixel_values"][0, :, row, column].numpy()
-        np.testing.assert_allclose(seen, expected, atol=0.02)
-
-
 def test_an_annotation_becomes_a_mask_of_bytes_or_is_refused() -> None:
     _, annotation = draw_blocks(0)
     mask = annotation_tensor(annotation)
