@@ -58,13 +58,6 @@ def test_the_terms_are_in_alphabetical_order_and_explained() -> None:
         assert len(text.split()) >= 5, term
 
 
-def test_the_glossarys_own_links_lead_to_terms() -> None:
-    anchors = {anchor(term) for term in TERMS}
-    assert set(re.findall(r"\]\(#([^)]*)\)", GLOSSARY)) <= anchors
-    _, _, sections = GLOSSARY.partition("\n## ")  # above them are the links to other languages
-    assert not re.findall(r"\]\((?!#)", sections)
-
-
 def test_every_term_is_linked_from_a_notebook() -> None:
     linked = {
         target
