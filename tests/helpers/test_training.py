@@ -5,8 +5,6 @@ newer release fixes it, that test fails and says which of our lines can go.
 """
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,7 +34,7 @@ from helpers import profiles, training
 from helpers.data import load_scenes
 from helpers.labels import ADE20K, IGNORE_INDEX, Labels
 from helpers.metrics import StreamingMeanIoU
-from helpers.profiles import REPOSITORY, Profile
+from helpers.profiles import Profile
 from helpers.training import (
     SegmentationTrainer,
     build_arguments,
@@ -614,23 +612,6 @@ def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
         "--allow-empty",
     ):
         assert option in told
-
-
-@pytest.mark.slow
-def test_the_command_line_in_a_process_of_its_own(folder: Path, tmp_path: Path) -> None:
-    """With the bundled encoder: what a reader types."""
-    done = subprocess.run(
-        [sys.executable, "-m", "scripts.train", "--output-dir", str(tmp_path / "out")],
-        cwd=REPOSITORY,
-        env=os.environ | {"SEG_DATA": str(folder), "SEG_MAX_STEPS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"the model lies in {tmp_path / 'out'}" in done.stdout
-    model = AutoModelForSemanticSegmentation.from_pretrained(tmp_path / "out")
-    assert model.config.num_labels == 150
 
 
 @pytest.mark.parametrize(

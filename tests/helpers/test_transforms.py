@@ -76,16 +76,6 @@ def seen_labels(pixel_values: torch.Tensor) -> np.ndarray:
     return torch.where(spread > 0.35, labels, 3).numpy()
 
 
-def inner(labels: np.ndarray) -> np.ndarray:
-    """True where the 3 x 3 neighbourhood has one label: off the blurred borders."""
-    same = np.ones(labels.shape, dtype=bool)
-    for rows in (-1, 0, 1):
-        for columns in (-1, 0, 1):
-            same &= np.roll(labels, (rows, columns), (0, 1)) == labels
-    same[[0, -1]] = same[:, [0, -1]] = False
-    return same
-
-
 # --- augmentation ---------------------------------------------------------------------------------
 
 
@@ -100,19 +90,8 @@ def markers(request: pytest.FixtureRequest) -> list[tuple[np.ndarray, np.ndarray
     return found
 
 
-def test_markers_lie_on_the_same_pixels_in_image_and_labels(markers: list) -> None:
-    """Away from borders, where colors blend, the image shows what the labels say."""
-    compared = 0
-    for seen, labels in markers:
-        sure = inner(labels) & (labels != 255)
-        wrong = (seen != labels)[sure]
-        assert wrong.sum() <= 3, f"{wrong.sum()} of {wrong.size} pixels disagree"
-        compared += int((sure & (labels != 3)).sum())
-    assert compared > 40_000  # the markers were not cropped away
-
-
 def test_markers_lie_on_the_same_pixels_to_a_fraction_of_one(markers: list) -> None:
-    """A marker's centre, as the labels and as the image have it, differ by far less than 1."""
+    """A marker's centre, as the image and as its labels have it, differ by far less than 1."""
     offsets = []
     for seen, labels in markers:
         for label in (20, 75, 149):
