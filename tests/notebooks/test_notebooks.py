@@ -28,6 +28,15 @@ SOLUTION = re.compile(
     r"<details><summary>Solution</summary>\n\n```python\n.+\n```\n\n.+\n</details>", flags=re.DOTALL
 )
 REGISTRY = re.compile(r"(?i)\b(?:pypi|pythonhosted|anaconda)\.(?:org|com)\b|--(?:extra-)?index-url")
+GLOSSARY = (REPOSITORY / "notebooks" / "GLOSSARY.md").read_text(encoding="utf-8")
+TERMS = re.findall(r"^## (.+)$", GLOSSARY, flags=re.MULTILINE)
+TERM_LINK = re.compile(r"\[([^\]]+)\]\(GLOSSARY\.md#([^)]*)\)")
+# What is no running prose: code, headings, descriptions of figures, folded answers, other links.
+NO_PROSE = re.compile(
+    r"^```[\s\S]*?^```|<details>[\s\S]*?</details>|^#+ [^\n]*|^\*Figure: [^\n]*"
+    r"|`[^`\n]*`|\[[^\]\n]*\]\((?!GLOSSARY)[^)\n]*\)|\$[^$\n]*\$",
+    flags=re.MULTILINE,
+)
 
 # --- reading a notebook ---------------------------------------------------------------------------
 
@@ -48,6 +57,12 @@ def headings(notebook: NotebookNode) -> list[str]:
     text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
     text = re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.MULTILINE | re.DOTALL)
     return re.findall(r"^#{1,6} .*$", text, flags=re.MULTILINE)
+
+
+def anchor(term: str) -> str:
+    """The anchor of a heading: GitHub makes it lower case, JupyterLab and our pages do not."""
+    assert re.fullmatch(r"[a-z0-9 -]+", term), f"{term!r}: small letters lead everywhere"
+    return term.replace(" ", "-")
 
 
 def is_quickstart(notebook: NotebookNode) -> bool:
@@ -322,6 +337,23 @@ def numbers_for_truths(notebook: NotebookNode) -> Iterator[str]:
         yield f"truths: {lines}, expected numbers and at most two equalities"
 
 
+def terms_link_to_the_glossary(notebook: NotebookNode) -> Iterator[str]:
+    """At least three terms of the glossary are linked, each once and where it comes first."""
+    texts = [c.source if c.cell_type == "markdown" else "" for c in notebook.cells]
+    body = NO_PROSE.sub("", "\n\n".join(texts[4:]))
+    anchors = [target for _, target in TERM_LINK.findall("\n\n".join(texts))]
+    for target in sorted(set(anchors) - {anchor(term) for term in TERMS}):
+        yield f"glossary: there is no term #{target}"
+    for target in sorted({target for target in anchors if anchors.count(target) > 1}):
+        yield f"glossary: #{target} is linked more than once"
+    for link in TERM_LINK.finditer(body):
+        before = TERM_LINK.sub(r"\1", body[: link.start()])
+        if re.search(rf"(?<![\w-]){re.escape(link[1])}(?![\w-])", before, flags=re.IGNORECASE):
+            yield f"glossary: {link[1]!r} occurs before it is linked"
+    if len(anchors) < 3:
+        yield "glossary: fewer than three terms are linked"
+
+
 def course_problems(folder: Path, readme: str) -> Iterator[str]:
     """Rules on the notebooks together: numbers, set-up cell, links and the README's list."""
     names = sorted(path.name for path in folder.glob("*.ipynb"))
@@ -373,6 +405,7 @@ def example(**values) -> Callable[[NotebookNode], None]:
 
 
 MESSAGE = [new_output("stream", name="stderr", text="UserWarning")]
+LINKED_AGAIN = "[IoU](GLOSSARY.md#seed) and [iou](GLOSSARY.md#seed)"
 BROKEN: dict[
     Callable[[NotebookNode], Iterator[str]], tuple[str, Callable[[NotebookNode], None]]
 ] = {
@@ -403,6 +436,7 @@ BROKEN: dict[
         "expected numbers",
         example(outputs=[new_output("stream", text="True\n")]),
     ),
+    terms_link_to_the_glossary: ("is linked more than once", everywhere("## Recap", LINKED_AGAIN)),
     one_page: ("lines, expected 24 and 150", everywhere("# 01 · ", QUICKSTART)),
 }
 """Each rule with what it says of a notebook that is broken so."""
@@ -423,6 +457,16 @@ def test_notebooks_links_and_readme_agree():
     assert NOTEBOOKS, "there are no notebooks"
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert list(course_problems(REPOSITORY / "notebooks", readme)) == []
+
+
+def test_the_terms_of_the_glossary_are_in_order_explained_and_linked_from_a_notebook():
+    assert sorted(TERMS) == TERMS
+    text = "".join(path.read_text(encoding="utf-8") for path in NOTEBOOKS)
+    linked = {target for _, target in TERM_LINK.findall(text)}
+    assert [term for term in TERMS if anchor(term) not in linked] == []
+    for section in GLOSSARY.split("\n## ")[1:]:
+        term, _, explained = section.partition("\n")
+        assert len(explained.split()) >= 5, term
 
 
 # --- the rules themselves -------------------------------------------------------------------------
