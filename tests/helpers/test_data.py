@@ -23,7 +23,6 @@ from samples import (
 
 from helpers.data import _load_first, check_scenes, load_scenes, warn_of_unseen_classes
 from helpers.evaluation import evaluate
-from helpers.inference import segment
 from helpers.labels import ADE20K, Labels
 from helpers.profiles import Profile, get_profile
 from helpers.transforms import make_eval_transform
@@ -213,38 +212,6 @@ def test_a_bad_file_is_named_before_any_training(
         load_scenes(profile_for(folder))
     assert f"{kind} {file}" in str(error.value)
     assert len(load_scenes(profile_for(folder), check=False)["train"]) == 4
-
-
-def test_a_row_without_annotation_is_named() -> None:
-    image, annotation = draw_blocks(0)
-    with pytest.raises(ValueError, match=r"annotation train\[1\] is missing"):
-        check_scenes(columns_of([image, image], [annotation, None]), "train", ADE20K)
-
-
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "LA", "turned"])
-def test_images_of_any_mode_simply_work(folder: Path, mode: str) -> None:
-    """From the folder through check, transform and prediction to a score."""
-    jpeg = folder / "images" / "training" / "scene_0001.jpg"  # 48 x 36 pixels
-    image, annotation = draw_blocks(1)
-    jpeg.unlink()
-    if mode == "turned":
-        save_turned(image, jpeg, 6, quality=95)
-    elif mode == "CMYK":
-        image.convert("CMYK").save(jpeg, quality=95)
-    else:
-        image.convert(mode).save(jpeg.with_suffix(".png"))
-    split = load_scenes(profile_for(folder))["train"]
-    assert (split[1]["image"].mode, split[1]["image"].size) == ("RGB", image.size)
-    processor, model = small_processor(), small_model().eval()
-    tensors = make_eval_transform(processor)(split[:])
-    assert tensors["pixel_values"].shape == (4, 3, 32, 32)
-    assert tensors["labels"].shape == (4, 32, 32)
-    assert segment(split[1]["image"], model, processor).shape == (36, 48)
-    matrix = evaluate(split, model, processor)
-    labelled = sum(np.count_nonzero(np.asarray(draw_blocks(seed)[1])) for seed in (1, 3))
-    labelled += sum(np.count_nonzero(np.asarray(draw_blocks(s, (36, 48))[1])) for s in (0, 2))
-    assert matrix.counts.sum() == labelled
-    assert (np.asarray(split[1]["annotation"]) == np.asarray(annotation)).all()
 
 
 # --- images that lie on their side ----------------------------------------------------------------
