@@ -200,19 +200,3 @@ def test_an_interrupted_evaluation_leaves_no_counts(
     trainer.compute_metrics.__class__ = StreamingMeanIoU  # nobody presses it this time
     assert trainer.evaluate()["eval_mean_iou"] == expected
     assert trainer.compute_metrics.matrix.counts.sum() == pixels
-
-
-def test_an_interrupted_training_can_be_evaluated_and_goes_on(
-    profile: Profile, scenes: DatasetDict, tmp_path: Path
-) -> None:
-    trainer = build_trainer(profile, scenes, tmp_path / "run")
-    trainer.compute_metrics = Interrupted(150)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.train()
-    trainer.compute_metrics.__class__ = StreamingMeanIoU
-    assert 0 <= trainer.evaluate()["eval_mean_iou"] <= 1
-    whole = build_trainer(profile, scenes, tmp_path / "whole")
-    whole.train()
-    resumed = build_trainer(profile, scenes, tmp_path / "run")
-    resumed.train(resume_from_checkpoint=True)
-    assert same(resumed.model.state_dict(), whole.model.state_dict())

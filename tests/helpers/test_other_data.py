@@ -79,11 +79,6 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def as_of_an_older_version(checkpoint: Path) -> Path:
-    (checkpoint / "training_data.json").unlink()
-    return checkpoint
-
-
 # --- resuming -------------------------------------------------------------------------------------
 
 
@@ -125,23 +120,6 @@ def test_a_run_is_resumed_when_its_data_have_moved(
     assert trainer.state.global_step == 6
 
 
-def test_a_checkpoint_of_an_older_version_is_judged_by_its_names(
-    encoder: Path, output: Path, tmp_path: Path
-) -> None:
-    for checkpoint in (output / "checkpoints").iterdir():
-        as_of_an_older_version(checkpoint)
-    for labels in (SWAPPED, replace(FRUIT, reduce=True)):
-        profile = small_profile(encoder, write_fruit(tmp_path / "other", labels), max_steps=6)
-        trainer = build_trainer(profile, output_dir=output / "checkpoints")
-        with pytest.raises(ValueError, match=r"checkpoint-\d belongs to other data"):
-            trainer.train(resume_from_checkpoint=True)
-    profile = small_profile(encoder, write_fruit(tmp_path / "more", images=7), max_steps=6)
-    trainer = build_trainer(profile, output_dir=output / "checkpoints")
-    trainer.train(resume_from_checkpoint=True)
-    assert trainer.state.global_step == 6
-    assert (output / "checkpoints" / "checkpoint-6" / "training_data.json").is_file()
-
-
 def test_a_checkpoint_left_half_written_does_not_stop_a_resume(
     encoder: Path, output: Path, trained: Path
 ) -> None:
@@ -158,8 +136,8 @@ def test_a_checkpoint_left_half_written_does_not_stop_a_resume(
 def test_checkpoints_of_other_data_are_neither_rotated_away_nor_taken_for_the_best(
     encoder: Path, output: Path, tmp_path: Path, resume: bool
 ) -> None:
-    """Only the older of two checkpoints is of other data: an earlier version has resumed it."""
-    SWAPPED.save(as_of_an_older_version(output / "checkpoints" / "checkpoint-2"))
+    """Only the older of two checkpoints is of other data."""
+    TrainingData(SWAPPED, 6).save(output / "checkpoints" / "checkpoint-2")
     before = contents(output)
     data = write_fruit(tmp_path / "fruit")
     trainer = build_trainer(small_profile(encoder, data), output_dir=output / "checkpoints")
