@@ -36,7 +36,7 @@ def compare(
     per: float = 1.0,
     goal: str = "",
 ) -> list[Row]:
-    """Time our way and others' by turns, so that a busy machine is busy for all of them.
+    """A row for each other way: ours and theirs timed by turns, as a machine may be busy.
 
     Args:
         row: what is done.
@@ -46,9 +46,6 @@ def compare(
         unit: seconds, "ms a map" or "images/s".
         per: how many maps or images a call does.
         goal: what the ratio is to reach, such as "30 ×".
-
-    Returns:
-        One row for each other.
 
     Raises:
         AssertionError: results differ; nothing has been timed.
