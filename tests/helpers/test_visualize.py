@@ -19,7 +19,6 @@ from helpers.visualize import (
     paint_segments,
     segments_of,
     show_images,
-    write_on,
 )
 
 
@@ -152,16 +151,6 @@ def test_an_outline_is_the_edge_inside_the_mask() -> None:
     black = Image.new("RGB", (6, 6))
     assert (np.asarray(outline(black, mask)) == 255 * edge[..., None]).all()
     assert not np.any(outline(black, np.ones((6, 6), dtype=bool)))
-
-
-def test_text_is_written_on_its_mask_and_inside_the_image() -> None:
-    image, mask = Image.new("RGB", (200, 100), "red"), np.zeros((10, 20), dtype=bool)
-    mask[2:5, 18:] = True
-    write_on(image, "at the edge", mask)
-    changed = (np.asarray(image) != (255, 0, 0)).any(axis=-1)
-    rows, columns = np.nonzero(changed)
-    assert 20 < rows.min() < rows.max() < 50
-    assert 120 < columns.min() < columns.max() < 199
 
 
 def test_names_and_outlines_are_drawn_where_the_classes_are(

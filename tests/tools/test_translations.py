@@ -1,7 +1,6 @@
 """Translations: complete, built from their catalogues, and with what their originals have."""
 
 import csv
-import json
 import os
 import re
 import shutil
@@ -38,21 +37,6 @@ def test_a_translation_keeps_what_it_must(stem: str, language: str) -> None:
 def test_what_is_stored_is_what_the_catalogue_builds(stem: str, language: str) -> None:
     path, text = tool.built(stem, language)
     assert path.read_text(encoding="utf-8") == text, "run `python -m tools.course translations`"
-
-
-@pytest.mark.parametrize("language", TRANSLATED)
-def test_code_and_outputs_are_the_english_notebooks_own(language: str) -> None:
-    for path in (REPOSITORY / "notebooks").glob("*.ipynb"):
-        ours, theirs = (
-            json.loads(file.read_text(encoding="utf-8"))
-            for file in (path, path.parent / language / path.name)
-        )
-        for cell, translated in zip(ours.pop("cells"), theirs.pop("cells"), strict=True):
-            if cell["cell_type"] == "code":
-                assert translated == cell, f"{path.name}, {cell['id']}"
-            else:
-                assert translated["id"] == cell["id"]
-        assert ours == theirs
 
 
 def test_the_english_pages_name_their_translations() -> None:
