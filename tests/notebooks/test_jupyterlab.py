@@ -29,7 +29,8 @@ pytestmark = pytest.mark.slow
 
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update"
+FLAGS += " --disable-sync --no-first-run"
 SETTINGS = {
     # Every cell is in the page, also those that are scrolled out of sight.
     "@jupyterlab/notebook-extension/tracker.jupyterlab-settings": '{"windowingMode": "none"}',
@@ -111,7 +112,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory):
             tmp_path_factory.mktemp("chromium"),
             executable_path=CHROMIUM,
             headless=True,
-            args=FLAGS,
+            args=FLAGS.split(),
             viewport={"width": 1300, "height": 1000},
         )
         context.set_default_timeout(60_000)
