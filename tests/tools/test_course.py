@@ -175,6 +175,16 @@ def test_run_stops_at_a_failing_cell_and_names_it(tmp_path: Path):
     assert "annotation 7.png" in (tmp_path / "01_one.html").read_text(encoding="utf-8")
 
 
+def test_a_notebook_waits_for_the_one_that_it_reads_from(tmp_path: Path):
+    folder = tmp_path / "notebooks"
+    note = "import os, pathlib, time\nnote = pathlib.Path(os.environ['SEG_OUTPUT']) / 'note'\n"
+    write(folder, "05_training", note + "time.sleep(2)\nnote.write_text('trained')")
+    write(folder, "06_inference_and_overlays", note + "print(note.read_text())")
+    done = command("run", "--folder", folder, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "trained" in (tmp_path / "06_inference_and_overlays.html").read_text(encoding="utf-8")
+
+
 def test_execute_names_the_cell_that_takes_too_long(tmp_path: Path):
     path = write(tmp_path, "01_one", "1", "import time\ntime.sleep(60)")
     with pytest.raises(NotebookError, match="code cell 2: it did not finish within 2 s"):
@@ -243,8 +253,8 @@ def test_refresh_refuses_unclean_outputs_and_leaves_the_file_alone(tmp_path: Pat
 
 
 def test_refresh_runs_what_a_notebook_reads_from_and_does_not_store_it(tmp_path: Path):
-    note = "import os, pathlib, time\nnote = pathlib.Path(os.environ['SEG_OUTPUT'])\n"
-    first = write(tmp_path, "05_training", f"{note}time.sleep(2)\nnote.mkdir()")
+    note = "import os, pathlib\nnote = pathlib.Path(os.environ['SEG_OUTPUT'])\n"
+    first = write(tmp_path, "05_training", f"{note}note.mkdir()")
     second = write(tmp_path, "06_inference_and_overlays", f"{note}print(note.exists())")
     before = first.read_bytes()
     done = command("refresh", "--folder", tmp_path, "--notebooks", "06")
