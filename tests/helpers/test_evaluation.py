@@ -388,3 +388,12 @@ def test_wrong_options_are_refused_before_anything_is_loaded(
         main(options)
     assert stop.value.code == 2
     assert "error: " in capsys.readouterr().err
+
+
+def test_help_tells_options_and_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    told = capsys.readouterr().out
+    for part in ("python -m scripts.evaluate", "--short-side", "--flip", "Exit status"):
+        assert part in told

@@ -132,6 +132,16 @@ def test_a_checkpoint_left_half_written_does_not_stop_a_resume(
     assert json.loads(file.read_text(encoding="utf-8"))["images"] == 6  # written again
 
 
+def test_without_training_data_the_names_in_the_configuration_decide(
+    encoder: Path, output: Path, tmp_path: Path
+) -> None:
+    profile = small_profile(encoder, write_fruit(tmp_path / "other", SWAPPED), max_steps=6)
+    trainer = build_trainer(profile, output_dir=output / "checkpoints")
+    trainer.training_data = None
+    with pytest.raises(ValueError, match="label id 1 is 'pear' in the data and 'apple' in the ch"):
+        trainer.train(resume_from_checkpoint=True)
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_checkpoints_of_other_data_are_neither_rotated_away_nor_taken_for_the_best(
     encoder: Path, output: Path, tmp_path: Path, resume: bool

@@ -416,6 +416,13 @@ def test_a_finished_model_with_other_labels_gets_a_new_last_layer(
     assert "the last layer is new" in told
 
 
+def test_a_finished_model_is_a_start_too(profile: Profile, tmp_path: Path) -> None:
+    model = small_model()
+    model.save_pretrained(tmp_path)
+    again = build_model(small_profile(tmp_path, Path(profile.dataset)))
+    assert largest_difference(weights(again), weights(model)) == 0
+
+
 def test_a_batch_is_shared_among_its_parts(profile: Profile, tmp_path: Path) -> None:
     arguments = build_arguments(profile, tmp_path, gradient_accumulation_steps=2)
     assert arguments.per_device_train_batch_size == 2

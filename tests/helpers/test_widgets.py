@@ -243,6 +243,8 @@ def test_names_and_colors_are_those_of_the_labels() -> None:
     assert shown(pngs(overlaid)[1]).getpixel((100, 100)) == color
     assert f"rgb{color}" in overlaid.told.value  # the legend
     assert "> fruit" in overlaid.told.value
+    overlaid.controls["label"].index = 1
+    assert "IoU" not in overlaid.told.value  # of one map there is none
 
 
 def test_an_annotation_is_read_as_its_labels_say() -> None:
