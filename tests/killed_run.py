@@ -3,16 +3,14 @@
     python killed_run.py OUTPUT ENCODER DATA [EVENT STEP]
 
 EVENT: "step" (after an optimiser step), "evaluate" (in the middle of an evaluation), or the name
-of a file: while the checkpoint of that step is being written, as soon as the file appears and
-before the checkpoint is whole. Without EVENT the run goes to its end and stores what it came to
+of a file: while the checkpoint of that step is being written, after the file appears and before
+the checkpoint is whole. Without EVENT the run goes to its end and stores what it came to
 in OUTPUT/result.pt.
 """
 
 import os
 import signal
 import sys
-import threading
-import time
 from pathlib import Path
 
 import torch
@@ -39,17 +37,11 @@ class Killer(TrainerCallback):
             die()
 
 
-def die_when_written(file: Path) -> None:
-    while not file.exists():
-        time.sleep(0.0002)
-    die()
+def die_after(file: Path) -> None:
+    """Die where Python opens one more file after `file`.
 
-
-def die_before_the_next(file: Path) -> None:
-    """Die where Python opens one more file after `file`, if the watching thread came too late.
-
-    On a busy machine it may sleep until the whole checkpoint is written. `Trainer` opens the last
-    file of a checkpoint, trainer_state.json, in Python, so this moment always comes before.
+    `Trainer` opens the last file of a checkpoint, trainer_state.json, in Python, so this moment
+    comes before the checkpoint is whole.
     """
 
     def watch(event: str, arguments: tuple) -> None:
@@ -68,9 +60,7 @@ def main() -> None:
         event, step = when[0], int(when[1])
         trainer.add_callback(Killer(event, step))
         if "." in event:
-            file = checkpoints / f"checkpoint-{step}" / event
-            die_before_the_next(file)
-            threading.Thread(target=die_when_written, args=[file], daemon=True).start()
+            die_after(checkpoints / f"checkpoint-{step}" / event)
     trainer.train(resume_from_checkpoint=True)
     last = torch.load(checkpoints / "checkpoint-6" / "optimizer.pt", weights_only=True)
     result = {

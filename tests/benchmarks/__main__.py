@@ -42,10 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
         rows, failed = [], []
         for name in options.rows:
             print(name, flush=True)
+            group = importlib.import_module(f"{__package__}.bench_{name}")
             try:
-                for row in importlib.import_module(f"{__package__}.bench_{name}").rows(
-                    options.quick
-                ):
+                for row in group.rows(options.quick):
                     rows.append(row)
                     print(f"  {' · '.join(report.cells(row))}", flush=True)
             except (AssertionError, RuntimeError) as error:

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tests.benchmarks.measuring import Row, faster, in_child
 
@@ -32,27 +31,22 @@ OURS, THEIRS = "1000", "300000"
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    steps = 2 if quick else 20
-    threads = str(os.cpu_count() or 1)
-    for where in ("on an idle machine", "beside processes that use every core"):
-        with other_work(0 if where == "on an idle machine" else int(threads)):
+    steps, threads = 2 if quick else 20, os.cpu_count() or 1
+    code = _TRAINING.format(steps=steps)
+    busy = [sys.executable, "-c", "while True: pass"]
+    for where, count in (
+        ("on an idle machine", 0),
+        ("beside processes that use every core", threads),
+    ):
+        counting = [subprocess.Popen(busy) for _ in range(count)]
+        try:
             ours, theirs = (
-                in_child(
-                    _TRAINING.format(steps=steps), GOMP_SPINCOUNT=spins, OMP_NUM_THREADS=threads
-                )
+                in_child(code, GOMP_SPINCOUNT=spins, OMP_NUM_THREADS=str(threads))
                 for spins in (OURS, THEIRS)
             )
+        finally:
+            for process in counting:
+                process.kill()
+                process.wait()
         row = f"{steps} training steps, profile tiny, {threads} threads, {where}"
         yield faster(row, f"without GOMP_SPINCOUNT={OURS}", ours, theirs, "s")
-
-
-@contextmanager
-def other_work(count: int) -> Iterator[None]:
-    """So many processes that do nothing but count."""
-    counting = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for process in counting:
-            process.kill()
-            process.wait()

@@ -41,17 +41,14 @@ def measure(way: str, images: int, side: int) -> dict[str, float]:
 def evaluate(way: str, images: int, side: int) -> dict[str, float]:
     """One evaluation in this process, through `Trainer`: "ours", or "guide"."""
     import torch
-    from transformers import (
-        EvalPrediction,
-        SegformerConfig,
-        SegformerForSemanticSegmentation,
-        Trainer,
-        TrainingArguments,
-    )
+    from transformers import Trainer, TrainingArguments
 
     from helpers.inference import predicted_labels
-    from helpers.metrics import ConfusionMatrix, StreamingMeanIoU
+    from helpers.metrics import StreamingMeanIoU
     from helpers.training import SegmentationTrainer
+    from tests.benchmarks import guide
+    from tests.benchmarks.bench_mean_iou import load_mean_iou
+    from tests.samples import small_model
 
     class Images(torch.utils.data.Dataset):
         """Random blocks, the same for the same index; nothing is kept."""
@@ -65,19 +62,6 @@ def evaluate(way: str, images: int, side: int) -> dict[str, float]:
             labels = blocks.repeat_interleave(16, 0).repeat_interleave(16, 1)
             return {"pixel_values": (labels / NUM_LABELS).expand(3, -1, -1), "labels": labels}
 
-    def mean_iou_of_all(prediction: EvalPrediction) -> dict[str, float]:
-        # As Hugging Face's guide: all logits upsampled together, then the best of each pixel.
-        logits = torch.from_numpy(prediction.predictions)
-        size = prediction.label_ids.shape[-2:]
-        upsampled = torch.nn.functional.interpolate(logits, size, mode="bilinear")
-        matrix = ConfusionMatrix(NUM_LABELS)
-        matrix.update(upsampled.argmax(dim=1).numpy(), prediction.label_ids)
-        return {"mean_iou": matrix.compute()["mean_iou"]}
-
-    torch.manual_seed(0)
-    sizes = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "mlp_ratios": [2, 2, 2, 2]}
-    heads = {"num_attention_heads": [1, 2, 3, 4], "decoder_hidden_size": 16}
-    config = SegformerConfig(num_labels=NUM_LABELS, **sizes, **heads)
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
@@ -89,13 +73,13 @@ def evaluate(way: str, images: int, side: int) -> dict[str, float]:
             report_to="none",
             disable_tqdm=True,
         )
-        trainer = (SegmentationTrainer if way == "ours" else Trainer)(
-            model=SegformerForSemanticSegmentation(config),
-            args=arguments,
-            eval_dataset=Images(),
-            compute_metrics=StreamingMeanIoU(NUM_LABELS) if way == "ours" else mean_iou_of_all,
-            preprocess_logits_for_metrics=predicted_labels if way == "ours" else None,
-        )
+        parts = {"model": small_model(NUM_LABELS), "args": arguments, "eval_dataset": Images()}
+        if way == "ours":
+            parts["preprocess_logits_for_metrics"] = predicted_labels
+            trainer = SegmentationTrainer(**parts, compute_metrics=StreamingMeanIoU(NUM_LABELS))
+        else:
+            every_logit = guide.compute_metrics(load_mean_iou()[0])
+            trainer = Trainer(**parts, compute_metrics=every_logit)
         metrics = trainer.evaluate()
     scores = {name: metrics[f"eval_{name}"] for name in ("mean_iou", "loss")}
     return scores | {"peak": peak_memory()}

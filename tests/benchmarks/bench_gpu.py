@@ -6,7 +6,6 @@ BENCH_FLAGS="--add FILE"` takes into the table on another machine.
 
 from __future__ import annotations
 
-import io
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,16 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset, DatasetDict, Features
-from datasets import Image as ImageFeature
-from PIL import Image
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     SegformerConfig,
     SegformerImageProcessor,
     SegformerModel,
     Trainer,
-    TrainerCallback,
     default_data_collator,
 )
 
@@ -39,7 +33,7 @@ from helpers.training import build_trainer
 from tests.benchmarks import guide
 from tests.benchmarks.bench_inference import beside_pipeline, draw_images, random_b0
 from tests.benchmarks.bench_mean_iou import draw_maps, jaccard, same_scores
-from tests.benchmarks.bench_pixels import on_device, waited_for
+from tests.benchmarks.bench_pixels import on_device
 from tests.benchmarks.measuring import Row, alone, compare, faster, skipped
 
 WHAT = (
@@ -65,7 +59,7 @@ def rows(quick: bool) -> Iterator[Row]:
     device = "cuda" if torch.cuda.is_available() else "cpu"  # `quick` shows that the rows run
     card = torch.cuda.get_device_name() if device == "cuda" else "processor"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        yield from training(Path(scratch), device, card, *((64, 3) if quick else (512, 60)))
+        yield from training(Path(scratch), device, card, *((64, 3) if quick else (512, 200)))
         yield agreement(Path(scratch), device, card, 2 if quick else 20)
     yield from inference(device, card, 2 if quick else 64, 1 if quick else 5)
     yield from on_device(device, (64,) if quick else (128, 512), 2 if quick else 16, 3)
@@ -77,63 +71,42 @@ def rows(quick: bool) -> Iterator[Row]:
 
 def training(scratch: Path, device: str, card: str, side: int, steps: int) -> Iterator[Row]:
     """Images a second in each precision, by the recipe's augmentation, beside the guide's."""
-    profile, scenes = random_data(scratch, side, 64 if side > 64 else 4, 64 * steps)
+    profile = random_encoder(scratch, side)
+    scenes = load_scenes(get_profile("tiny"), check=False)
+    # Few images, read again and again: epochs long enough for workers.
+    count = len(scenes["train"])
+    scenes["train"] = scenes["train"].select([i % count for i in range(16 * steps)])
     theirs = guide.trainer(profile, scenes, scratch, max_steps=4 * steps, **SILENT)
     ours = build_trainer(profile, scenes, scratch, **SILENT)
     batch = default_data_collator([theirs.train_dataset[i] for i in range(2)])
     losses = [loss_of(trainer, batch) for trainer in (ours, theirs)]
     assert abs(losses[0] - losses[1]) < 0.01 * losses[1], f"one batch's loss: {losses}"
-    guides, forward = images_a_second(theirs), flops(ours.model, side)
-
-    precisions = {"fp32": torch.float32}
-    if device == "cuda":
-        precisions |= {"bf16": torch.bfloat16, "fp16": torch.float16}
-    quickest = (0.0, None, None)
-    for precision, dtype in precisions.items():
+    guides = images_a_second(theirs)
+    for precision in ("fp32", "bf16", "fp16") if device == "cuda" else ("fp32",):
         for batch_size in (2, 16):
+            bits = {bits: precision == bits for bits in ("bf16", "fp16")}
             sized = replace(profile, batch_size=batch_size)
-            bits = {"bf16": precision == "bf16", "fp16": precision == "fp16"}
-            settings = {"max_steps": steps, **SILENT, **bits}
-            rate = images_a_second(build_trainer(sized, scenes, scratch, **settings))
+            trainer = build_trainer(sized, scenes, scratch, max_steps=steps, **SILENT, **bits)
             name = f"training, B0 at {side} × {side}, {precision}, batch {batch_size}, {card}"
             goal = "6 ×" if batch_size == 16 and precision != "fp32" else ""
             other = "the guide's settings (fp32, batch 2)"
-            yield faster(name, other, rate, guides, "images/s", goal)
-            # The backward pass takes twice the operations of the forward pass.
-            share = 100 * 3 * forward * rate / peak_rate(device, dtype)
-            yield alone(f"{name}, of the measured peak of matrix products", share, "%")
-            if batch_size == 16:
-                quickest = max(quickest, (rate, sized, settings), key=lambda found: found[0])
-    rate, sized, settings = quickest
-    ready = build_trainer(sized, scenes, scratch, **settings)
-    # Examples that are ready, so that nothing but the arithmetic takes time.
-    ready.train_dataset = [ready.train_dataset[i] for i in range(16)] * 4 * steps
-    ready.args.dataloader_num_workers = 0
-    waiting = 100 * max(0.0, 1 - rate / images_a_second(ready))
-    name = f"training, the quickest of these, share of time waiting for data, {card}"
-    yield alone(name, waiting, "%")
+            yield faster(name, other, images_a_second(trainer), guides, "images/s", goal)
 
 
-class Clock(TrainerCallback):
-    """Seconds of the steps after a warm-up of a third."""
-
-    def on_step_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
-        warm_up = max(1, state.max_steps // 3)
-        if state.global_step in (warm_up, state.max_steps):
-            waited_for(torch.zeros(1, device=args.device))
-            if state.global_step == warm_up:
-                self.begin = time.perf_counter()
-            else:
-                steps = state.max_steps - warm_up
-                self.steps_a_second = steps / (time.perf_counter() - self.begin)
+def random_encoder(folder: Path, side: int) -> Profile:
+    """Profile full, with B0's encoder and random weights, at this size of its input."""
+    torch.manual_seed(0)
+    SegformerModel(SegformerConfig()).save_pretrained(folder)  # the defaults are B0's
+    size = {"height": side, "width": side}
+    SegformerImageProcessor(do_reduce_labels=True, size=size).save_pretrained(folder)
+    settings = {"encoder": str(folder), "encoder_revision": None, "image_size": side}
+    settings |= {"warmup_steps": 0, "num_workers": 8 if side > 64 else 0}
+    return replace(get_profile("full"), **settings)
 
 
 def images_a_second(trainer: Trainer) -> float:
-    clock = Clock()
-    trainer.add_callback(clock)
     with redirect_stdout(None):
-        trainer.train()
-    return clock.steps_a_second * trainer.args.per_device_train_batch_size
+        return trainer.train().metrics["train_samples_per_second"]
 
 
 def loss_of(trainer: Trainer, batch: dict[str, torch.Tensor]) -> float:
@@ -144,27 +117,6 @@ def loss_of(trainer: Trainer, batch: dict[str, torch.Tensor]) -> float:
         loss = trainer.compute_loss(trainer.model, inputs)
     trainer.model.train()
     return float(loss)
-
-
-def flops(model: torch.nn.Module, side: int) -> int:
-    """Counted floating-point operations of a forward pass over one image."""
-    image = torch.zeros(1, 3, side, side, device=model.device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(image)
-    return counter.get_total_flops()
-
-
-def peak_rate(device: str, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large matrix product on this device."""
-    side = 8192 if device == "cuda" else 256
-    left, right = torch.randn(2, side, side, device=device).to(dtype)
-    seconds = []
-    for _ in range(10):
-        waited_for(left)
-        begin = time.perf_counter()
-        waited_for(left @ right)
-        seconds.append(time.perf_counter() - begin)
-    return 2 * side**3 / float(np.median(seconds))
 
 
 def agreement(scratch: Path, device: str, card: str, steps: int) -> Row:
@@ -184,40 +136,6 @@ def agreement(scratch: Path, device: str, card: str, steps: int) -> Row:
     name = f"{steps} training steps, profile tiny, fp32"
     name += f": largest difference of a loss from the CPU's, {card}"
     return alone(name, largest, "nats a pixel", "≤ 0.001")
-
-
-def random_data(
-    scratch: Path, side: int, different: int, count: int
-) -> tuple[Profile, DatasetDict]:
-    """Random images, 683 × 512 as ADE20K's often are, and an encoder with random weights."""
-    rng = np.random.default_rng(0)
-    rows: dict[str, list[dict[str, bytes]]] = {"image": [], "annotation": []}
-    for _ in range(different):
-        for column, shape, high, how, kind in (
-            ("image", (16, 21, 3), 256, Image.Resampling.BICUBIC, "JPEG"),
-            ("annotation", (16, 21), 151, Image.Resampling.NEAREST, "PNG"),
-        ):
-            small = Image.fromarray(rng.integers(0, high, shape, dtype=np.uint8))
-            small.resize((683, 512), how).save(file := io.BytesIO(), kind)
-            rows[column].append({"bytes": file.getvalue()})
-    features = Features({column: ImageFeature() for column in rows})
-    files = Dataset.from_dict(rows, features=features)
-    # Few, read again and again: epochs long enough for workers.
-    train = files.select([i % different for i in range(count)])
-    torch.manual_seed(0)
-    SegformerModel(SegformerConfig()).save_pretrained(scratch)  # the defaults are B0's
-    size = {"height": side, "width": side}
-    SegformerImageProcessor(do_reduce_labels=True, size=size).save_pretrained(scratch)
-    profile = replace(
-        get_profile("full"),
-        encoder=str(scratch),
-        encoder_revision=None,
-        image_size=side,
-        batch_size=16,
-        warmup_steps=0,
-        num_workers=8 if side > 64 else 0,
-    )
-    return profile, DatasetDict(train=train, test=files.select(range(2)))
 
 
 # --- inference, evaluation, mIoU ------------------------------------------------------------------

@@ -20,7 +20,7 @@ from helpers.inference import load_model, segment_batch
 from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.profiles import get_profile
 from helpers.visualize import colorize, overlay
-from tests.benchmarks.measuring import Row, compare, faster
+from tests.benchmarks.measuring import Row, compare
 
 SIZE = (683, 512)
 
@@ -61,7 +61,7 @@ def beside_pipeline(
     batch_size: int,
     rounds: int,
     goal: str = "1.5 ×",
-) -> Iterator[Row]:
+) -> list[Row]:
     """Images per second: batches of ours against one at a time through `pipeline`."""
     segmenter = pipeline("image-segmentation", model=model, image_processor=image_processor)
 
@@ -82,10 +82,8 @@ def beside_pipeline(
         assert differing <= 1e-4 * sum(one.size for one in ours), f"{differing} pixels differ"
 
     others = {'pipeline("image-segmentation"), one at a time': one_at_a_time}
-    what = f"{name}, batches of {batch_size}"
-    for row in compare(what, batches, others, same, rounds=rounds, per=len(images)):
-        ours, theirs = 1 / row["ours"], 1 / row["theirs"]
-        yield faster(what, row["other"], ours, theirs, "images/s", goal)
+    settings = {"rounds": rounds, "per": len(images), "unit": "images/s", "goal": goal}
+    return compare(f"{name}, batches of {batch_size}", batches, others, same, **settings)
 
 
 def label_map_of(masks: list[dict], label2id: dict[str, int]) -> np.ndarray:

@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 Row = dict[str, Any]
 """What is done, the `other` side's name, `ours` and `theirs` in `unit`, and their `ratio`, which is
-above 1 where ours is better; `goal` is what the ratio is to reach. Without another side three of
-them are None; a row that this machine cannot measure has the reason under `skipped`."""
+above 1 where ours is better; `goal` is what is to be reached. Without another side three of them
+are None; a row that this machine cannot measure has the reason under `skipped`."""
 
 KEYS = ("row", "other", "ours", "theirs", "ratio", "unit")
 """What `benchmarks.json` holds of each row."""
@@ -34,20 +36,16 @@ def compare(
     per: float = 1.0,
     goal: str = "",
 ) -> list[Row]:
-    """Time our way and others' by turns, so that a busy machine is busy for all of them.
+    """A row for each other way: ours and theirs timed by turns, as a machine may be busy.
 
     Args:
         row: what is done.
         ours, others: functions without arguments; others by name.
-        check: called with our result and each other's; raises AssertionError if they differ.
-            That first call is the warm-up of both.
+        check: called with our result and each other's, and raises AssertionError if they differ.
         rounds: timed calls of each; the medians are reported.
-        unit: seconds, or "ms a map", say.
-        per: how many maps a call does.
+        unit: seconds, "ms a map" or "images/s".
+        per: how many maps or images a call does.
         goal: what the ratio is to reach, such as "30 ×".
-
-    Returns:
-        One row for each other.
 
     Raises:
         AssertionError: results differ; nothing has been timed.
@@ -60,8 +58,11 @@ def compare(
             raise AssertionError(f"{row}: {name} does not give the same: {error}") from error
     ways = [ours, *others.values()]
     times = [[timed(way) for way in ways] for _ in range(rounds)]
-    scale = (1000 if unit.startswith("ms") else 1) / per
-    mine, *theirs = (scale * statistics.median(one) for one in zip(*times, strict=True))
+    medians = [statistics.median(one) / per for one in zip(*times, strict=True)]
+    mine, *theirs = (
+        1 / one if unit.endswith("/s") else one * (1000 if unit.startswith("ms") else 1)
+        for one in medians
+    )
     return [
         faster(row, name, mine, other, unit, goal)
         for name, other in zip(others, theirs, strict=True)
@@ -92,26 +93,13 @@ def timed(way: Callable[[], Any]) -> float:
 
 
 def in_child(code: str, **variables: str) -> Any:
-    """Run Python code in a fresh process, from the repository's root.
-
-    Args:
-        code: the last line that it prints is read as JSON.
-        variables: of the environment, beside our own.
-
-    Returns:
-        What it printed.
+    """Run Python code in a fresh process: the last line that it prints, read as JSON.
 
     Raises:
         RuntimeError: the code failed.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=REPOSITORY,
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command, own = [sys.executable, "-c", code], os.environ | variables
+    done = subprocess.run(command, cwd=REPOSITORY, env=own, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"a benchmark's process failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -119,15 +107,12 @@ def in_child(code: str, **variables: str) -> Any:
 
 def peak_memory() -> float:
     """The most memory that this process has held so far, MB."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # `getrusage` would count what the parent held when it forked
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
     if sys.platform == "win32":
-        import psutil
-
         return psutil.Process().memory_info().peak_wset / 1e6
-    import resource
+    if sys.platform == "darwin":
+        import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    # `getrusage` would count what the parent held when it forked.
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))

@@ -15,9 +15,6 @@ from tests.benchmarks.measuring import KEYS, Row
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 """What stands between these two lines of BENCHMARKS.md is written by `make bench STORE=yes`."""
 
-STEEP = 1.15
-"""A slope above this is more than linear, and more than the noise of a measurement."""
-
 
 def write(rows: Sequence[Row], folder: Path) -> None:
     """Write benchmarks.json and .md into `folder`."""
@@ -31,16 +28,14 @@ def write(rows: Sequence[Row], folder: Path) -> None:
 def table(rows: Sequence[Row]) -> str:
     """The rows as Markdown: date and machine, the table, then what could not be measured."""
     today = datetime.date.today()
-    slopes = [row for row in rows if row.get("unit") == "slope"]
     absent = [f"- {row['row']}: {row['skipped']}." for row in rows if "skipped" in row]
     lines = [
         f"Measured on {today.day} {today:%B %Y}, {machine()}. Medians after a warm-up; the two "
         "sides of a row take turns, and were checked to give equal results.",
         "",
-        "| what | the other side | ours | theirs | ratio | at least |",
+        "| what | the other side | ours | theirs | ratio | goal |",
         "| --- | --- | --: | --: | --: | --: |",
-        *(_line(cells(row)) for row in rows if "skipped" not in row and row not in slopes),
-        *(_slopes(slopes) if slopes else []),
+        *(f"| {' | '.join(cells(row))} |" for row in rows if "skipped" not in row),
         *(["", "Not measured here:", "", *absent] if absent else []),
     ]
     return "\n".join(lines) + "\n"
@@ -58,53 +53,21 @@ def cells(row: Row) -> list[str]:
     return [row["row"], row["other"] or "–", *sides, ratio, row.get("goal") or "–"]
 
 
-def _line(entries: Sequence[str]) -> str:
-    return f"| {' | '.join(entries)} |"
-
-
-def _slopes(rows: Sequence[Row]) -> list[str]:
-    """How cost grows as a table of its own: what by what."""
-    slopes: dict[str, dict[str, float]] = {}
-    for row in rows:
-        name, size = row["row"].removeprefix("growth of ").split(" with the ")
-        slopes.setdefault(name, {})[size] = row["ours"]
-    sizes = list(dict.fromkeys(size for found in slopes.values() for size in found))
-    steep = [row["row"].removeprefix("growth of ") for row in rows if row["ours"] > STEEP]
-    return [
-        "",
-        "How time grows, as the slope of its logarithm (1: linear; 0: not at all):",
-        "",
-        _line(["", *(f"with the {size}" for size in sizes)]).replace("|  |", "| |"),
-        _line(["---", *["--:"] * len(sizes)]),
-        *(
-            _line([name, *(f"{found[size]:.2f}" for size in sizes)])
-            for name, found in slopes.items()
-        ),
-        "",
-        f"Steeper than {STEEP}: {', '.join(steep) or 'nothing'}.",
-    ]
-
-
 def number(value: float) -> str:
-    """Three digits, and no more than the value deserves: 0.0123, 1.23, 12.3, 123, 1,234."""
-    if value == 0 or not abs(value) < 1e6:
-        return f"{value:g}"
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:#.3g}".rstrip(".")
+    """Three digits: 0.0123, 1.23, 12.3, 123, 1,234."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip(".")
 
 
 def machine() -> str:
     """Processor, cores, accelerator and the versions that matter, in a line."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processor, information = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
     if information.is_file():
         lines = information.read_text(encoding="utf-8").splitlines()
         names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
         processor = names[0] if names else processor
-    parts = [f"{cores} cores of {processor}"]
+    parts = [f"{os.cpu_count()} cores of {processor}"]
     if torch.cuda.is_available():
         parts.append(f"one {torch.cuda.get_device_name()}")
     parts.append(f"Python {platform.python_version()}")
@@ -119,8 +82,8 @@ def store(rows: Sequence[Row], file: Path) -> None:
         ValueError: it lacks the two lines between which the table stands.
     """
     text = file.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+    before, begun, rest = text.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not begun or not ended:
         raise ValueError(f"{file} lacks the lines {BEGIN!r} and {END!r}, in this order")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
     file.write_text(f"{before}{BEGIN}\n{table(rows)}{END}{after}", encoding="utf-8")

@@ -177,18 +177,6 @@ def test_the_best_checkpoint_is_kept_however_few_are(
     assert same(trainer.model.state_dict(), weights_of(tmp_path / "checkpoint-2"))
 
 
-def test_the_best_checkpoint_is_kept_when_a_run_goes_on_elsewhere(
-    profile: Profile, scenes: DatasetDict, tmp_path: Path
-) -> None:
-    train_downhill(profile, scenes, tmp_path / "here")
-    (tmp_path / "here").rename(tmp_path / "there")
-    trainer = train_downhill(profile, scenes, tmp_path / "there", resume=True, max_steps=8)
-    assert names_in(tmp_path / "there") == {"checkpoint-2", "checkpoint-8"}
-    best = tmp_path / "there" / "checkpoint-2"
-    assert trainer.state.best_model_checkpoint == str(best)
-    assert same(trainer.model.state_dict(), weights_of(best))
-
-
 # --- interrupted ----------------------------------------------------------------------------------
 
 
@@ -212,19 +200,3 @@ def test_an_interrupted_evaluation_leaves_no_counts(
     trainer.compute_metrics.__class__ = StreamingMeanIoU  # nobody presses it this time
     assert trainer.evaluate()["eval_mean_iou"] == expected
     assert trainer.compute_metrics.matrix.counts.sum() == pixels
-
-
-def test_an_interrupted_training_can_be_evaluated_and_goes_on(
-    profile: Profile, scenes: DatasetDict, tmp_path: Path
-) -> None:
-    trainer = build_trainer(profile, scenes, tmp_path / "run")
-    trainer.compute_metrics = Interrupted(150)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.train()
-    trainer.compute_metrics.__class__ = StreamingMeanIoU
-    assert 0 <= trainer.evaluate()["eval_mean_iou"] <= 1
-    whole = build_trainer(profile, scenes, tmp_path / "whole")
-    whole.train()
-    resumed = build_trainer(profile, scenes, tmp_path / "run")
-    resumed.train(resume_from_checkpoint=True)
-    assert same(resumed.model.state_dict(), whole.model.state_dict())

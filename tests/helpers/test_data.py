@@ -1,9 +1,6 @@
 """Loading scenes: every source, every image mode, and an error that helps for every bad input."""
 
-import os
 import re
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,9 +23,8 @@ from samples import (
 
 from helpers.data import _load_first, check_scenes, load_scenes, warn_of_unseen_classes
 from helpers.evaluation import evaluate
-from helpers.inference import segment
 from helpers.labels import ADE20K, Labels
-from helpers.profiles import REPOSITORY, Profile, get_profile
+from helpers.profiles import Profile, get_profile
 from helpers.transforms import make_eval_transform
 
 COLUMNS = ["image", "annotation", "scene_category"]
@@ -95,82 +91,6 @@ def test_a_local_parquet_data_set_gives_its_validation_split_as_test(tmp_path: P
     }
     expected = np.asarray(draw_blocks(3)[1])
     assert (np.asarray(scenes["test"][0]["annotation"]) == expected).all()
-
-
-def test_the_bundled_data_set_loads() -> None:
-    scenes = load_scenes(get_profile("tiny"))
-    assert {name: len(split) for name, split in scenes.items()} == {"train": 160, "test": 40}
-    assert scenes["train"].column_names == COLUMNS
-    assert scenes["train"][0]["image"].mode == "RGB"
-    assert scenes["train"][0]["annotation"].mode == "L"
-
-
-def test_real_photographs_load(ade20k_dir: Path) -> None:
-    scenes = load_scenes(profile_for(ade20k_dir))
-    assert {name: len(split) for name, split in scenes.items()} == {"train": 6, "test": 6}
-    category = scenes["train"].features["scene_category"]
-    assert "unknown" not in category.names
-    for split in scenes.values():
-        for scene in split:
-            assert scene["image"].size == scene["annotation"].size
-
-
-HUB_SCRIPT = """
-import os
-from dataclasses import replace
-from helpers.data import load_scenes
-from helpers.inference import load_model
-from helpers.profiles import get_profile
-from helpers.training import build_model
-from helpers.transforms import load_image_processor
-
-def told(function, *arguments):
-    try:
-        function(*arguments)
-    except ConnectionError as error:
-        print(error)
-
-sample = get_profile("sample")
-told(load_scenes, sample)
-told(load_scenes, get_profile("full"))
-told(load_image_processor, sample)
-told(build_model, sample)
-told(load_model, sample.finetuned_model)
-os.environ["SEG_DATA"] = "nielsr/ade20k-demo"
-told(load_scenes, get_profile("tiny"))
-"""
-
-
-@pytest.mark.slow
-def test_without_a_network_one_sentence_names_the_profile_that_works(tmp_path: Path) -> None:
-    environment = os.environ | {
-        "HF_HUB_OFFLINE": "1",
-        "HF_HOME": str(tmp_path),
-        "PYTHONPATH": str(REPOSITORY),
-        "SEG_DATA": "",
-    }
-    # A process of its own, because the libraries read their variables when they are imported.
-    done = subprocess.run(
-        [sys.executable, "-c", HUB_SCRIPT],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    reason = (
-        "is loaded from the Hugging Face Hub, which cannot be reached: connect to a network, or"
-    )
-    way_out = 'use profile "tiny", which works offline.'
-    assert done.stdout.splitlines() == [
-        f"merve/scene_parse_150 {reason} {way_out}",
-        f"merve/scene_parse_150 {reason} {way_out}",
-        f"nvidia/mit-b0 {reason} {way_out}",
-        f"nvidia/mit-b0 {reason} {way_out}",
-        f"nvidia/segformer-b0-finetuned-ade-512-512 {reason} {way_out}",
-        f"nielsr/ade20k-demo {reason} unset SEG_DATA and {way_out}",
-    ]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -328,38 +248,6 @@ def test_a_bad_file_is_named_before_any_training(
     assert len(load_scenes(profile_for(folder), check=False)["train"]) == 4
 
 
-def test_a_row_without_annotation_is_named() -> None:
-    image, annotation = draw_blocks(0)
-    with pytest.raises(ValueError, match=r"annotation train\[1\] is missing"):
-        check_scenes(columns_of([image, image], [annotation, None]), "train", ADE20K)
-
-
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "LA", "turned"])
-def test_images_of_any_mode_simply_work(folder: Path, mode: str) -> None:
-    """From the folder through check, transform and prediction to a score."""
-    jpeg = folder / "images" / "training" / "scene_0001.jpg"  # 48 x 36 pixels
-    image, annotation = draw_blocks(1)
-    jpeg.unlink()
-    if mode == "turned":
-        save_turned(image, jpeg, 6, quality=95)
-    elif mode == "CMYK":
-        image.convert("CMYK").save(jpeg, quality=95)
-    else:
-        image.convert(mode).save(jpeg.with_suffix(".png"))
-    split = load_scenes(profile_for(folder))["train"]
-    assert (split[1]["image"].mode, split[1]["image"].size) == ("RGB", image.size)
-    processor, model = small_processor(), small_model().eval()
-    tensors = make_eval_transform(processor)(split[:])
-    assert tensors["pixel_values"].shape == (4, 3, 32, 32)
-    assert tensors["labels"].shape == (4, 32, 32)
-    assert segment(split[1]["image"], model, processor).shape == (36, 48)
-    matrix = evaluate(split, model, processor)
-    labelled = sum(np.count_nonzero(np.asarray(draw_blocks(seed)[1])) for seed in (1, 3))
-    labelled += sum(np.count_nonzero(np.asarray(draw_blocks(s, (36, 48))[1])) for s in (0, 2))
-    assert matrix.counts.sum() == labelled
-    assert (np.asarray(split[1]["annotation"]) == np.asarray(annotation)).all()
-
-
 # --- images that lie on their side ----------------------------------------------------------------
 
 
@@ -485,14 +373,6 @@ def test_classes_that_hardly_are_ade20ks_are_refused_where_no_names_lie(tmp_path
     assert len(load_scenes(profile_for(folder))["train"]) == 4
 
 
-def test_an_own_data_set_without_categories_has_two_columns(tmp_path: Path) -> None:
-    image, annotation = draw_blocks(0)
-    split = columns_of([image], [annotation]).remove_columns("scene_category")
-    source = write_parquet(tmp_path / "own", train=split, validation=split)
-    scenes = load_scenes(profile_for(source))
-    assert scenes["train"].column_names == ["image", "annotation"]
-
-
 def test_a_class_that_training_never_saw_is_named_in_one_sentence(
     recwarn: pytest.WarningsRecorder, tmp_path: Path
 ) -> None:
@@ -544,19 +424,6 @@ def test_a_split_without_one_labelled_pixel_is_refused(tmp_path: Path) -> None:
     folder = write_fruit_folder(tmp_path / "fruit", values=1)
     with pytest.raises(ValueError, match='no pixel of the "train" split has a class'):
         load_scenes(profile_for(folder))
-
-
-def test_a_palette_annotation_keeps_its_values(folder: Path) -> None:
-    file = folder / "annotations" / "training" / "scene_0002.png"
-    values = np.asarray(Image.open(file))
-    colored = Image.fromarray(values)
-    colored.putpalette(np.random.default_rng(0).integers(0, 256, 768, dtype=np.uint8).tobytes())
-    assert colored.mode == "P"
-    colored.save(file)
-    split = load_scenes(profile_for(folder))["train"]
-    assert (np.asarray(split[2]["annotation"]) == values).all()
-    labels = make_eval_transform(small_processor(32))(split[2:3])["labels"]
-    assert set(labels.unique().tolist()) == {(int(v) - 1) % 256 for v in np.unique(values)}
 
 
 def test_the_first_images_are_split_the_same_way_each_time(

@@ -126,11 +126,17 @@ def test_what_was_loaded_once_needs_no_hub_and_the_rest_names_a_way_out(tmp_path
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     again = load(hub, tmp_path / "home", LOADERS[:-1], "the real names", **offline)
     assert set(again.values()) == {"loaded"}, again
-    (told,) = load(hub, tmp_path / "empty", ["load_image"], "the real names").values()
-    assert told == (
-        "ConnectionError: huggingface/documentation-images is loaded from the Hugging Face Hub, "
-        'which cannot be reached: connect to a network, or use profile "tiny", which works offline.'
-    )
+    refused = load(hub, tmp_path / "empty", LOADERS, "the real names", **offline)
+    for told in refused.values():
+        assert told.endswith(
+            " is loaded from the Hugging Face Hub, which cannot be reached: connect to a network, "
+            'or use profile "tiny", which works offline.'
+        )
+    names = [told.removeprefix("ConnectionError: ").split()[0] for told in refused.values()]
+    sample = get_profile("sample")
+    expected = [sample.finetuned_model, sample.encoder, sample.encoder]
+    expected += ["huggingface/documentation-images", sample.dataset, sample.dataset]
+    assert names == expected
 
 
 VERIFY = """

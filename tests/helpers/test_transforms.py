@@ -16,15 +16,12 @@ from samples import (
     save_encoder,
     small_processor,
     small_profile,
-    write_ade_folder,
 )
-from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from helpers.labels import ADE20K, Labels
 from helpers.profiles import get_profile
-from helpers.training import build_trainer
 from helpers.transforms import (
     annotation_tensor,
     augmentation,
@@ -79,16 +76,6 @@ def seen_labels(pixel_values: torch.Tensor) -> np.ndarray:
     return torch.where(spread > 0.35, labels, 3).numpy()
 
 
-def inner(labels: np.ndarray) -> np.ndarray:
-    """True where the 3 x 3 neighbourhood has one label: off the blurred borders."""
-    same = np.ones(labels.shape, dtype=bool)
-    for rows in (-1, 0, 1):
-        for columns in (-1, 0, 1):
-            same &= np.roll(labels, (rows, columns), (0, 1)) == labels
-    same[[0, -1]] = same[:, [0, -1]] = False
-    return same
-
-
 # --- augmentation ---------------------------------------------------------------------------------
 
 
@@ -103,19 +90,8 @@ def markers(request: pytest.FixtureRequest) -> list[tuple[np.ndarray, np.ndarray
     return found
 
 
-def test_markers_lie_on_the_same_pixels_in_image_and_labels(markers: list) -> None:
-    """Away from borders, where colors blend, the image shows what the labels say."""
-    compared = 0
-    for seen, labels in markers:
-        sure = inner(labels) & (labels != 255)
-        wrong = (seen != labels)[sure]
-        assert wrong.sum() <= 3, f"{wrong.sum()} of {wrong.size} pixels disagree"
-        compared += int((sure & (labels != 3)).sum())
-    assert compared > 40_000  # the markers were not cropped away
-
-
 def test_markers_lie_on_the_same_pixels_to_a_fraction_of_one(markers: list) -> None:
-    """A marker's centre, as the labels and as the image have it, differ by far less than 1."""
+    """A marker's centre, as the image and as its labels have it, differ by far less than 1."""
     offsets = []
     for seen, labels in markers:
         for label in (20, 75, 149):
@@ -146,6 +122,7 @@ def test_the_result_has_one_size_and_no_new_classes(
         tensors = apply(augment, image, annotation)
         assert tensors["pixel_values"].shape == (3, SIDE, SIDE)
         assert tensors["labels"].shape == (SIDE, SIDE)
+        assert [one.dtype for one in tensors.values()] == [torch.float32, torch.int64]
         assert set(tensors["labels"].unique().tolist()) <= allowed
 
 
@@ -201,20 +178,6 @@ def test_a_small_image_is_padded_with_what_nobody_learns_from(labels: Labels) ->
         assert values[:, labelled].min() > 1.5
 
 
-def test_crops_are_varied_where_value_0_is_a_class() -> None:
-    """The rule counts every class, and nothing but what is no class is left out of it."""
-    annotation = Image.new("L", (400, 400), 0)
-    annotation.paste(1, (0, 280, 400, 400))
-    shares = []
-    for seed in range(60):
-        torch.manual_seed(seed)
-        _, mask = geometry((1.5, 2.0), FRUIT)(
-            annotation.convert("RGB"), annotation_tensor(annotation)
-        )
-        shares.append((mask == 0).float().mean().item())
-    assert np.mean(np.array(shares) < 0.75) > 0.8
-
-
 def test_scales_are_drawn_from_the_whole_range() -> None:
     """A marker 40 pixels wide is seen at half to twice its size, relative to the short side."""
     annotation = Image.new("L", (90, 90), 4)
@@ -229,22 +192,22 @@ def test_scales_are_drawn_from_the_whole_range() -> None:
     assert max(widths) > 1.9
 
 
-def test_crops_of_one_class_are_drawn_again() -> None:
-    """An image whose upper 70 % are sky: plain crops often hold little else."""
-    annotation = Image.new("L", (400, 400), 3)
-    annotation.paste(5, (0, 280, 400, 400))
-    varied = {}
-    for name, augment in {
-        "recipe": geometry((1.5, 2.0)),
-        "plain": v2.Compose([geometry((1.5, 2.0)).transforms[0], v2.RandomCrop(SIDE)]),
-    }.items():
+@pytest.mark.parametrize("labels", [ADE20K, FRUIT], ids=str)
+def test_crops_of_one_class_are_drawn_again(labels: Labels) -> None:
+    """Of an image whose upper 70 % are one class, plain crops hold little else."""
+    most = 3 if labels.reduce else 0
+    annotation = Image.new("L", (400, 400), most)
+    annotation.paste(1, (0, 280, 400, 400))
+    recipe = geometry((1.5, 2.0), labels)
+    plain, varied = v2.Compose([recipe.transforms[0], v2.RandomCrop(SIDE)]), {}
+    for name, augment in {"recipe": recipe, "plain": plain}.items():
         shares = []
         for seed in range(60):
             torch.manual_seed(seed)
-            labels = apply(augment, annotation.convert("RGB"), annotation)["labels"]
-            shares.append((labels == 2).float().mean().item())
+            _, mask = augment(annotation.convert("RGB"), annotation_tensor(annotation))
+            shares.append((mask == most).float().mean().item())
         varied[name] = np.mean(np.array(shares) < 0.75)
-    assert varied["recipe"] > varied["plain"] + 0.3, varied
+    assert varied["recipe"] > max(0.8, varied["plain"] + 0.3), varied
 
 
 def test_each_profile_has_its_augmentation() -> None:
@@ -260,19 +223,6 @@ def test_each_profile_has_its_augmentation() -> None:
 # --- preprocessing --------------------------------------------------------------------------------
 
 
-def test_shapes_and_types() -> None:
-    sizes = [(48, 36), (36, 48), (50, 50)]
-    images, annotations = zip(*map(draw_blocks, range(3), sizes), strict=True)
-    batch = {"image": list(images), "annotation": list(annotations)}
-    for augment in (None, augmentation(32)):
-        tensors = make_train_transform(small_processor(32), augment)(batch)
-        assert set(tensors) == {"pixel_values", "labels"}
-        assert tensors["pixel_values"].shape == (3, 3, 32, 32)
-        assert tensors["pixel_values"].dtype == torch.float32
-        assert tensors["labels"].shape == (3, 32, 32)
-        assert tensors["labels"].dtype == torch.int64
-
-
 def test_labels_are_reduced_exactly_once() -> None:
     """Every value 0-150, large enough that no resizing drops one."""
     values = np.zeros((64, 80), dtype=np.uint8)
@@ -286,23 +236,6 @@ def test_labels_are_reduced_exactly_once() -> None:
     assert set(np.unique(labels)) == {*range(150), 255}
     resized = np.asarray(annotation.resize((160, 160), Image.Resampling.NEAREST)).astype(int)
     assert (labels == np.where(resized == 0, 255, resized - 1)).all()
-
-
-def test_the_evaluation_transform_shows_the_whole_image() -> None:
-    """Halving the size halves the coordinates: labels and normalised colours at known places."""
-    image, annotation = draw_blocks(5, (64, 64))
-    tensors = make_eval_transform(small_processor(32))(
-        {"image": [image], "annotation": [annotation]}
-    )
-    values = np.asarray(annotation).astype(int)
-    colors = np.asarray(image) / 255
-    processor = small_processor()
-    for row, column in ((3, 5), (4, 26), (27, 6), (28, 29)):
-        value = values[2 * row, 2 * column]
-        assert tensors["labels"][0, row, column] == (255 if value == 0 else value - 1)
-        expected = (colors[2 * row, 2 * column] - processor.image_mean) / processor.image_std
-        seen = tensors["pixel_values"][0, :, row, column].numpy()
-        np.testing.assert_allclose(seen, expected, atol=0.02)
 
 
 def test_an_annotation_becomes_a_mask_of_bytes_or_is_refused() -> None:
@@ -343,40 +276,6 @@ def test_label_reduction_is_as_the_labels_say_whatever_the_configuration_says(
     assert make_eval_transform(processor)(batch)["labels"].unique().tolist() == [expected]
 
 
-# --- data-loader workers ------------------------------------------------------------------------
-
-
-def same_image(count: int) -> Dataset:
-    """A data set of one image over and over, cropped again for each row."""
-    image, annotation = draw_blocks(1, (150, 120))
-    batch = {"image": [image] * count, "annotation": [annotation] * count}
-    transform = make_train_transform(small_processor(SIDE), recipe_augmentation(SIDE))
-    data = Dataset.from_dict({"index": list(range(count))})
-    return data.with_transform(
-        lambda rows: transform({name: cells[: len(rows["index"])] for name, cells in batch.items()})
-    )
-
-
-def test_workers_draw_other_numbers_and_the_seed_repeats_them() -> None:
-    def load(seed: int, epochs: int = 1) -> list[torch.Tensor]:
-        torch.manual_seed(seed)
-        loader = DataLoader(same_image(8), batch_size=2, num_workers=2)
-        return [
-            image
-            for _ in range(epochs)
-            for batch in loader  # batches 0 and 2 from one worker, 1 and 3 from the other
-            for image in batch["pixel_values"]
-        ]
-
-    images = load(seed=0, epochs=2)
-    assert len(images) == 16
-    for index, one in enumerate(images):
-        assert not any(torch.equal(one, other) for other in images[:index])
-    again = load(seed=0, epochs=2)
-    assert all(torch.equal(one, other) for one, other in zip(images, again, strict=True))
-    assert not torch.equal(images[0], load(seed=1)[0])
-
-
 @pytest.mark.parametrize("name", ["tiny", "full"])
 def test_a_training_set_can_be_sent_to_workers_that_start_afresh(name: str) -> None:
     """On Windows and macOS, a worker is a new process and receives the data set as a pickle."""
@@ -389,45 +288,3 @@ def test_a_training_set_can_be_sent_to_workers_that_start_afresh(name: str) -> N
     expected = data[:2]
     torch.manual_seed(0)
     assert torch.equal(received[:2]["pixel_values"], expected["pixel_values"])
-
-
-# --- optimiser and schedule ---------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def trainer(tmp_path_factory: pytest.TempPathFactory):
-    """Profile `full` over a small encoder and a few images, ready for its first step."""
-    folder = tmp_path_factory.mktemp("recipe")
-    profile = replace(
-        get_profile("full"),
-        encoder=str(save_encoder(folder / "encoder")),
-        dataset=str(write_ade_folder(folder / "scenes", train=16)),  # a batch
-        image_size=32,
-    )
-    trainer = build_trainer(profile, output_dir=folder / "out", eval_on_start=False)
-    trainer.create_optimizer_and_scheduler(trainer.args.max_steps)
-    return trainer
-
-
-def test_full_is_the_published_schedule(trainer) -> None:
-    arguments = trainer.args
-    assert arguments.max_steps == 160_000
-    assert arguments.per_device_train_batch_size == 16
-    assert isinstance(trainer.optimizer, torch.optim.AdamW)
-    assert trainer.optimizer.defaults["betas"] == (0.9, 0.999)
-    factors = [trainer.lr_scheduler.lr_lambdas[0](step) for step in (0, 750, 1500, 80_750, 160_000)]
-    np.testing.assert_allclose(factors, [0, 0.5, 1, 0.5, 0], atol=2e-3)
-
-
-def test_the_head_learns_ten_times_as_fast_and_norms_do_not_decay(trainer) -> None:
-    names = {parameter: name for name, parameter in trainer.model.named_parameters()}
-    seen = set()
-    for group in trainer.optimizer.param_groups:
-        for parameter in group["params"]:
-            name = names[parameter]
-            head = name.startswith("decode_head.")
-            assert group["initial_lr"] == pytest.approx(6e-4 if head else 6e-5), name
-            one_dimensional = parameter.ndim == 1  # biases and the scales of normalisations
-            assert group["weight_decay"] == (0.0 if one_dimensional else 0.01), name
-            seen.add(name)
-    assert seen == set(names.values())

@@ -10,9 +10,8 @@ import ast
 import math
 import random
 import re
-from collections import Counter
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -23,7 +22,6 @@ import pytest
 import torch
 from PIL import Image
 from torchvision.transforms import v2
-from transformers import get_polynomial_decay_schedule_with_warmup
 
 from helpers.inference import window_starts
 from helpers.labels import ADE20K
@@ -123,25 +121,6 @@ def test_the_notebooks_solution_is_accepted(exercise: Exercise, capsys) -> None:
 # --- other right answers --------------------------------------------------------------------------
 
 
-def uint8_all_the_way(annotation: np.ndarray) -> np.ndarray:
-    if ((annotation < 0) | (annotation > 150)).any():
-        raise ValueError
-    return annotation.astype(np.uint8) - np.uint8(1)
-
-
-def flip_arrays(image: Image.Image, annotation: Image.Image) -> Any:
-    if random.random() < 0.5:
-        return np.fliplr(image), np.fliplr(annotation)
-    return [image, annotation]
-
-
-def scheduled(step: int, peak: float, warmup: int, total: int) -> float:
-    """What `Trainer` uses for `lr_scheduler_type="polynomial"` with power 1."""
-    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
-    schedule = get_polynomial_decay_schedule_with_warmup(optimiser, warmup, total)
-    return schedule.lr_lambdas[0](step) * peak
-
-
 def labels_by_table(mask: Image.Image, table: Any = {0: 255, 10: 0, 20: 1, 30: 2}) -> np.ndarray:  # noqa: B006
     values = np.asarray(mask)
     if unknown := set(values.ravel().tolist()) - set(table):
@@ -170,14 +149,6 @@ def split_by(
     return split
 
 
-def colors_of_pillow(coded_masks: list) -> dict:
-    areas: Counter = Counter()
-    for mask in coded_masks:
-        areas.update({color: count for count, color in mask.getcolors()})
-    ordered = sorted(sorted(areas), key=areas.__getitem__, reverse=True)
-    return {tuple(np.uint8(color)): np.int64(k) for k, color in enumerate(ordered)}
-
-
 def windows_of_the_evaluation(
     height: int, width: int, short_side: int = 512, window: int = 512, stride: int = 341
 ) -> int:
@@ -187,27 +158,20 @@ def windows_of_the_evaluation(
 
 ALSO_RIGHT: list[tuple[str, Any]] = [
     ("check_areas_and_cars", (3.0, np.int64(3), 7)),
-    ("check_splitting_threshold", (0.71,)),
     ("check_splitting_threshold", (np.float32(0.8),)),
     ("check_count_things", (lambda p: {
         ADE20K.id2label[k]: np.int64(len({i for c, i in p.reshape(-1, 2).tolist() if c == k and i}))
         for k in {c for c, i in p.reshape(-1, 2).tolist() if i}
     },)),
     ("check_mislabelled_class", (" Person",)),
-    ("check_reduce_labels", (uint8_all_the_way,)),
     ("check_random_flip", (lambda image, annotation: v2.RandomHorizontalFlip()(image, annotation),)),
-    ("check_random_flip", (flip_arrays,)),
     ("check_iou", (lambda p, r: np.divide((p & r).sum(), (p | r).sum()),)),
     ("check_iou", (lambda p, r: torch.tensor(float((p & r).sum() / (p | r).sum())),)),
     ("check_two_pixels", ([[0, 0, 1, 1], [0, 0, 1, 2], [0, 2, 1, 1], [2, 2, 2, 1]],)),
-    ("check_logits_shape", ([8, 19, 96, 128],)),
     ("check_logits_shape", (torch.Size([8, 19, 96, 128]),)),
-    ("check_learning_rate", (scheduled,)),
-    ("check_target_size", ([480, 640],)),
     ("check_target_size", ([(480, 640)],)),
     ("check_to_labels", (labels_by_table,)),
     ("check_stratified_split", (split_by(dice=np.random.RandomState, change=lambda t, v: [np.array(t), np.array(v)]),)),
-    ("check_discover_colors", (colors_of_pillow,)),
     ("check_bootstrap_mean_iou", (lambda areas, draws: scores._resampled(areas, draws).tolist(),)),
     ("check_count_windows", (windows_of_the_evaluation,)),
 ]  # fmt: skip
@@ -259,11 +223,8 @@ FIXED = [[0, 0, 1, 1], [0, 0, 1, 1], [0, 2, 1, 1], [2, 2, 2, 2]]
 WORSE = [[0, 0, 0, 1], [0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 2, 2]]
 
 ODD: list[tuple[str, tuple, str]] = [
-    ("check_areas_and_cars", (3, 3, float("inf")), "add the things"),
     ("check_splitting_threshold", (0.7,), "still one"),
     ("check_splitting_threshold", (0.9,), "the near cars are parted, but the far one, nowhere above 0.83, is gone"),
-    ("check_splitting_threshold", (0.92,), "the far one, nowhere above 0.83, is gone, near ones too"),
-    ("check_splitting_threshold", (75,), "between 0 and 1"),
     ("check_splitting_threshold", (0,), "the whole image"),
     ("check_splitting_threshold", (float("nan"),), "between 0 and 1"),
     ("check_count_things", (lambda p: {ADE20K.id2label[k]: 1 for k in p[..., 0].ravel().tolist()},), "255 is void and has no name"),
@@ -271,11 +232,7 @@ ODD: list[tuple[str, tuple, str]] = [
     ("check_count_things", (lambda p: {"road": 1, "car": 2, "person": 1},), "stuff has the id 0"),
     ("check_count_things", (lambda p: {"car": {1, 2}, "person": {3}},), "`len` tells"),
     ("check_count_things", (lambda p: len(np.unique(p[..., 1])) - 1,), "expected a dictionary"),
-    ("check_mislabelled_class", (12,), "name of a class"),
     ("check_mislabelled_class", ("pavement",), "none of the 150 names"),
-    ("check_reduce_labels", (lambda a: a - 1,), "as int64, 2 of 6 values differ, the first at [0, 0]: -1, expected 255. 0 - 1 is -1 here"),
-    ("check_reduce_labels", (lambda a: reduced(a).astype(int),), "dtype is int64, expected uint8"),
-    ("check_reduce_labels", (lambda a: reduced(a).ravel(),), "shape is (6,), expected (2, 3)"),
     ("check_reduce_labels", (reduced_in_place,), "changes the array that it was given"),
     ("check_reduce_labels", (lambda a: reduced(a % 151),), "expected a ValueError"),
     ("check_reduce_labels", (reduced,), "nothing below 0 has a meaning"),
@@ -284,39 +241,27 @@ ODD: list[tuple[str, tuple, str]] = [
     ("check_random_flip", (maybe(lambda i, a: (i.transpose(Image.Transpose.FLIP_TOP_BOTTOM),) * 2),), "upside down"),
     ("check_random_flip", (lambda i, a: (mirrored(i), mirrored(a)),), "100 of 100 calls"),
     ("check_random_flip", (lambda i, a: (mirrored(i), mirrored(a)) if np.random.default_rng(0).random() > 0.5 else (i, a),), "thrown again in each call"),
-    ("check_random_flip", (lambda i, a: mirrored(i),), "expected image, annotation"),
     ("check_pad_to_square", (lambda i, a: (np.pad(i, ((0, 2), (0, 0), (0, 0))), a),), "annotation keeps its size"),
     ("check_iou", (lambda p, r: (p & r).sum() / max(1, (p | r).sum()),), "0 / 0 is neither"),
-    ("check_iou", (lambda p, r: int((p & r).sum()) / int((p | r).sum()),), "ZeroDivisionError: division by zero. 0 / 0 is neither"),
     ("check_two_pixels", ([[0, 0, 1, 1], *FOUR[1:]],), "1 pixel is changed"),
     ("check_two_pixels", (FIXED,), "15 pixels are right"),
     ("check_two_pixels", (WORSE,), "the mean IoU falls"),
     ("check_two_pixels", ([[3, 0, 1, 1], *FOUR[1:]],), "none of 0, 1 and 2"),
-    ("check_two_pixels", ([0, 0, 1, 1],), "expected an array of shape (4, 4), got an array of shape (4,)"),
     ("check_mean_iou", (lambda p, r, n: np.nan_to_num(mean_iou._mean_iou(p, r, n)),), "no class has a score"),
     ("check_mean_iou", (iou_of_counts,), "wraps at 256"),
     ("check_logits_shape", ((8, 19, 384, 512),), "labels' size"),
     ("check_logits_shape", ((8, 150, 96, 128),), "ADE20K's"),
     ("check_logits_shape", ((8, 19, 128, 96),), "rows and columns are exchanged"),
     ("check_logits_shape", ((19, 96, 128),), "a model sees a batch"),
-    ("check_logits_shape", ((8, 19, 12, 16),), "a quarter of the image's"),
-    ("check_logits_shape", ((8.5, float("nan"), 1e30, 128),), "number of images"),
-    ("check_logits_shape", ([(8, 19, 96, 128)],), "the four numbers alone"),
     ("check_batch_loss", (lambda m, n: (m * n)[n > 0].sum() / n.sum(),), "spread to every average"),
-    ("check_learning_rate", (lambda s, p, w, t: p,), "no warm-up"),
     ("check_learning_rate", (lambda s, p, w, t: min(p * s / w, p * (t - s) / (t - w)),), "division by zero. Without a warm-up"),
     ("check_target_size", (480,), "expected two numbers"),
-    ("check_target_size", ([(640, 480)],), "PIL says width first"),
     ("check_average_of_sizes", (lambda a, b, size: (a + b) / 2,), "raises RuntimeError"),
     ("check_doubtful_pixels", (lambda x, size, t: inference._doubtful(x, size[::-1], t),), "the shape is (20, 9), expected (9, 20)"),
-    ("check_doubtful_pixels", (lambda x, size, t: inference._doubtful(x, size, t)[None],), "the shape is (1, 9, 20), expected (9, 20)"),
-    ("check_to_labels", (lambda m: labels_by_table(m).astype(int),), "dtype is int64, expected uint8"),
     ("check_to_labels", (lambda m: Image.fromarray(labels_by_table(m)),), "np.asarray turns one into the other"),
     ("check_to_labels", (lambda m: labels_by_table(m.convert("L")),), "(mode P) the function raises ValueError"),
-    ("check_to_labels", (lambda m: np.asarray(m.convert("L")) if m.mode == "P" else labels_by_table(m),), "brightness of the colours"),
     ("check_to_labels", (lambda m: np.asarray(m.convert("L")) // 10 - np.uint8(1),), "in a palette PNG the indices are the values"),
     ("check_to_labels", (lambda m: np.asarray(m) // 10 - np.uint8(1),), "holds 40 the function returns [[255, 0], [3, 2]] without a word"),
-    ("check_to_labels", (lambda m: labels_by_table(m) if np.asarray(m).max() <= 30 else [][0],), "raises IndexError, expected a ValueError"),
     ("check_stratified_split", (split_by(lambda label_map, rare: True),), "chance decides who goes"),
     ("check_stratified_split", (split_by(change=lambda t, v: (sorted(t + v), v)),), "is in both parts"),
     ("check_stratified_split", (split_by(change=lambda t, v: (t[1:], v)),), "is in neither part"),
@@ -324,19 +269,13 @@ ODD: list[tuple[str, tuple, str]] = [
     ("check_stratified_split", (split_by(change=lambda t, v: (v, t)),), "training comes first"),
     ("check_stratified_split", (split_by(change=lambda t, v: (t, v[::-1])),), "the lists are not sorted"),
     ("check_stratified_split", (split_by(change=lambda t, v: ([k + 1 for k in t], [k + 1 for k in v])),), "holds 20, expected two lists, training and validation, of indices from 0 to 19"),
-    ("check_stratified_split", (split_by(change=lambda t, v: v),), "expected two lists, training and validation"),
     ("check_stratified_split", (split_by(share=int),), "2 go to validation, expected 3. Draw round(fraction * count)"),
     ("check_stratified_split", (split_by(drawn=False),), "the seeds 0 to 3 all give one split"),
-    ("check_stratified_split", (split_by(dice=lambda seed: np.random.default_rng(0)),), "the seeds 0 to 3 all give one split"),
     ("check_stratified_split", (split_by(dice=lambda seed: np.random.mtrand._rand),), "two calls give two splits"),
     ("check_stratified_split", (split_by(lambda label_map, rare: label_map.max() == rare),), "the rare class"),
     ("check_effective_batch_size", (lambda a, b=1, c=1: a * b * c,), "(0, 2, 2) the function returns 0, expected a ValueError"),
-    ("check_effective_batch_size", (lambda a, b=1, c=1: a * b * c if a * b * c > 0 else int(""),), "ask each of the three"),
     ("check_effective_batch_size", (lambda a, b, c: a * b * c,), "defaults are one process"),
-    ("check_count_windows", (partial(scores._windows, whole=round),), "a half is rounded up"),
-    ("check_count_windows", (lambda h, w, *n: scores._windows(h, w, *n) if n else [][0],), "the defaults are"),
     ("check_accumulation_steps", (scaling._steps,), "(16, 3, 4) the function returns"),
-    ("check_training_hours", (lambda *numbers: min(scaling._hours(*numbers)),), "the arithmetic takes time too"),
     ("check_boundary_iou", (lambda *given: np.nan_to_num(scores._iou_of(scores._rim)(*given)),), "return NaN"),
     ("check_bootstrap_mean_iou", (lambda a, d: scores._resampled(a, d).mean(),), "expected (4,)"),
 ]  # fmt: skip
@@ -382,17 +321,8 @@ class Hostile:
         raise RuntimeError("no")
 
 
-class OddError(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("no message either")
-
-
 def fails(*_: Any) -> None:
     raise KeyError("wall at 0x7f00deadbeef\nand more")
-
-
-def fails_oddly(*_: Any) -> None:
-    raise OddError
 
 
 VALUES = [
@@ -420,8 +350,6 @@ def test_no_answer_makes_a_check_fail(check: str, capsys) -> None:
 def test_an_error_in_the_learners_function_is_named(check: str, capsys) -> None:
     CHECKS[check](fails)
     assert "the function raises KeyError: 'wall at 0x...\\nand more'" in told(capsys)
-    CHECKS[check](fails_oddly)
-    assert "the function raises OddError" in told(capsys)
 
 
 def test_a_check_leaves_the_notebooks_dice_alone(capsys) -> None:
@@ -451,15 +379,12 @@ def test_a_check_leaves_the_notebooks_dice_alone(capsys) -> None:
     ("answer", "expected", "said"),
     [
         (torch.ones(2, requires_grad=True), np.ones(2), ""),
-        (0.500001, 0.5, ""),
         (0.5001, 0.5, "the result is 0.5001, expected 0.5"),
         (np.array([1, 5, 3]), np.array([1, 2, 3]), "1 of 3 values differs, the first at [1]: 5"),
-        (np.zeros(2, np.uint8), np.full(2, 255, np.uint8), "the first at [0]: 0, expected 255"),
         (np.ones(1), 1.0, "the shape is (1,), expected that of one number"),
         (np.ones(2), np.ones(2, bool), "the dtype is float64, expected bool"),
         (np.array([0.5, 0.501]), np.array([0.5, 0.5]), "near: they differ by 0.001 at most"),
         ({"car": 2}, {"car": 2, "sky": 1}, "'sky' is missing"),
-        ({"car": 2, "sky": 1}, {"car": 2}, "'sky' should not be there"),
     ],
 )
 def test_a_comparison_says_what_differs_first(answer: Any, expected: Any, said: str) -> None:

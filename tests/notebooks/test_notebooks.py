@@ -1,7 +1,6 @@
-"""The rules that every notebook keeps, and the proof that each rule can fail.
+"""The rules that every notebook keeps, and a broken notebook for each of them.
 
-A rule takes a notebook and yields what is wrong with it. The second half breaks a good notebook in
-one way per rule, and asks for the complaint.
+A rule takes a notebook and yields what is wrong with it.
 """
 
 import ast
@@ -29,6 +28,15 @@ SOLUTION = re.compile(
     r"<details><summary>Solution</summary>\n\n```python\n.+\n```\n\n.+\n</details>", flags=re.DOTALL
 )
 REGISTRY = re.compile(r"(?i)\b(?:pypi|pythonhosted|anaconda)\.(?:org|com)\b|--(?:extra-)?index-url")
+GLOSSARY = (REPOSITORY / "notebooks" / "GLOSSARY.md").read_text(encoding="utf-8")
+TERMS = re.findall(r"^## (.+)$", GLOSSARY, flags=re.MULTILINE)
+TERM_LINK = re.compile(r"\[([^\]]+)\]\(GLOSSARY\.md#([^)]*)\)")
+# What is no running prose: code, headings, descriptions of figures, folded answers, other links.
+NO_PROSE = re.compile(
+    r"^```[\s\S]*?^```|<details>[\s\S]*?</details>|^#+ [^\n]*|^\*Figure: [^\n]*"
+    r"|`[^`\n]*`|\[[^\]\n]*\]\((?!GLOSSARY)[^)\n]*\)|\$[^$\n]*\$",
+    flags=re.MULTILINE,
+)
 
 # --- reading a notebook ---------------------------------------------------------------------------
 
@@ -49,6 +57,12 @@ def headings(notebook: NotebookNode) -> list[str]:
     text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
     text = re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.MULTILINE | re.DOTALL)
     return re.findall(r"^#{1,6} .*$", text, flags=re.MULTILINE)
+
+
+def anchor(term: str) -> str:
+    """The anchor of a heading: GitHub makes it lower case, JupyterLab and our pages do not."""
+    assert re.fullmatch(r"[a-z0-9 -]+", term), f"{term!r}: small letters lead everywhere"
+    return term.replace(" ", "-")
 
 
 def is_quickstart(notebook: NotebookNode) -> bool:
@@ -323,27 +337,21 @@ def numbers_for_truths(notebook: NotebookNode) -> Iterator[str]:
         yield f"truths: {lines}, expected numbers and at most two equalities"
 
 
-RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
-    valid_format,
-    opening,
-    short_set_up,
-    closing,
-    heading_levels,
-    tables_have_headers,
-    one_clean_run,
-    shareable,
-    mostly_compared,
-    short_cells,
-    figures_are_read,
-    no_branch_on_profile,
-    imports_in_one_cell,
-    exercises_answer,
-    quiz,
-    one_page,
-    honest_minutes,
-    new_heads_are_seeded,
-    numbers_for_truths,
-]
+def terms_link_to_the_glossary(notebook: NotebookNode) -> Iterator[str]:
+    """At least three terms of the glossary are linked, each once and where it comes first."""
+    texts = [c.source if c.cell_type == "markdown" else "" for c in notebook.cells]
+    body = NO_PROSE.sub("", "\n\n".join(texts[4:]))
+    anchors = [target for _, target in TERM_LINK.findall("\n\n".join(texts))]
+    for target in sorted(set(anchors) - {anchor(term) for term in TERMS}):
+        yield f"glossary: there is no term #{target}"
+    for target in sorted({target for target in anchors if anchors.count(target) > 1}):
+        yield f"glossary: #{target} is linked more than once"
+    for link in TERM_LINK.finditer(body):
+        before = TERM_LINK.sub(r"\1", body[: link.start()])
+        if re.search(rf"(?<![\w-]){re.escape(link[1])}(?![\w-])", before, flags=re.IGNORECASE):
+            yield f"glossary: {link[1]!r} occurs before it is linked"
+    if len(anchors) < 3:
+        yield "glossary: fewer than three terms are linked"
 
 
 def course_problems(folder: Path, readme: str) -> Iterator[str]:
@@ -378,22 +386,7 @@ def course_problems(folder: Path, readme: str) -> Iterator[str]:
         yield f"README lists {listed}, the folder holds {names}"
 
 
-# --- the course's own notebooks -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_notebook_keeps_the_rule(path: Path, rule):
-    assert list(rule(nbformat.read(path, as_version=4))) == []
-
-
-def test_notebooks_links_and_readme_agree():
-    assert NOTEBOOKS, "there are no notebooks"
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert list(course_problems(REPOSITORY / "notebooks", readme)) == []
-
-
-# --- the rules themselves -------------------------------------------------------------------------
+# --- one broken example for each rule ------------------------------------------------------------
 
 
 def everywhere(old: str, new: str) -> Callable[[NotebookNode], None]:
@@ -412,7 +405,10 @@ def example(**values) -> Callable[[NotebookNode], None]:
 
 
 MESSAGE = [new_output("stream", name="stderr", text="UserWarning")]
-BROKEN = {
+LINKED_AGAIN = "[IoU](GLOSSARY.md#seed) and [iou](GLOSSARY.md#seed)"
+BROKEN: dict[
+    Callable[[NotebookNode], Iterator[str]], tuple[str, Callable[[NotebookNode], None]]
+] = {
     valid_format: ("repeated", lambda nb: nb.cells[6].update(id=nb.cells[7].id)),
     opening: ("cell 1 lacks", everywhere("**Objectives**", "**Aims**")),
     short_set_up: ("does not start", everywhere("PROFILE = None", 'PROFILE = "full"')),
@@ -440,11 +436,43 @@ BROKEN = {
         "expected numbers",
         example(outputs=[new_output("stream", text="True\n")]),
     ),
+    terms_link_to_the_glossary: ("is linked more than once", everywhere("## Recap", LINKED_AGAIN)),
     one_page: ("lines, expected 24 and 150", everywhere("# 01 · ", QUICKSTART)),
 }
+"""Each rule with what it says of a notebook that is broken so."""
+
+each_rule = pytest.mark.parametrize("rule", BROKEN, ids=lambda rule: rule.__name__)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+# --- the course's own notebooks -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@each_rule
+def test_notebook_keeps_the_rule(path: Path, rule):
+    assert list(rule(nbformat.read(path, as_version=4))) == []
+
+
+def test_notebooks_links_and_readme_agree():
+    assert NOTEBOOKS, "there are no notebooks"
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert list(course_problems(REPOSITORY / "notebooks", readme)) == []
+
+
+def test_the_terms_of_the_glossary_are_in_order_explained_and_linked_from_a_notebook():
+    assert sorted(TERMS) == TERMS
+    text = "".join(path.read_text(encoding="utf-8") for path in NOTEBOOKS)
+    linked = {target for _, target in TERM_LINK.findall(text)}
+    assert [term for term in TERMS if anchor(term) not in linked] == []
+    for section in GLOSSARY.split("\n## ")[1:]:
+        term, _, explained = section.partition("\n")
+        assert len(explained.split()) >= 5, term
+
+
+# --- the rules themselves -------------------------------------------------------------------------
+
+
+@each_rule
 def test_rule_refuses_the_broken_notebook(rule):
     complaint, change = BROKEN[rule]
     notebook = nbformat.read(NOTEBOOKS[1], as_version=4)
@@ -458,14 +486,13 @@ def test_course_rules_refuse_a_course_that_does_not_fit(tmp_path: Path):
         navigation = new_markdown_cell("[Next: Two →](02_two.ipynb)")
         cells = [*opening, new_code_cell(setup), navigation]
         nbformat.write(new_notebook(cells=cells), tmp_path / f"{number}_one.ipynb")
-    assert list(course_problems(tmp_path, "[1](notebooks/00_one.ipynb)")) == [
+    told = "\n".join(course_problems(tmp_path, "[1](notebooks/00_one.ipynb)"))
+    for complaint in (
         "numbers: ['00', '03'] are not consecutive from 00",
         "00_one.ipynb: 'Next' links to 02_two.ipynb, expected 03_one.ipynb",
         "00_one.ipynb: a link leads to 02_two.ipynb, which does not exist",
         "03_one.ipynb: the title has another number",
         "03_one.ipynb: another set-up cell than that of 00_one.ipynb",
-        "03_one.ipynb: '← Previous' links to None, expected 00_one.ipynb",
-        "03_one.ipynb: 'Next' links to 02_two.ipynb, expected None",
-        "03_one.ipynb: a link leads to 02_two.ipynb, which does not exist",
         "README lists ['00_one.ipynb'], the folder holds ['00_one.ipynb', '03_one.ipynb']",
-    ]
+    ):
+        assert complaint in told

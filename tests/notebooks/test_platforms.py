@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,43 +49,29 @@ transformers==5.15.*
 """
 
 
-@cache
-def python(version: str) -> Path | None:
-    """The interpreter of a version such as "3.12", on the path or among pyenv's; None if none."""
-    name = "python.exe" if os.name == "nt" else f"python{version}"
-    folders = [Path(folder) for folder in os.environ["PATH"].split(os.pathsep)]
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    folders += [path / "bin" for path in sorted(pyenv.glob(f"{version}.*"))]
-    for candidate in [Path(sys.executable), *(folder / name for folder in folders)]:
-        if candidate.is_file():
-            told = subprocess.run([candidate, "--version"], capture_output=True, text=True)
-            if told.stdout.startswith(f"Python {version}."):
-                return candidate
-    return None
-
-
-def environment(name: str, version: str, *arguments: str, requirements: str = "") -> Path:
+def environment(name: str, version: str, requirements: str) -> Path:
     """Make a virtual environment once; returns its interpreter.
 
     Args:
         name: of its folder.
-        version: of Python.
-        arguments: further ones for `uv pip install`.
+        version: of Python, such as "3.12": one on the path or among pyenv's.
         requirements: the text of a requirements file.
     """
-    if (interpreter := python(version)) is None:
-        pytest.skip(f"there is no Python {version} on this machine")
     folder = ENVIRONMENTS / f"{name}-{version}"
     made, stamp = folder / "bin" / "python", folder / "made"
-    recipe = hashlib.sha256(repr((arguments, requirements)).encode()).hexdigest()
+    recipe = hashlib.sha256(requirements.encode()).hexdigest()
     if stamp.is_file() and stamp.read_text() == recipe:
         return made
     shutil.rmtree(folder, ignore_errors=True)
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    places = [*map(str, pyenv.glob(f"versions/{version}.*/bin")), os.environ["PATH"]]
+    own = os.environ | {"PATH": os.pathsep.join(places), "UV_PYTHON_DOWNLOADS": "never"}
     uv = [sys.executable, "-m", "uv"]
-    subprocess.run([*uv, "venv", "--quiet", "--python", interpreter, folder], check=True)
+    if subprocess.run([*uv, "venv", "--quiet", "--python", version, folder], env=own).returncode:
+        pytest.skip(f"there is no Python {version} on this machine")
     listed = folder / "requirements.txt"
     listed.write_text(requirements)
-    install = [*uv, "pip", "install", "--quiet", "--python", made, "-r", listed, *arguments]
+    install = [*uv, "pip", "install", "--quiet", "--python", made, "-r", listed]
     done = subprocess.run(install, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     stamp.write_text(recipe)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import binary_erosion, maximum_filter, minimum_filter
 from torch.nn.functional import cross_entropy, interpolate
 from torchvision import tv_tensors
 from transformers import TrainingArguments
@@ -133,6 +134,27 @@ def test_notebook_07_weights_classes_as_the_helper_does() -> None:
         expected = pixel_cross_entropy(outputs, labels, count, weights=weights)
         torch.testing.assert_close(by_hand(outputs, labels, count), expected)
     assert by_hand(outputs, torch.full_like(labels, 255)) == 0
+
+
+@pytest.mark.parametrize("shape", [(60, 80), (33, 50), (12, 12)])
+def test_notebook_08_counts_rims_as_eroding_one_class_after_the_other_does(shape) -> None:
+    names = {"np": np, "maximum_filter": maximum_filter, "minimum_filter": minimum_filter}
+    names["rim"] = shown("08_scores.ipynb", "rim", **names)
+    names["labels"] = SimpleNamespace(num_labels=4)
+    random, (height, width) = np.random.default_rng(shape[0]), shape
+    coarse = random.integers(0, 5, (2, 4, 4)).repeat(20, axis=1).repeat(20, axis=2)
+    prediction, reference = np.where(coarse == 4, [[[0]], [[255]]], coarse)[:, :height, :width]
+    seen, distance = np.where(reference == 255, 255, prediction), round(0.02 * np.hypot(*shape))
+
+    def slow_rim(mask: np.ndarray) -> np.ndarray:
+        return mask & ~binary_erosion(mask, np.ones((3, 3)), iterations=max(1, distance))
+
+    expected = []
+    for label in range(4):
+        p, r = slow_rim(seen == label), slow_rim(reference == label)
+        expected.append([(p & r).sum(), p.sum(), r.sum()])
+    rim_areas = shown("08_scores.ipynb", "rim_areas", **names)
+    assert rim_areas(prediction, reference).T.tolist() == expected
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)

@@ -1,7 +1,6 @@
 """Translations: complete, built from their catalogues, and with what their originals have."""
 
 import csv
-import json
 import os
 import re
 import shutil
@@ -38,21 +37,6 @@ def test_a_translation_keeps_what_it_must(stem: str, language: str) -> None:
 def test_what_is_stored_is_what_the_catalogue_builds(stem: str, language: str) -> None:
     path, text = tool.built(stem, language)
     assert path.read_text(encoding="utf-8") == text, "run `python -m tools.course translations`"
-
-
-@pytest.mark.parametrize("language", TRANSLATED)
-def test_code_and_outputs_are_the_english_notebooks_own(language: str) -> None:
-    for path in (REPOSITORY / "notebooks").glob("*.ipynb"):
-        ours, theirs = (
-            json.loads(file.read_text(encoding="utf-8"))
-            for file in (path, path.parent / language / path.name)
-        )
-        for cell, translated in zip(ours.pop("cells"), theirs.pop("cells"), strict=True):
-            if cell["cell_type"] == "code":
-                assert translated == cell, f"{path.name}, {cell['id']}"
-            else:
-                assert translated["id"] == cell["id"]
-        assert ours == theirs
 
 
 def test_the_english_pages_name_their_translations() -> None:
@@ -138,9 +122,6 @@ def test_the_commands_of_the_readme_open_this_language(language: str) -> None:
     assert f"make lab LANGUAGE={language} " in commands
     assert commands.count(f"jupyter lab notebooks/{language}/00_quickstart.ipynb\n") == 2
     assert f"open build/{language}/index.html" in commands
-    assert f"open build\\{language}\\index.html" in commands
-    columns = {line.find("#") for line in commands.splitlines() if line.startswith("make ")}
-    assert len(columns) == 1, "the comments of the first block stand below one another"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the Makefile is for Linux and macOS")
@@ -188,18 +169,11 @@ def test_there_is_one_word_for_one_thing(stem: str, language: str) -> None:
         assert unwanted_terms(entry.string, language) == [], context
 
 
-@pytest.mark.parametrize(
-    ("language", "text", "complaints"),
-    [
-        ("zh", "一辆小汽车", ["小汽车: write 汽车 (car)"]),
-        ("zh", "每个 epoch", ["epoch: write 轮 (epoch)"]),
-        ("zh", "一辆汽车，每一轮（epoch），`num_train_epochs`", []),
-        ("ja", "偏差を掛ける", ["偏差: write 標準偏差 (standard deviation)"]),
-        ("ja", "標準偏差を掛けて、窓（window）を見る", []),
-    ],
-)
-def test_an_unwanted_word_is_found(language: str, text: str, complaints: list[str]) -> None:
-    assert unwanted_terms(text, language) == complaints
+def test_an_unwanted_word_is_found() -> None:
+    assert unwanted_terms("每个 epoch", "zh") == ["epoch: write 轮 (epoch)"]
+    assert unwanted_terms("一辆汽车，每一轮（epoch），`num_train_epochs`", "zh") == []
+    assert unwanted_terms("偏差を掛ける", "ja") == ["偏差: write 標準偏差 (standard deviation)"]
+    assert unwanted_terms("標準偏差を掛けて、窓（window）を見る", "ja") == []
 
 
 # --- what a translation must keep -----------------------------------------------------------------
@@ -266,37 +240,25 @@ def test_what_a_translation_loses_is_named(old: str, new: str, what: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("english", "translation"),
-    [
-        ("forty steps", "40 ステップ"),
-        ("40 steps", "四十步"),
-        ("two thirds of 2,000 pixels", "2,000 ピクセルの 3 分の 2"),
-        ("a thirty-second of its width", "幅の 32 分の 1"),
-        ("two hundred times", "200 倍"),
-        ("a thousand steps in half a minute", "30 秒で 1,000 ステップ"),
-        ("10,000 pixels in 12 rows", "十二行，一万个像素"),
-        ("1,250 times", "一千二百五十倍"),
-        ("seven of ten", "十个里有八个"),  # words alone are not compared
-    ],
-)
-def test_a_number_may_be_written_as_a_word(english: str, translation: str) -> None:
-    assert differences(english, translation) == []
-
-
-@pytest.mark.parametrize(
     ("english", "translation", "told"),
     [
+        ("forty steps", "40 ステップ", ""),  # a number may be written as a word
+        ("40 steps", "四十步", ""),
+        ("two thirds of 2,000 pixels", "2,000 ピクセルの 3 分の 2", ""),
+        ("a thirty-second of its width", "幅の 32 分の 1", ""),
+        ("a thousand steps in half a minute", "30 秒で 1,000 ステップ", ""),
+        ("1,250 times", "一千二百五十倍", ""),
+        ("seven of ten", "十个里有八个", ""),  # words alone are not compared
         ("forty steps", "50 ステップ", "[] lost, ['50'] added"),
         ("after thirty seconds", "32 秒後", "[] lost, ['32'] added"),
         ("40 steps", "五十步", "['40'] lost, [] added"),
         ("two hundred times", "2 倍", "[] lost, ['2'] added"),
-        ("twenty-five images", "20 枚", "[] lost, ['20'] added"),
         ("0.22 and 0.25, then 0.22", "0.22 と 0.25、次に 0.25", "['0.22'] lost, ['0.25'] added"),
         ("3 of 40", "３ / 40", "['3'] lost, ['３'] added"),
     ],
 )
 def test_another_number_is_named(english: str, translation: str, told: str) -> None:
-    assert differences(english, translation) == [f"numbers: {told}"]
+    assert differences(english, translation) == ([f"numbers: {told}"] if told else [])
 
 
 # --- the catalogues -------------------------------------------------------------------------------
@@ -373,25 +335,18 @@ def test_a_changed_english_text_shows_its_last_translation(course: Path, capsys)
         assert "warning: zh 01_one:c is not translated" in told
         assert "01_one:b" not in told
         assert shown(course) == ["读 2。", "更多。", "New."]
-        assert (
-            catalogues.translated_from(catalogues.entries("01_one", "zh", course)["01_one:a"])
-            == old
-        )
+        entry = catalogues.entries("01_one", "zh", course)["01_one:a"]
+        assert catalogues.translated_from(entry) == old
         written = catalogues.catalogue_file("01_one", "zh", course).read_text(encoding="utf-8")
         assert '#, fuzzy\n#| msgid "Read 2.\\n\\n' in written
     assert build(course, "--release") == 1
+    write(course, ("a", old), ("b", "More."))
+    assert build(course, "--release") == 0, "the English text is as before again"
+    write(course, ("a", "Read 3 pages."), ("b", "More."), ("c", "New."))
+    build(course)
     translate(course, a="读 3 页。", c="新的。")
     assert build(course, "--release") == 0
     assert "#" not in catalogues.catalogue_file("01_one", "zh", course).read_text(encoding="utf-8")
-
-
-def test_an_english_text_that_is_as_before_again_has_its_translation(course: Path) -> None:
-    write(course, ("a", "Read 2."))
-    build(course)
-    translate(course, a="读 2。")
-    for text, status in (("Read 3.", 1), ("Read 2.", 0)):
-        write(course, ("a", text))
-        assert build(course, "--release") == status
 
 
 def test_an_old_translation_must_keep_what_its_own_original_had(course: Path, capsys) -> None:
@@ -444,9 +399,3 @@ def test_blocks_of_the_readme_move_with_their_translations(course: Path) -> None
     assert chinese("One.", "Two.") == ["一。", "二。"]
     assert chinese("One.", "Two!") == ["一。", "二。"]
     assert chinese("Two!") == ["二。"]
-
-
-def test_an_unknown_text_is_refused(course: Path, capsys) -> None:
-    with pytest.raises(SystemExit):
-        tool.main(["--texts", "02_two"], course)
-    assert "no text 02_two: choose from 01_one, GLOSSARY, README" in capsys.readouterr().err

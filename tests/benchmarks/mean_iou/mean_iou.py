@@ -25,15 +25,11 @@ class DescribedMeanIoU(evaluate.Metric):
         references,
         num_labels,
         ignore_index,
-        nan_to_num=None,
-        label_map=None,
         reduce_labels=False,
     ):
         areas = np.zeros((3, num_labels), dtype=np.float64)
         for prediction, reference in zip(predictions, references, strict=True):
             prediction, reference = np.array(prediction), np.array(reference)
-            for old, new in (label_map or {}).items():
-                reference[reference == old] = new
             if reduce_labels:
                 reference[reference == 0] = 255
                 reference = reference - 1
@@ -47,13 +43,10 @@ class DescribedMeanIoU(evaluate.Metric):
         with np.errstate(divide="ignore", invalid="ignore"):
             iou = intersection / (predicted + labelled - intersection)
             accuracy = intersection / labelled
-        scores = {
+        return {
             "mean_iou": np.nanmean(iou),
             "mean_accuracy": np.nanmean(accuracy),
             "overall_accuracy": intersection.sum() / labelled.sum(),
             "per_category_iou": iou,
             "per_category_accuracy": accuracy,
         }
-        if nan_to_num is not None:
-            scores = {key: np.nan_to_num(value, nan=nan_to_num) for key, value in scores.items()}
-        return scores
