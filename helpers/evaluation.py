@@ -20,6 +20,7 @@ from helpers.inference import (
     SMALLEST_SIDE,
     argmax_of_strips,
     labels_of,
+    pixel_values_of,
     predicting,
     upsampled_argmax,
     upsampled_strips,
@@ -166,10 +167,9 @@ def _resized(
 ) -> torch.Tensor:
     """(1, 3, height, width) float32: resized by the protocol, then normalised by the processor."""
     if protocol.short_side is None:
-        return image_processor(image, return_tensors="pt")["pixel_values"]
+        return pixel_values_of(image, image_processor)
     height, width = resized_size(image.size[::-1], protocol.short_side, SMALLEST_SIDE)
-    size = {"height": height, "width": width}
-    return image_processor(image, size=size, return_tensors="pt")["pixel_values"]
+    return pixel_values_of(image, image_processor, size={"height": height, "width": width})
 
 
 def _predict(

@@ -7,30 +7,28 @@ A source is a path, the bytes of a file, an undecoded cell `{"path": ..., "bytes
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from helpers.faults import FileFault, explained_damage, unread_bands
 from helpers.hub import explained
 
 Source = str | Path | bytes | Mapping[str, Any] | Image.Image
 
 # Pillow may lack a decoder (.heic): then the image is reported, not silently left out.
 SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
-SUFFIXES |= {".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SUFFIXES |= {".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 """Endings of the files that count as images, in lower case."""
 
 _HUB = "hf://datasets/"
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held; 1 is upright
-_NO_IMAGES = {
-    ".npy": "it is an array. PIL.Image.fromarray(numpy.load(file).astype('uint8')).save(...) makes "
-    "a PNG of it, if it holds whole numbers up to 255",
-    ".json": "it holds outlines, no pixels. helpers.custom.read_labelme and read_coco draw them",
-}
+_BITS, _PHOTOMETRIC, _BANDS, _PLANES = 258, 262, 277, 284  # TIFF tags
 _UPRIGHT = {  # what to do with an image that lies on its side, by that tag
     5: Image.Transpose.TRANSPOSE,
     6: Image.Transpose.ROTATE_270,
@@ -38,31 +36,23 @@ _UPRIGHT = {  # what to do with an image that lies on its side, by that tag
     8: Image.Transpose.ROTATE_90,
 }
 _SIXTEEN_BITS = {"PNG", "PPM"}  # formats of which Pillow may read 16 bits into mode I, of 32
+_HIGHEST, _PREMULTIPLIED = "highest sample", "premultiplied"  # what we note in `Image.info`
+_COLORS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # modes that are seen as RGB
+_LOSSY, _MOSTLY_LOSSY = ("JPEG", "MPO", "TIFF (JPEG)"), ("AVIF", "HEIF", "JPEG2000")
 
-
-class FileFault(ValueError):
-    """What is wrong with one file, in the parts by which a report groups files.
-
-    Args:
-        name: of the file, as messages call it.
-        cause: what was found and what was expected, as the rest of a sentence.
-        remedy: what to do; the same text for all files that the same step mends.
-    """
-
-    def __init__(self, name: str, cause: str, remedy: str = "") -> None:
-        super().__init__(f"{name} {cause}: {remedy}" if remedy else f"{name} {cause}")
-        self.name, self.cause, self.remedy = name, cause, remedy
-
-    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
-        return type(self), (self.name, self.cause, self.remedy)  # or it dies between processes
+# Pillow reads twice as many pixels as this says, and above it warns of an attack. An orthophoto is
+# none, so what is read anyway is read without a warning.
+if Image.MAX_IMAGE_PIXELS == 89_478_485:
+    Image.MAX_IMAGE_PIXELS *= 2
 
 
 def load_image(source: Source, name: str | None = None) -> Image.Image:
     """Read an image as the models expect it: RGB, upright as its EXIF note says.
 
     ADE20K holds some greyscale images, on which the image processor raises, and photographs from
-    phones are often stored lying on their side. Of 16 bits a pixel the upper 8 are kept, and
-    floating-point numbers from 0 to 1 are scaled to 0-255.
+    phones are often stored lying on their side. Of 16 bits a channel the upper 8 are kept, and
+    floating-point numbers from 0 to 1 are scaled to 0-255. Where a TIFF file calls its fourth band
+    premultiplied alpha and a color exceeds it, it is none (near infrared, say) and left out.
 
     Args:
         source: see this module's first lines; also hf://datasets/OWNER/NAME/PATH for a file of a
@@ -71,14 +61,18 @@ def load_image(source: Source, name: str | None = None) -> Image.Image:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no image or a damaged one, or which number is white cannot be told.
+        FileFault: the file is no image, a damaged one or one of more bands, or which number is
+            white cannot be told.
         ConnectionError: the file is on the Hub, and the Hub cannot be reached.
     """
     name = name or name_of(source, "image")
-    opened = _opened(source, name)
-    image = ImageOps.exif_transpose(opened)
+    opened = header(source, name)
+    premultiplied = _decode(opened, name)
+    with explained_damage(name):
+        image = ImageOps.exif_transpose(opened)
+    image = _without_alpha(image) if premultiplied else image
     if image.mode == "F" or image.mode.startswith("I"):
-        image = _eight_bits(image, opened.format in _SIXTEEN_BITS, name)
+        image = _eight_bits(image, opened, name)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -89,6 +83,9 @@ def load_mask(
     in_colors: bool = False,
 ) -> np.ndarray:
     """Read a mask as the whole numbers that it stores; of a palette PNG these are the indices.
+
+    Of 2 or 4 bits a pixel, and of a PGM file with a white other than 255, these are the samples,
+    which viewers scale. Of a GIF file the colors count: programs renumber its palette.
 
     Args:
         source: see this module's first lines.
@@ -105,33 +102,45 @@ def load_mask(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no image or a damaged one, has several pages, or holds numbers that
-            are not whole.
+        FileFault: the file is no image or a damaged one, has several pages, or holds numbers that
+            are not whole; or they may not be those that were drawn: lossy formats, 16 bits in
+            colors, classes in the alpha channel, a palette of greys, white stored as 0.
     """
     name = name or name_of(source, "mask")
-    mask = _opened(source, name)
+    mask = header(source, name)
+    if _HIGHEST not in mask.info:  # when it is decoded, Pillow forgets
+        mask.info[_HIGHEST] = _highest_sample(mask, name)
+    _decode(mask, name)
     if (pages := getattr(mask, "n_frames", 1)) > 1:
-        raise ValueError(f"{name} has {pages} pages or frames, expected one: save each as a file")
+        raise FileFault(name, f"has {pages} pages or frames, expected one", "save each as a file")
+    by_colors = in_colors or (mask.format == "GIF" and mask.mode == "P")
+    if mask.mode in ("LA", "PA", "RGBA"):
+        _refuse_classes_in_alpha(np.asarray(mask), name)
+    if mask.mode in ("P", "PA") and not by_colors:
+        _refuse_palette_of_greys(mask, name)
     if orientation(mask) != 1:
         mask = ImageOps.exif_transpose(mask)
     elif image is not None and is_turned(mask, image):
         mask = mask.transpose(_UPRIGHT[orientation(image)])
-    if in_colors and mask.mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
-        return np.asarray(mask.convert("RGB"))
-    if mask.mode == "F" and not in_colors:
-        return _whole_numbers(np.asarray(mask), name)
-    if mask.mode in ("LA", "PA"):
-        return np.asarray(mask)[..., 0]
-    if mask.mode in ("RGB", "RGBA"):
-        values = np.asarray(mask)[..., :3]
-        grey = (values == values[..., :1]).all()  # grey stored as color
-        return values[..., 0] if grey else values
-    if in_colors or not (mask.mode in ("1", "L", "P") or mask.mode.startswith("I")):
+    has_numbers = mask.mode == "F" or mask.mode.startswith("I")
+    if mask.mode not in _COLORS and (in_colors or not has_numbers):
         numbers = "" if in_colors else "whole numbers (mode L, P, 1 or I;16) or "
-        raise ValueError(
-            f"{name} has mode {mask.mode}, expected {numbers}colors (RGB): save it again as PNG"
-        )
-    return np.asarray(mask)
+        cause = f"has mode {mask.mode}, expected {numbers}colors (RGB)"
+        raise FileFault(name, cause, "save it again as PNG")
+    values = np.asarray(mask.convert("RGB") if by_colors else mask)
+    if in_colors:
+        return values
+    if mask.mode == "F":
+        return _whole_numbers(values, name)
+    if values.ndim == 3:
+        has_colors = mask.mode in ("P", "RGB", "RGBA")
+        if has_colors and (values[..., :3] != values[..., :1]).any():
+            return values[..., :3]
+        values = values[..., 0]  # grey stored as color, or without its alpha channel
+    if highest := mask.info.get(_HIGHEST):
+        scale = highest / (65535 if mask.mode == "I" else 255)
+        values = np.rint(values * scale).astype(values.dtype)
+    return values
 
 
 def is_turned(mask: Source, image: Source) -> bool:
@@ -179,75 +188,163 @@ def header(source: Source, name: str | None = None) -> Image.Image:
         content = source.get("bytes")
         source = source.get("path") if content is None else content
     if source is None:
-        raise ValueError(f"{name} is missing: each image needs its mask, and each mask its image")
+        raise FileFault(name, "is missing", "each image needs its mask, and each mask its image")
     if str(source).startswith(_HUB):
         from huggingface_hub import hf_hub_download
 
         owner, dataset, file = str(source).removeprefix(_HUB).split("/", maxsplit=2)
         with explained(f"{owner}/{dataset}", "dataset"):
             source = hf_hub_download(f"{owner}/{dataset}", file, repo_type="dataset")
-    with _explained_damage(name):
+    with explained_damage(name, source):
         if isinstance(source, bytes):
-            return Image.open(io.BytesIO(source))
-        if not Path(source).is_file():  # reading a pipe would wait for ever
+            opened = Image.open(io.BytesIO(source))
+        elif not Path(source).is_file():  # reading a pipe would wait for ever
             raise FileNotFoundError(f"there is no file {source}")
-        return Image.open(source)
+        else:
+            opened = Image.open(source)
+        if isinstance(opened, ImageFile.StubImageFile):  # known by name alone
+            raise UnidentifiedImageError(opened.format)
+        if Image.MAX_IMAGE_PIXELS and math.prod(opened.size) > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombError("{} x {} pixels".format(*opened.size))
+    return opened
 
 
-def _opened(source: Source, name: str) -> Image.Image:
-    """The image with its pixels and its note decoded."""
-    image = header(source, name)
-    with _explained_damage(name):
+def _decode(image: Image.Image, name: str) -> bool:
+    """Decode pixels and note; whether the last band is called premultiplied alpha.
+
+    Then the colors are left as they are stored, which Pillow would divide by it.
+    """
+    with explained_damage(name):
+        premultiplied = image.mode == "La"
+        if image.format == "TIFF" and image.tile:
+            tags, rawmode = image.tag_v2, image.tile[-1].args[0]
+            mixed = {*tags.get(_BITS, ())} != {8} or tags.get(_PHOTOMETRIC) == 0 or rawmode == "X"
+            mixed = (mixed or image.mode in ("LA", "PA")) and image.tile[0].codec_name == "raw"
+            mixed = mixed or len(image.getbands()) == 1 < tags.get(_BANDS, 1)
+            if tags.get(_PLANES) == 2 and (mixed or re.search("a|[AX]X", rawmode)):
+                raise unread_bands(tags, name)  # Pillow mixes these planes up, or takes one alone
+            if rawmode.startswith("RGBa"):
+                premultiplied = True
+                args = (rawmode.replace("RGBa", "RGBA"), *image.tile[-1].args[1:])
+                image.tile = [tile._replace(args=args) for tile in image.tile]
         image.load()
         image.getexif()
-    return image
+    return image.info.setdefault(_PREMULTIPLIED, premultiplied)
 
 
-@contextmanager
-def _explained_damage(name: str) -> Iterator[None]:
-    """An error that names the file and says what is wrong, in place of Pillow's own."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except PermissionError as error:
-        raise ValueError(f"{name} cannot be read: it does not grant you permission") from error
-    except UnidentifiedImageError as error:
-        why = _NO_IMAGES.get(
-            Path(name).suffix.lower(), "it is in no format that Pillow knows, or damaged"
+def _highest_sample(mask: Image.Image, name: str) -> int | None:
+    """The sample that Pillow scales to white, or None; refuses what changes the samples."""
+    kind = mask.format
+    if mask.info.get("compression") in ("jpeg", "tiff_jpeg"):
+        kind = "TIFF (JPEG)"
+    changes = kind in _LOSSY or (kind == "WEBP" and not _is_lossless(mask))
+    if changes or kind in _MOSTLY_LOSSY:
+        article = "an" if kind in ("AVIF", "MPO") else "a"
+        cause = f"is {article} {kind} file, which {'changes' if changes else 'may change'} "
+        cause += "the values it stores a little, and with them the classes"
+        raise FileFault(name, cause, "export the mask again, as PNG")
+    if getattr(mask, "tag_v2", {}).get(_PHOTOMETRIC) == 0 and mask.mode != "1":
+        raise FileFault(
+            name,
+            "stores white as 0 (tag 262 of TIFF), so that its numbers are not what is seen, and "
+            "which of both means classes cannot be told",
+            "export the mask again, as PNG",
         )
-        raise ValueError(f"{name} cannot be read as an image: {why}") from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(
-            f"{name} is larger than Pillow reads by itself ({error}): if you trust it, set "
-            "PIL.Image.MAX_IMAGE_PIXELS = None, or cut it into pieces"
-        ) from error
-    except Exception as error:  # of damaged files, Pillow's decoders raise all sorts
-        raise ValueError(
-            f"{name} cannot be read as an image ({error}): the file is damaged or incomplete"
-        ) from error
+    if not getattr(mask, "tile", None):  # decoded by somebody else
+        return None
+    codec, _, _, args = mask.tile[0]
+    rawmode = str(args[0]) if isinstance(args, tuple) else str(args)
+    highest = args[1] if codec.startswith("ppm") and mask.mode != "1" else None
+    loses = re.search(";1[56]", rawmode) or (mask.mode == "RGB" and (highest or 0) > 255)
+    if loses and not mask.mode.startswith("I"):
+        raise FileFault(
+            name,
+            f"stores {5 if 'BGR' in rawmode else 16} bits a channel, which Pillow turns into 8, so "
+            "that its numbers change",
+            "export the mask again, as PNG with 8 bits a channel",
+        )
+    few_bits = re.match("L;([24])", rawmode)
+    return 2 ** int(few_bits[1]) - 1 if few_bits else highest
 
 
-def _eight_bits(image: Image.Image, sixteen_bits: bool, name: str) -> Image.Image:
-    """Grey of more than 8 bits as mode L; `convert` would make all above 255 white."""
+def _is_lossless(webp: Image.Image) -> bool:
+    """Whether its pixels are in a chunk VP8L, not VP8; False where its file is closed."""
+    if webp.fp is None or webp.fp.closed:
+        return False
+    webp.fp.seek(0)
+    found = re.search(b"VP8[ L]", webp.fp.read())
+    return found is not None and found[0] == b"VP8L"
+
+
+def _refuse_classes_in_alpha(values: np.ndarray, name: str) -> None:
+    alpha = values[..., -1]
+    if alpha.min() == 255:
+        return
+    numbers = values[..., :-1] @ np.array([1, 256, 65536][: values.shape[-1] - 1], dtype=np.uint32)
+    hidden = alpha == 0
+    shared = np.intersect1d(numbers[hidden], numbers[~hidden])
+    if shared.size or numbers.min() == numbers.max():
+        raise FileFault(
+            name,
+            "tells pixels of one color apart by its alpha channel, which is not read",
+            "save it without: PIL.Image.open(FILE).getchannel('A').save(FILE) keeps the alpha "
+            "channel, and convert('RGB') in its place the colors",
+        )
+
+
+def _refuse_palette_of_greys(mask: Image.Image, name: str) -> None:
+    colors = np.zeros((256, 3), dtype=int)
+    palette = np.reshape(mask.getpalette(), (-1, 3))
+    colors[: len(palette)] = palette
+    used = np.flatnonzero(mask.histogram()[:256])
+    is_grey = (colors == colors[:, :1]).all(axis=1)
+    # A color map of classes has a grey or two (VOC's cars); one that is all black means nothing.
+    drawn = np.ptp(palette) and is_grey[used].all() and (is_grey.all() or len(used) > 2)
+    if drawn and (differ := used[colors[used, 0] != used]).size:
+        raise FileFault(
+            name,
+            f"holds the index {differ[0]}, shown as the grey {colors[differ[0], 0]}, and no color: "
+            "which of both means a class cannot be told",
+            "if the greys do, `python -m scripts.prepare --colors FILE` reads them; if the indices "
+            "do, PIL.Image.fromarray(numpy.array(PIL.Image.open(FILE))).save('NAME.png') saves "
+            "them without the palette",
+        )
+
+
+def _without_alpha(image: Image.Image) -> Image.Image:
+    """The colors of an image whose file calls its last band premultiplied alpha."""
     values = np.asarray(image)
+    if (values[..., :-1] > values[..., -1:]).any():  # no alpha: perhaps near infrared
+        return Image.fromarray(values[..., 0] if image.mode == "La" else values[..., :3])
+    mode = "La" if image.mode == "La" else "RGBa"
+    return Image.frombytes(mode, image.size, values.tobytes()).convert(mode.upper())
+
+
+def _eight_bits(image: Image.Image, opened: Image.Image, name: str) -> Image.Image:
+    """Grey of more than 8 bits as mode L; `convert` would make all above 255 white."""
+    values, tags = np.asarray(image), getattr(opened, "tag_v2", {})
     low, high = values.min(), values.max()
     if image.mode == "F" and low >= 0 and high <= 1:
-        return Image.fromarray((255 * values).round().astype(np.uint8))
-    if image.mode.startswith("I;16") or (image.mode == "I" and sixteen_bits):
-        return Image.fromarray((values >> 8).astype(np.uint8))
-    raise ValueError(
-        f"{name} has mode {image.mode} and values from {low:g} to {high:g}: which number is white "
-        "cannot be told. Expected 8 or 16 bits a channel, or 0 to 1; scale it to 0-255"
-    )
+        grey = (255 * values).round().astype(np.uint8)
+    elif image.mode.startswith("I;16") or (image.mode == "I" and opened.format in _SIXTEEN_BITS):
+        grey = (values >> (tags.get(_BITS, (16,))[0] - 8)).astype(np.uint8)
+    else:
+        raise FileFault(
+            name,
+            f"has mode {image.mode} and values from {low:g} to {high:g}: which number is white "
+            "cannot be told. Expected 8 or 16 bits a channel, or 0 to 1",
+            "scale it to 0-255",
+        )
+    return Image.fromarray(255 - grey if tags.get(_PHOTOMETRIC) == 0 else grey)
 
 
 def _whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # NaN and what is too large become something else, too
         whole = values.astype(np.int32)
     if (wrong := whole != values).any():
-        raise ValueError(
-            f"{name} holds the number {values[wrong].flat[0]:g}, expected whole numbers: a mask "
-            "names a class for each pixel, and is neither scaled nor smoothed"
+        raise FileFault(
+            name,
+            f"holds the number {values[wrong].flat[0]:g}, expected whole numbers",
+            "a mask names a class for each pixel: export it again, neither scaled nor smoothed",
         )
     return whole

@@ -39,8 +39,7 @@ SMALLEST_SIDE = 32
 def load_model(source: str | Path) -> tuple[PreTrainedModel, BaseImageProcessor]:
     """Load a fine-tuned model, ready to predict, and its image processor, as they were saved.
 
-    The image processor reduces labels as those were that the model was trained with: see
-    `load_labels`.
+    The image processor reduces labels as the model's training did: see `load_labels`.
 
     Args:
         source: folder written by `save_pretrained`, or a Hub id.
@@ -115,7 +114,7 @@ def segment_batch(
     images = [load_image(image) for image in images]
     groups: dict[torch.Size, list[tuple[int, torch.Tensor]]] = {}
     for index, image in enumerate(images):
-        pixel_values = image_processor(image, return_tensors="pt")["pixel_values"]
+        pixel_values = pixel_values_of(image, image_processor)
         groups.setdefault(pixel_values.shape, []).append((index, pixel_values))
     found: dict[int, torch.Tensor] = {}
     for group in groups.values():
@@ -157,12 +156,25 @@ def segment_windows(
     for top, rows, seen_rows in progress(down, "Windows", delay=2):
         for left, columns, seen_columns in across:
             part = image.crop((left, top, left + width, top + height))
-            pixel_values = image_processor(part, do_resize=False, return_tensors="pt").pixel_values
+            pixel_values = pixel_values_of(part, image_processor, do_resize=False)
             with predicting(model):
                 (logits,) = model(pixel_values.to(model.device, model.dtype)).logits
             found = upsampled_argmax(logits, (height, width)).cpu().numpy()
             label_map[rows, columns] = found[seen_rows, seen_columns]
     return label_map
+
+
+def pixel_values_of(
+    image: Image.Image, image_processor: BaseImageProcessor, **options: Any
+) -> torch.Tensor:
+    """What the model sees of an image: (1, 3, height, width) float32, and all of the image.
+
+    Without what some processors crop (MobileViT's) or pad (DPT's): the logits of that, upsampled,
+    would not lie where the image's pixels are. `options` are those of the processor's call.
+    """
+    steps = ("do_center_crop", "do_pad")
+    options |= {step: False for step in steps if getattr(image_processor, step, None)}
+    return image_processor(image, return_tensors="pt", **options)["pixel_values"]
 
 
 @contextmanager
@@ -296,10 +308,10 @@ def _decided(length: int, window: int, stride: int) -> list[tuple[int, slice, sl
 def _upsampled_argmax_on_cpu(logits: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
     """`interpolate(..., mode="bilinear")` and `argmax`, some ten times as fast on one core.
 
-    A pixel's logits are a mean, weighted, of the four around it. Where those four agree on the
-    best class, so does every pixel between them: nothing to compute, and that is most of a
-    image. The others are computed a few rows at a time, which stay in the CPU's cache, with
-    the classes of a pixel side by side, as NumPy's `argmax` likes them.
+    A pixel's logits are a weighted mean of the four around it. Where those four agree on the best
+    class, so does every pixel between them: nothing to compute, and that is most of an image. The
+    others are computed a few rows at a time, which stay in the CPU's cache, with the classes of a
+    pixel side by side, as NumPy's `argmax` likes them.
     """
     dtype = np.uint8 if len(logits) <= 256 else np.int64
     logits = logits.detach().float().permute(1, 2, 0).contiguous().numpy()

@@ -58,9 +58,12 @@ class Labels:
             )
         object.__setattr__(self, "names", tuple(str(name).strip() for name in self.names))
         if not 2 <= len(self.names) <= IGNORE_INDEX:
+            why = "255 stands for pixels without a class"
+            if len(self.names) < 2:
+                why = "One alone cannot be told from anything, so name its surroundings too, as in "
+                why += "background"
             raise ValueError(
-                f"the number of labels is {len(self.names)}, expected 2 to {IGNORE_INDEX}. One "
-                "alone cannot be told from anything, so name its surroundings too, as in background"
+                f"the number of labels is {len(self.names)}, expected 2 to {IGNORE_INDEX}. {why}"
             )
         if len(set(self.names)) < len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)

@@ -73,9 +73,19 @@ def together(step: Callable[[], Result]) -> Result:
     return result
 
 
+class WrongUse(ValueError):
+    """What is asked for cannot be: exit status 2, where a fault of the data is 1."""
+
+
 def sentence(error: BaseException) -> str:
     """The first line of what a library has to say."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def draw_bars_where_somebody_looks() -> None:
+    """No progress bars where stderr is no terminal, or where a notebook has called the command."""
+    if not sys.stderr.isatty() or "JPY_PARENT_PID" in os.environ:
+        os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def at_least(least: int, most: int | None = None) -> Callable[[str], int]:

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from scripts.cli import at_least
+from scripts.cli import at_least, draw_bars_where_somebody_looks
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -57,6 +57,7 @@ _SMALL = 16  # pixels: SegFormer predicts one label for 4 x 4 of them
 def main(arguments: list[str] | None = None) -> int:
     """Prepare from the command line; returns the exit status."""
     options = _parse(arguments)
+    draw_bars_where_somebody_looks()
     from helpers.custom import refuse_other_files
 
     for stream in (sys.stdout, sys.stderr):  # a name that cannot be printed is no reason to stop
@@ -263,7 +264,7 @@ def _print_report(pairs: Pairs, report: Report, labels: Labels, notices: Sequenc
     for title, sentences in (("problem", report.problems), ("notice", notices)):
         for number, sentence in enumerate(sentences, start=1):
             print()
-            print(fill(f"{title} {number}: {sentence}", 100, **_WRAPPED))
+            print(fill(f"{title} {number}: {sentence}", 80, **_WRAPPED))
     if not report.areas.any():
         return
     print("\n pixels  images  small objects, at 512 x 512  class")

@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from scripts.cli import WrongUse
 from scripts.sources import RESULTS, SETTINGS, Input, read_json
 
 _PARTS = ".unfinished-"
+_MOST_BYTES = 200  # of a name, so that a suffix and an ending fit into the 255 of a file's name
 
 
 class Results:
@@ -34,7 +36,7 @@ class Results:
             overwrite: remove earlier results, whatever made them.
 
         Raises:
-            ValueError: the folder cannot take results, or those in it were made otherwise.
+            WrongUse: the folder cannot take results, or those in it were made otherwise.
         """
         check_folder(folder)
         self.folder = Path(os.path.abspath(folder))
@@ -46,7 +48,7 @@ class Results:
             then, now = (
                 ", ".join(f"{k} {v}" for k, v in one.items()) for one in (before, settings)
             )
-            raise ValueError(
+            raise WrongUse(
                 f"the results in {self.folder} were made with other settings (then: {then}; now: "
                 f"{now}): choose another --output, or start over with --overwrite"
             )
@@ -75,15 +77,18 @@ class Results:
     def claim(self, source: Input) -> PurePath:
         """The name of a source's results: its own, or one with a suffix where that is taken.
 
-        It may be taken by an image of this call, or by one that an earlier call segmented.
+        It may be taken by an image of this call, or by one that an earlier call segmented. A name
+        that leaves no room for an ending is cut and gets a suffix, too.
         """
-        record = read_json(self._file(source.name, "shares", ".json"))
-        if record.get("file", str(source.path)) == str(source.path):
-            key = source.name.as_posix().casefold()  # some file systems take A for a
-            if self._claimed.setdefault(key, source.path) == source.path:
-                return source.name
+        name, begin = source.name, os.fsencode(source.name.name)[:_MOST_BYTES]
+        if begin == os.fsencode(name.name):
+            record = read_json(self._file(name, "shares", ".json"))
+            if record.get("file", str(source.path)) == str(source.path):
+                key = name.as_posix().casefold()  # some file systems take A for a
+                if self._claimed.setdefault(key, source.path) == source.path:
+                    return name
         digest = hashlib.sha256(os.fsencode(source.path)).hexdigest()[:10]
-        return source.name.with_name(f"{source.name.name}-{digest}")
+        return name.with_name(f"{begin.decode(errors='ignore')}-{digest}")
 
     def is_finished(self, source: Input, name: PurePath, endings: Mapping[str, str]) -> bool:
         """Whether all results of a source are there and made from it as it is now.
@@ -98,7 +103,9 @@ class Results:
 
     def forget(self, name: PurePath) -> None:
         """Remove the record of results that no longer count."""
-        self._file(name, "shares", ".json").unlink(missing_ok=True)
+        record = self._file(name, "shares", ".json")
+        if os.path.exists(record):  # not where a name is too long to be one
+            record.unlink()
 
     def write(self, name: PurePath, kind: str, ending: str, save: Callable[[Path], None]) -> None:
         """Let `save` write a file, and give it its name when it is whole."""
@@ -120,23 +127,22 @@ def check_folder(folder: Path) -> None:
     """Make the output folder, or refuse one that cannot take results.
 
     Raises:
-        ValueError: it is a file, cannot be written to, or holds something else.
+        WrongUse: it is a file, cannot be written to, or holds something else.
     """
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--output {folder} is a file: expected a folder")
-    if folder.is_dir():
-        holds = {file.name for file in folder.iterdir() if not file.name.startswith(".")}
-        if holds and "weights" not in read_json(folder / SETTINGS):
-            raise ValueError(
-                f"--output {folder} holds files that are not this command's: choose a new or "
-                "empty folder, such as one inside it"
-            )
+        raise WrongUse(f"--output {folder} is a file: expected a folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        holds = {file.name for file in folder.iterdir() if not file.name.startswith(".")}
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ValueError(f"--output {folder} cannot be written to ({error.strerror})") from None
+        raise WrongUse(f"--output {folder} cannot be written to ({error.strerror})") from None
+    if holds and "weights" not in read_json(folder / SETTINGS):
+        raise WrongUse(
+            f"--output {folder} holds files that are not this command's: choose a new or empty "
+            "folder, such as one inside it"
+        )
 
 
 def _identity(source: Input) -> dict[str, Any]:

@@ -4,64 +4,67 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from PIL import Image
-from tqdm.auto import tqdm
-
-from helpers.hub import explained
-from helpers.inference import load_labels, load_model
-from helpers.labels import Labels
-from helpers.processes import progress
-from scripts.cli import at_least, sentence
-from scripts.results import Results, check_folder
-from scripts.segmenter import DONE, FAILED, Segmenter, segment_images
-from scripts.sources import Input, find_sources
+from scripts.cli import WrongUse, at_least, sentence
 
 if TYPE_CHECKING:
+    import torch
     from transformers import BaseImageProcessor, PreTrainedModel
 
-SKIPPED = "skipped"
+    from helpers.labels import Labels
+    from scripts.segmenter import Segmenter
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Segment images from the command line; returns the exit status."""
     options = _parse(arguments)
     try:
+        return _run(options)
+    except WrongUse as error:
+        return _refuse(f"error: {error}", 2)
+    except KeyboardInterrupt:
+        return _refuse("interrupted: the same command resumes from here", 130)
+
+
+def _run(options: argparse.Namespace) -> int:
+    import torch  # heavy, as are these modules: not before the options are read
+
+    from scripts.results import Results, check_folder
+    from scripts.segmenter import DONE, FAILED, SKIPPED, segment_all
+    from scripts.sources import find_sources
+
+    try:
         sources = find_sources(options.images)
         check_folder(options.output)  # before a model is loaded
-        segmenter = _segmenter(options)
+        device = _choose_device(options.device)
+        segmenter = _segmenter(options, device)
         settings = {"model": options.model} | segmenter.settings()
         results = Results(options.output, settings, options.overwrite)
+    except WrongUse:
+        raise
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _refuse(f"error: {error}", 1)
     try:
         with results:
-            counts = _segment_all(sources, results, segmenter)
-    except KeyboardInterrupt:
-        return _stopped("interrupted", 130)
+            counts = segment_all(sources, results, segmenter)
     except torch.OutOfMemoryError:
-        return _stopped(
-            f"error: a batch of {options.batch_size} does not fit into the memory of "
-            f"{segmenter.model.device}, choose a smaller --batch-size"
-        )
+        why = f"a batch of {options.batch_size} does not fit into the memory of {device}"
+        why += ", choose a smaller --batch-size"
     except OSError as error:
-        return _stopped(f"error: results cannot be written ({error})")
-    print(
-        f"{len(sources)} found: {counts[DONE]} segmented, {counts[SKIPPED]} finished before, "
-        f"{counts[FAILED]} failed; results in {options.output}"
-    )
-    return 1 if counts[FAILED] else 0
+        why = f"results cannot be written ({error})"
+    else:
+        print(
+            f"{len(sources)} found: {counts[DONE]} segmented, {counts[SKIPPED]} finished before, "
+            f"{counts[FAILED]} failed; results in {options.output}"
+        )
+        return 1 if counts[FAILED] else 0
+    return _refuse(f"error: {why}: the same command resumes from here", 1)
 
 
-def _stopped(why: str, status: int = 1) -> int:
-    print(f"{why}: the same command resumes from here", file=sys.stderr)
+def _refuse(why: str, status: int) -> int:
+    print(why, file=sys.stderr)
     return status
 
 
@@ -74,14 +77,15 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "again resumes where it stopped.",
         epilog="Colours are those of the model's labels.json, ADE20K's for its names, else ones "
         "that colour-blind eyes tell apart too. Videos need the package av, and get an overlay "
-        "video and the shares second by second. Exit status: 0 all done, 1 something failed, 2 "
-        "refused before any work.",
+        "video and the shares second by second. Exit status: 0 all done, 1 an input was refused or "
+        "failed and is named, 2 wrong use, 130 interrupted.",
     )
     parser.add_argument(
         "images",
         nargs="+",
         metavar="IMAGES",
-        help='files, folders (with those inside), patterns ("in/**/*.jpg", quoted)',
+        help='files, folders (with those inside), patterns ("in/**/*.jpg", quoted); folders whose '
+        "name begins with . or @ are passed over",
     )
     parser.add_argument(
         "--model",
@@ -139,8 +143,9 @@ def _alpha(text: str) -> float:
     return alpha
 
 
-def _segmenter(options: argparse.Namespace) -> Segmenter:
-    device = _choose_device(options.device)
+def _segmenter(options: argparse.Namespace, device: torch.device) -> Segmenter:
+    from scripts.segmenter import Segmenter
+
     model, image_processor, labels = _load(options.model)
     alpha = None if options.no_overlays else options.alpha
     return Segmenter(
@@ -149,6 +154,8 @@ def _segmenter(options: argparse.Namespace) -> Segmenter:
 
 
 def _choose_device(name: str | None) -> torch.device:
+    import torch
+
     found = torch.accelerator.current_accelerator(check_available=True)
     if name is None:
         return found or torch.device("cpu")
@@ -156,7 +163,7 @@ def _choose_device(name: str | None) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise ValueError(
+        raise WrongUse(
             f"--device {name} is not available here: expected cpu{f' or {found}' if found else ''}"
         ) from None
     return device
@@ -165,6 +172,9 @@ def _choose_device(name: str | None) -> torch.device:
 def _load(source: str) -> tuple[PreTrainedModel, BaseImageProcessor, Labels]:
     """As `load_model`, with the labels; refuses what is no semantic segmentation model."""
     from transformers import AutoConfig
+
+    from helpers.hub import explained
+    from helpers.inference import load_labels, load_model
 
     folder = Path(source).expanduser()
     if folder.is_dir():
@@ -188,65 +198,6 @@ def _load(source: str) -> tuple[PreTrainedModel, BaseImageProcessor, Labels]:
         return *load_model(source), labels
     except Exception as error:
         raise ValueError(f"--model {source} cannot be used: {sentence(error)}") from error
-
-
-def _segment_all(
-    sources: Sequence[Input], results: Results, segmenter: Segmenter
-) -> dict[str, int]:
-    """Segment what is not finished, and name what fails; how many were done, skipped, failed."""
-    counts = dict.fromkeys((DONE, SKIPPED, FAILED), 0)
-    with warnings.catch_warnings():
-        # Between 90 and 180 megapixels Pillow only warns; beyond, it refuses.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        steps = _segment(sources, results, segmenter)
-        for _, outcome, why in progress(steps, "Segmenting", len(sources)):
-            counts[outcome] += 1
-            if why:
-                tqdm.write(f"failed: {why}", file=sys.stderr)
-    return counts
-
-
-def _segment(
-    sources: Sequence[Input], results: Results, segmenter: Segmenter
-) -> Iterator[tuple[Input, str, str]]:
-    """Segment what is not finished: images, then videos; yields as `segment_images`."""
-    images, videos = [], []
-    for source in sources:
-        name = results.claim(source)
-        if results.is_finished(source, name, _endings(source, segmenter)):
-            yield source, SKIPPED, ""
-        else:
-            results.forget(name)
-            (videos if source.is_video else images).append((source, name))
-    yield from segment_images(images, results, segmenter)
-    yield from _segment_videos(videos, results, segmenter)
-
-
-def _endings(source: Input, segmenter: Segmenter) -> dict[str, str]:
-    labels = {} if source.is_video else {"labels": ".png"}
-    shown = {"overlays": ".mp4" if source.is_video else ".jpg"}
-    return labels | ({} if segmenter.alpha is None else shown)
-
-
-def _segment_videos(
-    videos: Sequence[tuple[Input, PurePath]], results: Results, segmenter: Segmenter
-) -> Iterator[tuple[Input, str, str]]:
-    if videos and not find_spec("av"):
-        # Said once, counted for each.
-        why = f"{videos[0][0].path} and any other video needs a package to be read: pip install av"
-        for source, _ in videos:
-            yield source, FAILED, why
-            why = ""
-        return
-    for source, name in videos:
-        from scripts.videos import segment_video  # it imports av
-
-        try:
-            segment_video(source, name, results, segmenter)
-        except ValueError as error:
-            yield source, FAILED, sentence(error)
-        else:
-            yield source, DONE, ""
 
 
 if __name__ == "__main__":

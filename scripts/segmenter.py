@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from importlib.util import find_spec
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
+from tqdm.auto import tqdm
 
-from helpers.images import load_image, size_of
+from helpers.images import header, load_image, size_of
 from helpers.inference import segment, segment_batch, stride_of
 from helpers.labels import Labels
+from helpers.processes import progress
 from helpers.visualize import overlay
-from scripts.cli import sentence
+from scripts.cli import WrongUse, sentence
 from scripts.results import Results
 from scripts.sources import Input
 
@@ -27,8 +34,15 @@ if TYPE_CHECKING:
 
     from transformers import BaseImageProcessor, PreTrainedModel
 
-DONE, FAILED = "done", "failed"
+DONE, SKIPPED, FAILED = "done", "skipped", "failed"
+Step = tuple[Input, str, str]
+"""What became of an image or video, when it is through: which of these, and why it failed."""
+
 _MOST_PIXELS = 2**25  # decoded in a batch: 100 MB of RGB; a larger image is a batch of its own
+_PAGES = "only the first page or frame is segmented; to segment all, save each as a file"
+_DARK = 64  # of 255: a quarter of white
+_DARK_CAUSE = "read as nearly black, since white is the largest number that the file can hold; if "
+_DARK_CAUSE += "it holds numbers of fewer bits, such as 12, scale them so that white is 65,535"
 
 
 class Segmenter:
@@ -44,7 +58,7 @@ class Segmenter:
             at the image processor's size.
 
     Raises:
-        ValueError: there can be no such window.
+        WrongUse: there can be no such window, or the model cannot look through it.
     """
 
     def __init__(
@@ -56,10 +70,17 @@ class Segmenter:
         batch_size: int = 8,
         window: int | None = None,
     ) -> None:
-        if window is not None:
-            stride_of(window)
         self.model, self.image_processor, self.labels = model, image_processor, labels
         self.alpha, self.batch_size, self.window = alpha, batch_size, window
+        if window is not None:
+            try:
+                stride_of(window)
+                self.segment([Image.new("RGB", (window, window))])
+            except Exception as error:
+                raise WrongUse(
+                    f"--window {window} cannot be used ({sentence(error)}): choose another size, "
+                    "or leave it out"
+                ) from error
 
     def settings(self) -> dict[str, Any]:
         """All that the results depend on, as JSON."""
@@ -80,33 +101,86 @@ class Segmenter:
         return segment_batch(images, self.model, self.image_processor)
 
     def shares(self, areas: np.ndarray) -> dict[str, float]:
-        """Areas of all labels as shares of their sum by class name, the largest first."""
-        total = int(areas.sum())
-        found = {self.labels.names[label]: int(areas[label]) for label in np.flatnonzero(areas)}
+        """Areas of all labels, in any unit, as shares of their sum by class name, largest first."""
+        total = float(areas.sum())
+        found = {self.labels.names[label]: float(areas[label]) for label in np.flatnonzero(areas)}
         ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
         return {name: round(area / total, 6) for name, area in ordered}
 
 
-def segment_images(
-    images: Sequence[tuple[Input, PurePath]], results: Results, segmenter: Segmenter
-) -> Iterator[tuple[Input, str, str]]:
+def segment_all(sources: Sequence[Input], results: Results, segmenter: Segmenter) -> dict[str, int]:
+    """Segment what is not finished, say what fails and what to look at.
+
+    Args:
+        results: opened with the segmenter's settings.
+
+    Returns:
+        How many were "done", "skipped" and "failed".
+
+    Raises:
+        OSError: a result cannot be written, as on a full disk.
+        torch.OutOfMemoryError: a batch is too large for the GPU.
+    """
+    counts = dict.fromkeys((DONE, SKIPPED, FAILED), 0)
+    notices: dict[str, list[str]] = {}
+    with warnings.catch_warnings():
+        # Between 90 and 180 megapixels Pillow only warns; beyond, it refuses.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        steps = _segment(sources, results, segmenter, notices)
+        try:
+            for _, outcome, why in progress(steps, "Segmenting", len(sources)):
+                counts[outcome] += 1
+                if why:
+                    tqdm.write(f"failed: {why}", file=sys.stderr)
+        finally:
+            for cause, files in notices.items():
+                more = f" and {len(files) - 3:,} more" if len(files) > 3 else ""
+                tqdm.write(f"notice: {', '.join(files[:3])}{more}: {cause}", file=sys.stderr)
+    return counts
+
+
+def _segment(
+    sources: Sequence[Input],
+    results: Results,
+    segmenter: Segmenter,
+    notices: dict[str, list[str]],
+) -> Iterator[Step]:
+    """Segment what is not finished: images, then videos."""
+    images, videos = [], []
+    for source in sources:
+        name = results.claim(source)
+        if results.is_finished(source, name, _endings(source, segmenter)):
+            yield source, SKIPPED, ""
+        else:
+            results.forget(name)
+            (videos if source.is_video else images).append((source, name))
+    yield from _segment_images(images, results, segmenter, notices)
+    yield from _segment_videos(videos, results, segmenter)
+
+
+def _endings(source: Input, segmenter: Segmenter) -> dict[str, str]:
+    labels = {} if source.is_video else {"labels": ".png"}
+    shown = {"overlays": ".mp4" if source.is_video else ".jpg"}
+    return labels | ({} if segmenter.alpha is None else shown)
+
+
+def _segment_images(
+    images: Sequence[tuple[Input, PurePath]],
+    results: Results,
+    segmenter: Segmenter,
+    notices: dict[str, list[str]],
+) -> Iterator[Step]:
     """Decode, predict and write images side by side, in constant memory.
 
     Args:
         images: each with the name of its results.
-        results: opened with the segmenter's settings.
-
-    Yields:
-        For each image, when it is through: itself, "done" or "failed", and why it failed.
-
-    Raises:
-        OSError: a result cannot be written, as on a full disk.
+        notices: gets the files of which something is to be said, by what that is.
     """
     batches = _batches(images, segmenter.batch_size)
     with ThreadPoolExecutor() as pool:
 
         def decode(batch: list[tuple[Input, PurePath]]) -> list[tuple]:
-            return [(*one, pool.submit(load_image, one[0].path)) for one in batch]
+            return [(*one, pool.submit(_read, one[0].path)) for one in batch]
 
         coming, writing = decode(next(batches, [])), []
         while coming:
@@ -114,15 +188,23 @@ def segment_images(
             readable = []
             for source, name, future in current:
                 try:
-                    readable.append((source, name, future.result()))
+                    image, found = future.result()
                 except Exception as error:
                     yield source, FAILED, sentence(error)
-            label_maps = segmenter.segment([image for _, _, image in readable])
+                    continue
+                readable.append((source, name, image))
+                for cause, file in found.items():
+                    notices.setdefault(cause, []).append(file)
+            label_maps = _label_maps([image for _, _, image in readable], segmenter)
             yield from _written(writing)  # the batch before: so many images wait, not more
-            writing = [
-                (one[0], pool.submit(_write_image, results, segmenter, *one, label_map))
-                for one, label_map in zip(readable, label_maps, strict=True)
-            ]
+            writing = []
+            for one, label_map in zip(readable, label_maps, strict=True):
+                if isinstance(label_map, Exception):
+                    why = f"{one[0].path} cannot be segmented ({sentence(label_map)})"
+                    yield one[0], FAILED, why
+                else:
+                    task = pool.submit(_write_image, results, segmenter, *one, label_map)
+                    writing.append((one[0], task))
         yield from _written(writing)
 
 
@@ -150,6 +232,41 @@ def _pixels(file: Path) -> int:
         return 0
 
 
+def _read(file: Path) -> tuple[Image.Image, dict[str, str]]:
+    """The image, and what is to be said of the file: by cause, the file with a number."""
+    image, found = load_image(file), {}
+    with header(file) as opened:
+        deep = opened.mode.startswith("I") or any(";16" in str(one.args) for one in opened.tile)
+        if (pages := _pages(opened)) > 1:
+            found[_PAGES] = f"{file} ({pages:,} pages or frames)"
+    if deep and (brightest := max(high for _, high in image.getextrema())) < _DARK:
+        # `load_image` keeps the upper 8 bits of each number.
+        found[_DARK_CAUSE] = f"{file} (values up to {256 * brightest + 255:,} of 65,535)"
+    return image, found
+
+
+def _pages(opened: Image.Image) -> int:
+    """How many pages or frames an image has; a photograph's previews do not count."""
+    try:
+        return 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)
+    except Exception:  # damage behind the first one
+        return 1
+
+
+def _label_maps(
+    images: Sequence[Image.Image], segmenter: Segmenter
+) -> list[np.ndarray | Exception]:
+    """The label map of each image, or why there is none: what fails together is tried apart."""
+    try:
+        return segmenter.segment(images)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        if len(images) == 1:
+            return [error]
+    return [one for image in images for one in _label_maps([image], segmenter)]
+
+
 def _write_image(
     results: Results,
     segmenter: Segmenter,
@@ -175,7 +292,39 @@ def _write_image(
     )
 
 
-def _written(writing: list[tuple[Input, Future]]) -> Iterator[tuple[Input, str, str]]:
+def _written(writing: list[tuple[Input, Future]]) -> Iterator[Step]:
     for source, future in writing:
-        future.result()
-        yield source, DONE, ""
+        yield _outcome(source, future.result)
+
+
+def _segment_videos(
+    videos: Sequence[tuple[Input, PurePath]], results: Results, segmenter: Segmenter
+) -> Iterator[Step]:
+    if videos and not find_spec("av"):
+        # Said once, counted for each.
+        why = f"{videos[0][0].path} and any other video needs a package to be read: pip install av"
+        for source, _ in videos:
+            yield source, FAILED, why
+            why = ""
+        return
+    for source, name in videos:
+        from scripts.videos import segment_video  # it imports av
+
+        yield _outcome(source, partial(segment_video, source, name, results, segmenter))
+
+
+def _outcome(source: Input, work: Callable[[], None]) -> Step:
+    """Do the last of the work on a source; what is wrong with it alone stops no other."""
+    try:
+        work()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # a full disk, say
+            raise
+        return source, FAILED, f"{source.path}: no result can have such a long name here"
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        why = sentence(error)
+        named = str(source.path) in why
+        return source, FAILED, why if named else f"{source.path} cannot be segmented ({why})"
+    return source, DONE, ""

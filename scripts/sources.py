@@ -35,7 +35,8 @@ def find_sources(given: Sequence[str]) -> list[Input]:
     """Images and videos among files, folders (with the folders inside) and patterns.
 
     In folders and patterns, files count by their ending; hidden files and the results of this
-    command do not. Nothing is listed twice.
+    command do not, nor what file servers keep in folders of their own (@eaDir). Links to folders
+    are followed. Nothing is listed twice.
 
     Args:
         given: paths, or patterns such as "holiday/**/*.jpg" (`**`: any folders).
@@ -48,16 +49,17 @@ def find_sources(given: Sequence[str]) -> list[Input]:
     for one in given:
         path = Path(one).expanduser()
         if path.is_dir():
-            root, files = path, [*_walk(path)]
+            root, files = path, [folder / name for folder, names in _walk(path) for name in names]
+            files = [file for file in files if _is_known(file, root)]
         elif path.exists():
-            root, files = path.parent, [] if _holds_results(path.parent) else [path]
+            root, files = path.parent, [path]
         elif glob.has_magic(one):
             root = Path(*_plain_parts(path))
-            matches = map(Path, glob.iglob(str(path), recursive=True))
-            known = (match for match in matches if _is_known(match.name) and match.is_file())
-            files = sorted(match for match in known if not _holds_results(match.parent))
+            files = [file for file in sorted({*_matches(path)}) if _is_known(file, root)]
         else:
             raise FileNotFoundError(f"there is no image or folder {one}")
+        results = {folder for folder in {file.parent for file in files} if _holds_results(folder)}
+        files = [file for file in files if file.parent not in results]
         if not files:
             raise FileNotFoundError(
                 f"no image found in {one}: expected files that end in .jpg, .png or the like, "
@@ -73,19 +75,41 @@ def find_sources(given: Sequence[str]) -> list[Input]:
     return list(found.values())
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """A folder and all below it, with the names of their files; links to folders are followed."""
+
     def refuse(error: OSError) -> None:
         raise PermissionError(f"the folder {error.filename} cannot be read ({error.strerror})")
 
-    for root, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if not _holds_results(Path(root)):
-            yield from (Path(root, name) for name in sorted(files) if _is_known(name))
+    for root, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        own = (name for name in folders if not name.startswith((".", "@")))
+        folders[:] = sorted(name for name in own if not _leads_back_up(Path(root, name)))
+        yield Path(root), sorted(files)
 
 
-def _is_known(name: str) -> bool:
-    """Whether a file found in a folder or by a pattern is an image or video."""
-    return not name.startswith(".") and PurePath(name).suffix.lower() in SUFFIXES | VIDEOS
+def _leads_back_up(folder: Path) -> bool:
+    """Whether a folder is a link to one that it lies in: following it would never end."""
+    parents = Path(os.path.abspath(folder)).parents
+    return folder.is_symlink() and folder.resolve() in {parent.resolve() for parent in parents}
+
+
+def _matches(pattern: Path) -> Iterator[Path]:
+    """The files that a pattern stands for; `glob` alone would go round in circles of links."""
+    parts = pattern.parts
+    if "**" in parts:
+        at = parts.index("**")
+        for base in glob.iglob(str(Path(*parts[:at]))):
+            for folder, _ in _walk(Path(base)):
+                yield from _matches(Path(glob.escape(str(folder)), *(parts[at + 1 :] or "*")))
+    else:
+        yield from (file for file in map(Path, glob.iglob(str(pattern))) if not file.is_dir())
+
+
+def _is_known(file: Path, root: Path) -> bool:
+    """Whether a file found in a folder or by a pattern is an image or video of the reader's."""
+    if any(part.startswith("@") for part in file.relative_to(root).parts[:-1]):
+        return False
+    return not file.name.startswith(".") and file.suffix.lower() in SUFFIXES | VIDEOS
 
 
 def _holds_results(folder: Path) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from transformers import (
     EvalPrediction,
     SegformerConfig,
@@ -56,6 +60,62 @@ def save_turned(image: Image.Image, file: Any, orientation: int, **options: Any)
     exif = Image.Exif()
     exif[0x0112] = orientation
     STORED[orientation](image).save(file, exif=exif, **options)
+
+
+def png_file(samples: np.ndarray, bits: int, palette: Sequence[int] = (), note: int = 1) -> bytes:
+    """A PNG file of (height, width, bands) samples, as Pillow does not write them."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    height, width, bands = samples.shape
+    color_type = 3 if palette else {1: 0, 2: 4, 3: 2, 4: 6}[bands]
+    exif = Image.Exif()
+    exif[0x0112] = note
+    rows = b"".join(b"\0" + _packed(row, bits, ">") for row in samples)
+    content = b"\x89PNG\r\n\x1a\n"
+    content += chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0))
+    content += chunk(b"PLTE", bytes(palette)) if palette else b""
+    content += chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
+    return content + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def tiff_file(
+    samples: np.ndarray, bits: int, photometric: int, extra: Sequence[int] = (), **tags: Any
+) -> bytes:
+    """A TIFF file of (height, width, bands) samples, as Pillow does not write them.
+
+    Args:
+        samples: whole numbers; floats of 64 bits, where `bits` is 64.
+        bits: of each sample.
+        photometric: 0: white is zero, 1: black is zero, 2: RGB.
+        extra: what the last bands are: 0: not said, 1: premultiplied alpha, 2: alpha.
+        tags: others, by number: `t284=2` stores band after band, `t259=8` compresses.
+    """
+    height, width, bands = samples.shape
+    planes = np.moveaxis(samples, -1, 0) if tags.get("t284") == 2 else [samples]
+    strips = [b"".join(_packed(row, bits, "<") for row in plane) for plane in planes]
+    if tags.get("t259") == 8:
+        strips = [zlib.compress(strip) for strip in strips]
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    directory[256], directory[257], directory[258] = width, height, (bits,) * bands
+    directory[259], directory[262], directory[277], directory[278] = 1, photometric, bands, height
+    directory[273] = tuple(sum(map(len, strips[:k])) for k in range(len(strips)))
+    directory[279] = tuple(map(len, strips))
+    if extra:
+        directory[338] = tuple(extra)
+    for tag, value in tags.items():
+        directory[int(tag[1:])] = value
+    content = io.BytesIO()
+    directory.save(content)
+    return content.getvalue() + b"".join(strips)
+
+
+def _packed(row: np.ndarray, bits: int, order: str) -> bytes:
+    if bits % 8 == 0:
+        return row.astype(f"{order}{'f' if bits == 64 else 'u'}{bits // 8}").tobytes()
+    return np.packbits((row.reshape(-1, 1) >> np.arange(bits)[::-1]) & 1).tobytes()
 
 
 def write_ade_folder(folder: Path, train: int = 4, test: int = 2) -> Path:

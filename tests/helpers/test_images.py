@@ -1,8 +1,9 @@
 """Files become upright RGB images or masks of whole numbers, or an error names what is wrong."""
 
 import io
-import os
+import pickle
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from samples import STORED, draw_blocks, save_turned
+from samples import STORED, draw_blocks, png_file, save_turned, tiff_file
 
-from helpers.images import is_turned, load_image, load_mask, orientation, size_of
-from helpers.profiles import get_profile
+from helpers.images import FileFault, is_turned, load_image, load_mask, orientation, size_of
 
 VALUES = np.arange(48, dtype=np.uint8).reshape(6, 8)
 few = settings(max_examples=40, deadline=None)
@@ -102,6 +102,28 @@ def test_of_several_pages_images_have_the_first_and_masks_are_refused(kind: str)
     with pytest.raises(ValueError, match="mask here has 2 pages or frames, expected one"):
         load_mask(content, name="mask here")
     assert load_mask(encoded(pages[0], kind)).shape == (3, 4)
+
+
+def test_a_tiff_file_with_white_as_zero_is_no_negative() -> None:
+    shades = np.arange(256).reshape(16, 16, 1)
+    for bits in (8, 12, 16):
+        content = tiff_file((255 - shades) << bits - 8, bits, photometric=0 if bits != 12 else 1)
+        assert (np.asarray(load_image(content)) == (shades if bits != 12 else 255 - shades)).all()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_fourth_band_is_alpha_unless_a_color_exceeds_it(bits: int) -> None:
+    """Near infrared is often called premultiplied alpha, by which Pillow divides the colors."""
+    rng = np.random.default_rng(0)
+    colors, infrared = rng.integers(100, 256, (6, 8, 3)), rng.integers(20, 90, (6, 8, 1))
+    samples = np.concatenate([colors, infrared], axis=-1) << bits - 8
+    for extra in ([1], [1, 0]) if bits == 8 else ([1],):
+        bands = samples if len(extra) == 1 else np.concatenate([samples, samples[..., :1]], axis=-1)
+        assert (np.asarray(load_image(tiff_file(bands, bits, 2, extra))) == colors).all()
+    half = np.concatenate([colors // 2, np.full((6, 8, 1), 128)], axis=-1) << bits - 8
+    stored = Image.open(io.BytesIO(tiff_file(half, bits, 2, [1])))
+    for _ in range(2):  # also where an opened image is given twice
+        assert np.abs(np.asarray(load_image(stored)).astype(int) - colors).max() <= 2
 
 
 # --- orientation ----------------------------------------------------------------------------------
@@ -210,90 +232,183 @@ def test_colors_come_as_colors_and_whatever_means_none_is_refused() -> None:
             load_mask(Image.new(mode, (2, 2)), in_colors=True)
 
 
-# --- what cannot be read --------------------------------------------------------------------------
+GREY = VALUES[..., None] % 4
+COLOR = np.repeat(GREY, 3, axis=-1)
 
 
-@pytest.mark.parametrize("load", [load_image, load_mask])
-def test_what_is_not_there_is_named(tmp_path: Path, load: Callable) -> None:
-    with pytest.raises(FileNotFoundError, match=r"there is no file .*nowhere\.jpg"):
-        load(tmp_path / "nowhere.jpg")
-    for cell in (None, {"path": None, "bytes": None}):
-        with pytest.raises(ValueError, match="mask 7 is missing: each image needs its mask"):
-            load(cell, name="mask 7")
-    with pytest.raises(ValueError, match=r"lost\.png cannot be read as an image"):
-        load({"path": "lost.png", "bytes": b""})
-    if hasattr(os, "mkfifo"):
-        os.mkfifo(tmp_path / "pipe.png")
-        with pytest.raises(FileNotFoundError):
-            load(tmp_path / "pipe.png")
+@pytest.mark.parametrize("bits", [2, 4])
+def test_of_few_bits_the_samples_count_and_of_colors_what_is_seen(bits: int) -> None:
+    scale = 255 // (2**bits - 1)
+    for content in (png_file(GREY, bits), tiff_file(GREY, bits, photometric=1)):
+        assert (load_mask(content) == GREY[..., 0]).all()
+        assert (load_mask(content, in_colors=True) == GREY * scale).all()
+        opened = Image.open(io.BytesIO(content))
+        assert all((load_mask(opened) == GREY[..., 0]).all() for _ in range(2))
 
 
-def garbled_note(image: bytes) -> bytes:
-    return encoded(Image.open(io.BytesIO(image)), exif=b"Exif\0\0neither II nor MM")
+@pytest.mark.parametrize("highest", [3, 100, 255, 1000, 65535])
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_netpbm_mask_gives_its_samples_whatever_white_is(highest: int, plain: bool) -> None:
+    kind = ">u2" if highest > 255 else "u1"
+    samples = " ".join(map(str, GREY.ravel())).encode() if plain else GREY.astype(kind).tobytes()
+    content = f"P{2 if plain else 5} 8 6 {highest}\n".encode() + samples
+    assert (load_mask(content) == GREY[..., 0]).all()
 
 
-@pytest.mark.parametrize("load", [load_image, load_mask])
-@pytest.mark.parametrize(
-    ("damage", "told"),
-    [
-        (lambda whole: whole[: len(whole) // 2], "damaged or incomplete"),
-        (lambda whole: b"no image at all", "in no format that Pillow knows, or damaged"),
-        (lambda whole: b"", "in no format that Pillow knows, or damaged"),
-        (garbled_note, "damaged or incomplete"),
-    ],
-    ids=["cut", "text", "empty", "note"],
-)
-def test_a_damaged_file_is_named(tmp_path: Path, load: Callable, damage: Callable, told: str):
-    file = tmp_path / "broken.png"
-    file.write_bytes(damage(encoded(draw_blocks(1, (300, 200))[0])))
-    with pytest.raises(ValueError, match=f"cannot be read as an image.*{told}") as error:
-        load(file)
-    assert str(file) in str(error.value)
+def with_palette(greys: list[int], more: tuple[int, ...] = ()) -> Image.Image:
+    mask = Image.fromarray(VALUES % 4)
+    mask.putpalette([value for grey in greys for value in (grey,) * 3] + [*more])
+    return mask
 
 
-@given(
-    position=st.integers(0, 10**6), flip=st.integers(1, 255), kind=st.sampled_from([".png", ".jpg"])
-)
-@few
-def test_a_flipped_byte_is_told_or_harmless(position: int, flip: int, kind: str) -> None:
-    content = bytearray(encoded(draw_blocks(2)[0], {".png": "PNG", ".jpg": "JPEG"}[kind]))
-    content[position % len(content)] ^= flip
-    for load in (load_image, load_mask):
-        told = ""
-        try:
-            load(bytes(content), name="this one")
-        except ValueError as error:
-            told = str(error)
-        assert not told or "this one" in told
+def test_a_palette_of_greys_is_refused_where_it_is_ambiguous() -> None:
+    for greys, more in [([0, 2, 3, 4], ()), ([255, 170, 85, 0], ()), ([0, 2, 3, 4], (255, 0, 0))]:
+        for kind in ("PNG", "TIFF", "BMP"):
+            mask = encoded(with_palette(greys, more), kind)
+            with pytest.raises(
+                FileFault, match=r"index .* grey .* cannot be told: .*--colors FILE"
+            ):
+                load_mask(mask)
+            expected = np.array(greys)[GREY]
+            assert (load_mask(mask, in_colors=True) == expected).all()
+    same, black = with_palette([0, 1, 2, 3]), with_palette([0, 0, 0, 0])
+    car = _with_palette(Image.fromarray(VALUES % 2 * 7))  # a color map, whose used colors are grey
+    palette = car.getpalette()
+    palette[:3], palette[21:24] = [0] * 3, [128] * 3
+    car.putpalette(palette)
+    for mask in (same, black, car):
+        assert (load_mask(encoded(mask)) == np.asarray(mask)).all()
 
 
-@pytest.mark.parametrize("load", [load_image, load_mask])
-def test_a_huge_image_is_told_apart_from_a_damaged_one(
-    tmp_path: Path, load: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    draw_blocks(1, (300, 200))[0].save(tmp_path / "huge.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow refuses twice as many
-    with pytest.raises(ValueError, match=r"huge\.png is larger than .*MAX_IMAGE_PIXELS = None"):
-        load(tmp_path / "huge.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    load(tmp_path / "huge.png")
+def test_of_a_gif_file_the_colors_count() -> None:
+    for greys in ([0, 2, 3, 4], [0, 1, 2, 255], [0, 255, 0, 255]):
+        drawn = np.array(greys, dtype=np.uint8)[GREY[..., 0]]
+        assert (load_mask(encoded(Image.fromarray(drawn), "GIF")) == drawn).all()
+    mask = _with_palette(Image.fromarray(VALUES))
+    assert (load_mask(encoded(mask, "GIF")) == np.asarray(mask.convert("RGB"))).all()
 
 
-@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="Windows has no such permissions")
-def test_a_file_without_permission_says_so(tmp_path: Path) -> None:
-    file = tmp_path / "secret.png"
-    draw_blocks(1)[0].save(file)
-    file.chmod(0)
-    user = os.geteuid()
+def lossy(kind: str, **options: Any) -> bytes:
+    return encoded(draw_blocks(1)[1].convert("RGB"), kind, **options)
+
+
+TRANSPARENT = np.concatenate([COLOR * 0, GREY], axis=-1)
+HIDDEN = np.concatenate([COLOR, 255 * (VALUES[..., None] > 20)], axis=-1)
+FIVE_BITS = b"BM" + struct.pack("<IIIIiiHHIIiiII", 66, 0, 54, 40, 3, 2, 1, 16, 0, 12, 0, 0, 0, 0)
+FIVE_BITS += b"\1\0\2\0\3\0\0\0" * 2  # each row is filled up to a multiple of four bytes
+ALTERED = {
+    "JPEG": (lossy("JPEG"), "is a JPEG file, which changes the values .* again, as PNG"),
+    "MPO": (
+        lossy("MPO", save_all=True, append_images=[Image.new("RGB", (4, 4))]),
+        "is an MPO file, which changes",
+    ),
+    "WebP": (lossy("WEBP"), "is a WEBP file, which changes"),
+    "AVIF": (lossy("AVIF"), "is an AVIF file, which may change"),
+    "JPEG 2000": (lossy("JPEG2000"), "is a JPEG2000 file, which may change"),
+    "TIFF": (lossy("TIFF", compression="jpeg"), r"is a TIFF \(JPEG\) file, which changes"),
+    "16 bits": (png_file(COLOR, 16), "stores 16 bits a channel, .* 8 bits a channel"),
+    "16 bits and alpha": (png_file(np.repeat(GREY, 2, -1), 16), "stores 16 bits a channel"),
+    "16 bits in TIFF": (tiff_file(COLOR, 16, photometric=2), "stores 16 bits a channel"),
+    "16 bits in PPM": (b"P6 8 6 999\n" + COLOR.astype(">u2").tobytes(), "stores 16 bits a"),
+    "5 bits in BMP": (FIVE_BITS, "stores 5 bits a channel"),
+    "alpha": (png_file(TRANSPARENT, 8), "tells pixels of one color apart by its alpha channel"),
+    "one class in alpha": (png_file(TRANSPARENT[:, 1:2], 8), "tells pixels of one color apart"),
+    "grey and alpha": (
+        png_file(TRANSPARENT[..., 2:], 8),
+        "tells pixels of one color apart by its alpha",
+    ),
+    "erased": (png_file(HIDDEN, 8), "tells pixels of one color apart by its alpha channel"),
+    "white is 0": (tiff_file(GREY, 8, photometric=0), r"stores white as 0 \(tag 262"),
+}
+
+
+@pytest.mark.parametrize("case", ALTERED)
+def test_numbers_that_may_not_be_those_that_were_drawn_are_refused(case: str) -> None:
+    content, told = ALTERED[case]
+    for in_colors in (False, True):
+        with pytest.raises(FileFault, match=f"^mask 7 {told}") as error:
+            load_mask(content, name="mask 7", in_colors=in_colors)
+        fault = pickle.loads(pickle.dumps(error.value))
+        assert (fault.name, str(fault)) == ("mask 7", f"mask 7 {fault.cause}: {fault.remedy}")
+    load_image(content)
+
+
+def test_lossless_webp_and_alpha_that_repeats_the_colors_are_read() -> None:
+    webp = Image.fromarray(COLOR)
+    for more in ({}, {"icc_profile": b"profile", "exif": Image.Exif()}):
+        assert (load_mask(encoded(webp, "WEBP", lossless=True, **more)) == GREY[..., 0]).all()
+    repeated = np.concatenate([COLOR, 255 * (GREY > 0)], axis=-1)
+    assert (load_mask(png_file(repeated, 8)) == GREY[..., 0]).all()
+
+
+@st.composite
+def files(draw: Callable) -> tuple[bytes, np.ndarray, int]:
+    """A file, what it stores (height, width, bands) upright, and its number of bits."""
+    note, kind = draw(st.sampled_from([*STORED])), draw(st.sampled_from(["PNG", "palette", "TIFF"]))
+    bits = draw(st.sampled_from([1, 2, 4, 8, 16] if kind == "PNG" else [1, 2, 4, 8]))
+    bits = draw(st.sampled_from([1, 2, 4, 8, 12, 16, 64])) if kind == "TIFF" else bits
+    bands = draw(st.integers(1, 4 if bits >= 8 and kind == "PNG" else 1))
+    bands = draw(st.integers(1, 7)) if kind == "TIFF" else bands
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    upright = rng.integers(
+        0, min(2 ** min(bits, 16), draw(st.sampled_from([2, 4, 65536]))), (5, 7, bands)
+    )
+    if draw(st.booleans()):
+        upright[...] = upright[..., :1]  # grey as color, and alpha that says the same
+    stored = [STORED[note](Image.fromarray(upright[..., k].astype(np.int32))) for k in range(bands)]
+    samples = np.stack([np.asarray(band) for band in stored], axis=-1)
+    if kind == "TIFF":
+        extra = [draw(st.integers(0, 2)), *[0] * 9][: bands - 3 if bands > 3 else bands - 1]
+        photometric = draw(st.integers(0, 1)) if bands < 3 else draw(st.integers(1, 2))
+        tags = {
+            "t274": note,
+            "t284": draw(st.integers(1, 2)),
+            "t259": draw(st.sampled_from([1, 8])),
+        }
+        return tiff_file(samples, bits, photometric, extra, **tags), upright, bits
+    colors = draw(st.sampled_from([1, 3]))  # greys, or any
+    palette = np.repeat(rng.integers(0, 256, (2 ** min(bits, 8), colors)), 3 // colors, axis=1)
+    palette = palette.ravel().tolist() if kind == "palette" else ()
+    return png_file(samples, bits, palette, note), upright, bits
+
+
+def loaded(load: Callable, content: bytes) -> np.ndarray | None:
+    told = ""
     try:
-        if user == 0:  # who may read all
-            os.seteuid(65534)
-        with pytest.raises(ValueError, match=r"secret\.png cannot be read: .* permission"):
-            load_image(file)
-    finally:
-        os.seteuid(user)
+        return np.asarray(load(content))
+    except FileFault as fault:
+        told = str(fault)
+    assert "damaged" not in told  # the file is sound
+    return None
 
 
-def test_an_image_on_the_hub_without_a_network() -> None:
-    with pytest.raises(ConnectionError, match='use profile "tiny"'):
-        load_image(get_profile("sample").street_image)
+@given(file=files())
+@settings(max_examples=400, deadline=None)
+def test_a_mask_of_any_mode_bits_turn_and_palette_is_right_or_refused(file: tuple) -> None:
+    content, stored, bits = file
+    if (found := loaded(load_mask, content)) is None:
+        return
+    color = found.ndim == 3
+    expected = stored[..., :3] if color else stored[..., 0]
+    right = (found == expected).all()
+    white_is_0 = Image.open(io.BytesIO(content)).format == "TIFF" and bits == 1
+    assert right or (white_is_0 and (found == 1 - expected).all())
+
+
+@given(file=files())
+@settings(max_examples=400, deadline=None)
+def test_an_image_of_any_mode_bits_turn_and_palette_is_right_or_refused(file: tuple) -> None:
+    content, stored, bits = file
+    if (found := loaded(load_image, content)) is None:
+        return
+    opened = Image.open(io.BytesIO(content))
+    tags, white = getattr(opened, "tag_v2", {}), 2**bits - 1
+    if opened.mode == "P":
+        expected = np.reshape(opened.getpalette(), (-1, 3))[stored[..., 0]]
+    else:
+        expected = stored >> bits - 8 if bits > 8 else stored * 255 // white
+        color = expected[..., : 3 if stored.shape[-1] > 2 else 1]
+        if tags.get(338, (0,))[0] == 1 and not (color > expected[..., -1:]).any():
+            return  # real premultiplied alpha
+        expected = 255 - color if tags.get(262) == 0 else color
+    assert (found == expected).all()

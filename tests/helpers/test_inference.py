@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,12 @@ import pytest
 import torch
 from PIL import Image
 from samples import FRUIT, draw_blocks, save_turned, small_model, small_processor
-from transformers import SegformerForSemanticSegmentation
+from transformers import (
+    DPTImageProcessor,
+    MobileNetV2ImageProcessor,
+    MobileViTImageProcessor,
+    SegformerForSemanticSegmentation,
+)
 
 from helpers.data import load_scenes
 from helpers.evaluation import Protocol, evaluate, segment_by_protocol
@@ -26,7 +32,10 @@ def model() -> SegformerForSemanticSegmentation:
     return small_model().eval()
 
 
-@pytest.mark.parametrize("size", [(60, 40), (40, 60), (33, 33), (1, 1), (200, 3)])
+SIZES = [(60, 40), (40, 60), (33, 33), (1, 1), (1, 3), (3, 1), (200, 3), (3, 200), (5_000, 1)]
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_segment_is_processor_logits_upsampling_argmax(
     model: SegformerForSemanticSegmentation, size: tuple[int, int]
 ) -> None:
@@ -76,6 +85,46 @@ def test_images_whose_inputs_differ_in_size_go_through_apart(
     label_maps = segment_batch(images, model, processor)
     assert [one.shape for one in label_maps] == [(32, 64), (64, 32), (32, 64)]
     assert sorted(shapes) == [(1, 3, 64, 32), (2, 3, 32, 64)]
+
+
+class ByColor(torch.nn.Module):
+    """Answers 0, 1, 2 where a pixel is red, green, blue; its logits have a stride of eight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(num_labels=3)
+        self.device, self.dtype = torch.device("cpu"), torch.float32
+
+    def forward(self, pixel_values: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=torch.nn.functional.avg_pool2d(pixel_values, 8))
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        MobileViTImageProcessor(do_flip_channel_order=False, size={"shortest_edge": 140}),
+        MobileNetV2ImageProcessor(size={"shortest_edge": 140}),  # and a center of 224
+        DPTImageProcessor(do_pad=True, size_divisor=160, size={"height": 100, "width": 300}),
+    ],
+    ids=lambda processor: type(processor).__name__,
+)
+@pytest.mark.parametrize(
+    "predict",
+    [
+        segment,
+        partial(segment, window=64),
+        *(
+            partial(segment_by_protocol, protocol=protocol)
+            for protocol in (Protocol(), Protocol(140), Protocol(window=64), Protocol(140, 64))
+        ),
+    ],
+)
+def test_labels_lie_where_the_pixels_are_though_the_processor_crops_or_pads(
+    predict: Callable[..., Any], processor: Any
+) -> None:
+    expected = np.repeat([0, 1, 2], 120)[None].repeat(120, axis=0)  # thirds, three times as wide
+    image = Image.fromarray(np.uint8(255) * (expected[..., None] == np.arange(3)))
+    assert (np.asarray(predict(image, ByColor(), processor)) == expected).mean() > 0.97
 
 
 def test_a_model_in_half_precision_predicts() -> None:

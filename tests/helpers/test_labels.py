@@ -46,7 +46,7 @@ def test_the_first_of_several_names_is_shown_unless_another_label_has_it_too() -
     [
         ({"names": ["tumour"]}, r"number of labels is 1, expected 2 to 255.*background"),
         ({"names": []}, "number of labels is 0, expected 2 to 255"),
-        ({"names": map(str, range(256))}, "number of labels is 256"),
+        ({"names": map(str, range(456))}, r"labels is 456, expected 2 to 255\. 255 stands for"),
         ({"names": ["a", "b", "a "]}, "two labels are named 'a'"),
         ({"names": {0: "a", 1: "b"}}, "expected a list of them in the order of their label ids"),
         ({"names": "ab"}, "the names of labels are 'ab', expected a list"),

@@ -5,8 +5,10 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,19 @@ import pytest
 import torch
 from PIL import Image
 from samples import draw_blocks, save_encoder, small_model, small_processor
-from transformers import ViTConfig, ViTForImageClassification
+from transformers import (
+    DPTConfig,
+    DPTForSemanticSegmentation,
+    DPTImageProcessor,
+    MobileNetV2Config,
+    MobileNetV2ForSemanticSegmentation,
+    MobileNetV2ImageProcessor,
+    ViTConfig,
+    ViTForImageClassification,
+)
 
 import scripts.results
+import scripts.segment
 import scripts.segmenter
 from helpers.images import load_image
 from helpers.inference import load_labels, load_model, segment
@@ -181,6 +193,50 @@ def test_files_folders_and_patterns_are_found_once(folder: Path) -> None:
     assert names(odd) == ["odd[1]"]  # a file's name before a pattern
 
 
+def test_links_to_folders_are_followed_and_not_in_circles(folder: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    shutil.copy(folder / "one.png", disk / "b.png")
+    (folder / "site").symlink_to(disk)
+    (disk / "up").symlink_to(folder)
+    (folder / "deep" / "top").symlink_to(tmp_path)
+    (folder / "gone.png").symlink_to(folder / "removed.png")  # named when it cannot be read
+    expected = ["deep/er/three", "deep/one", "gone", "one", "site/b", "turned", "two"]
+    for given in (folder, folder / "**", folder / "**" / "*"):
+        assert sorted(one.name.as_posix() for one in find_sources([str(given)])) == expected
+
+
+def test_what_a_file_server_adds_is_not_the_reader_s(folder: Path) -> None:
+    thumbnails = folder / "@eaDir" / "one.png"  # a folder
+    thumbnails.mkdir(parents=True)
+    shutil.copy(folder / "one.png", thumbnails / "SYNOPHOTO_THUMB_M.jpg")
+    shutil.copy(folder / "one.png", folder / "@home.png")
+    for given in (folder, folder / "**" / "*.*", folder / "**"):
+        names = [one.name.name for one in find_sources([str(given)])]
+        assert sorted(names) == ["@home", "one", "one", "three", "turned", "two"]
+    assert [one.name.name for one in find_sources([str(folder / "*.png")])] == [
+        "@home",
+        "one",
+        "turned",
+    ]
+    assert len(find_sources([str(thumbnails)])) == 1  # asked for
+
+
+def test_names_too_long_for_results_are_cut(
+    folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a" * 250 + "b", "a" * 251, "写" * 80):
+        shutil.copy(folder / "one.png", folder / f"{name}.png")
+    common = [folder, "--model", model_dir, "--output", tmp_path / "out", "--batch-size", 2]
+    assert run(*common) == 0
+    names = [file.stem for file in (tmp_path / "out" / "labels").glob("*.png")]
+    assert len(names) == 6
+    assert max(len(name.encode()) for name in names) == 211
+    assert len(json.loads((tmp_path / "out" / "shares.json").read_text())) == 8
+    assert run(*common) == 0
+    assert "0 segmented, 8 finished before" in capsys.readouterr().out
+
+
 def test_images_of_one_name_do_not_overwrite_each_other(
     folder: Path, model_dir: Path, tmp_path: Path
 ) -> None:
@@ -213,6 +269,23 @@ def test_its_own_results_are_no_images(folder: Path, model_dir: Path, tmp_path: 
     assert len(list((tmp_path / "elsewhere" / "labels").rglob("*.png"))) == 5
     with pytest.raises(FileNotFoundError, match="not this command's own results"):
         find_sources([str(folder / "results" / "labels")])
+
+
+@pytest.mark.skipif(not hasattr(os, "pathconf"), reason="Windows says not how long paths may be")
+def test_a_file_whose_results_have_too_long_a_path_fails_alone(
+    folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = folder / f"{'a' * 150}.png"
+    shutil.copy(folder / "one.png", long)
+    out, room = tmp_path, os.pathconf(tmp_path, "PC_PATH_MAX") - 100  # for what is shorter
+    while (left := room - len(os.fsencode(out))) > 1:
+        out /= "d" * min(left - 1, 100)
+    common = [folder, "--model", model_dir, "--output", out, "--batch-size", 2]
+    assert run(*common) == 1
+    shown = capsys.readouterr()
+    assert f"failed: {long}: no result can have such a long name here" in shown.err
+    assert "5 segmented, 0 finished before, 1 failed" in shown.out
+    assert len(json.loads((out / "shares.json").read_text())) == 5
 
 
 # --- what fails --------------------------------------------------------------------------------
@@ -256,6 +329,118 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(
     assert str(folder / "cut.jpg") not in json.loads((out / "shares.json").read_text())
 
 
+def save_other(folder: Path, kind: str) -> Path:
+    """A small model whose logits have another stride than SegFormer's quarter."""
+    torch.manual_seed(0)
+    if kind == "MobileNetV2":
+        config = MobileNetV2Config(num_labels=5, depth_multiplier=0.1, output_stride=16)
+        MobileNetV2ForSemanticSegmentation(config).save_pretrained(folder)
+        MobileNetV2ImageProcessor(size={"shortest_edge": 64}).save_pretrained(folder)
+    else:
+        sizes = {"hidden_size": 8, "intermediate_size": 8, "fusion_hidden_size": 8}
+        layers = {"num_hidden_layers": 4, "num_attention_heads": 1, "patch_size": 16}
+        config = DPTConfig(
+            num_labels=5,
+            image_size=64,
+            backbone_out_indices=[0, 1, 2, 3],
+            neck_hidden_sizes=[8, 8, 8, 8],
+            **sizes,
+            **layers,
+        )
+        DPTForSemanticSegmentation(config).save_pretrained(folder)
+        DPTImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("kind", "alone"), [("MobileNetV2", []), ("DPT", ["line.png"])])
+def test_windows_of_other_models_and_an_image_that_fails_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, alone: list[str]
+) -> None:
+    folder, out = tmp_path / "images", tmp_path / "out"
+    folder.mkdir()
+    sizes = {"a.png": (150, 70), "dot.png": (1, 1), "line.png": (90, 9), "z.png": (64, 64)}
+    for name, size in sizes.items():
+        Image.new("RGB", size, (90, 200, 90)).save(folder / name)
+    model_dir = save_other(tmp_path / "model", kind)
+    common = [folder, "--model", model_dir, "--output", out, "--window", 64, "--no-overlays"]
+    assert run(*common) == (1 if alone else 0)
+    shown = capsys.readouterr()
+    assert f"{4 - len(alone)} segmented, 0 finished before, {len(alone)} failed" in shown.out
+    failed = [line for line in shown.err.splitlines() if "failed: " in line]
+    assert len(failed) == len(alone)  # DPT's windows have to be square
+    assert all(f"{folder / name} cannot be segmented (" in failed[0] for name in alone)
+    assert len(list((out / "labels").iterdir())) == 4 - len(alone)
+
+
+def test_a_window_that_a_model_cannot_look_through_is_refused_before_the_first_image(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model_dir, out = save_other(tmp_path / "model", "DPT"), tmp_path / "out"
+    model = DPTForSemanticSegmentation.from_pretrained(model_dir)
+    model.config.patch_size = 64  # larger than the window
+    DPTForSemanticSegmentation(model.config).save_pretrained(model_dir)
+    line = refused(capsys, folder, "--model", model_dir, "--output", out, "--window", 40)
+    assert "--window 40 cannot be used (" in line
+    assert "choose another size" in line
+    assert not content(out)
+
+
+def png_of_16_bits(values: np.ndarray) -> bytes:
+    """A PNG of (height, width, 3) uint16, which Pillow cannot write."""
+    height, width, _ = values.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in values.astype(">u2")))
+    parts = [(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")]
+    chunks = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_pages_that_are_left_out_and_numbers_far_below_white_are_told(
+    model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    image = draw_blocks(1, (60, 40))[0]
+    pages = {"save_all": True, "append_images": [image.rotate(180), image] * 2}
+    image.save(folder / "stack.tif", **pages)
+    image.save(folder / "moving.gif", **pages)
+    image.save(folder / "phone.jpg", format="MPO", **pages)  # with previews
+    grey = np.asarray(image.convert("L")).astype(np.uint16)
+    for bits, name in ((12, "twelve.png"), (12, "twelve.tif"), (16, "sixteen.png")):
+        Image.fromarray(grey << (bits - 8)).save(folder / name)
+    (folder / "twelve_rgb.png").write_bytes(
+        png_of_16_bits(np.asarray(image).astype(np.uint16) << 4)
+    )
+    Image.new("RGB", (40, 30)).save(folder / "night.png")
+    assert run(folder, "--model", model_dir, "--output", tmp_path / "out") == 0
+    dark, stack = sorted(
+        line for line in capsys.readouterr().err.splitlines() if "notice: " in line
+    )[::-1]
+    assert f"{folder / 'moving.gif'} (5 pages or frames), {folder / 'stack.tif'} (5 pages" in stack
+    assert "only the first page or frame is segmented" in stack
+    highest = f"values up to {(int(grey.max()) >> 4 << 8) + 255:,} of 65,535"
+    assert f"{folder / 'twelve.png'} ({highest}), {folder / 'twelve.tif'} ({highest}), " in dark
+    assert f"{folder / 'twelve_rgb.png'} (values up to " in dark
+    assert "phone" not in stack + dark
+    assert "night" not in dark
+
+
+def test_a_large_image_is_not_called_an_attack(
+    folder: Path,
+    model_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_500)  # Pillow warns, as of 10,000 x 10,000
+    assert run(folder, "--model", model_dir, "--output", tmp_path / "out") == 0
+    assert "bomb" not in capsys.readouterr().err + "".join(str(one.message) for one in recwarn)
+
+
 def test_an_image_that_cannot_be_opened_says_why(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,13 +452,13 @@ def test_an_image_that_cannot_be_opened_says_why(
         load_image(folder / "one.png")
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object, status: int = 2) -> str:
     """The one sentence of a call that is refused before any work."""
     try:
-        status = run(*arguments)
+        found = run(*arguments)
     except SystemExit as error:  # argparse
-        status = error.code
-    assert status == 2
+        found = error.code
+    assert found == status
     (line,) = [one for one in capsys.readouterr().err.splitlines() if "error: " in one]
     return line
 
@@ -290,12 +475,15 @@ def test_wrong_inputs_are_refused(
         (tmp_path / "*.jpg", "no image found in"),
     ]
     for given, expected in cases:
-        line = refused(capsys, folder, given, *common)
+        line = refused(capsys, folder, given, *common, status=1)
         assert expected in line
         assert str(given) in line
     assert "expected a whole number >= 1" in refused(capsys, folder, *common, "--batch-size", 0)
     for alpha in ("1.5", "-0.1", "nan", "half"):
         assert "expected 0 (image) to 1" in refused(capsys, folder, *common, f"--alpha={alpha}")
+    window = refused(capsys, folder, *common, "--window", 31)
+    assert "--window 31 cannot be used" in window
+    assert "at least 32 pixels" in window
     assert "--device nonsense" in refused(capsys, folder, *common, "--device", "nonsense")
     if not torch.cuda.is_available():
         assert "--device cuda is not available" in refused(
@@ -352,7 +540,7 @@ def test_wrong_models_are_refused(
     }
     out = tmp_path / "out"
     for source, expected in cases.items():
-        line = refused(capsys, folder, "--model", source, "--output", out)
+        line = refused(capsys, folder, "--model", source, "--output", out, status=1)
         assert expected in line
         assert str(source) in line
     assert not content(out)
@@ -537,3 +725,22 @@ def test_huge_images_are_not_decoded_together(
     assert sum(map(len, sizes)) == 5
     assert max(map(sum, sizes)) <= 60 * 40 + 31 * 47
     assert max(map(len, sizes)) > 1
+
+
+def test_an_interrupted_start_is_no_traceback(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scripts.segment, "_load", interrupt)
+    assert run(folder, "--model", tmp_path, "--output", tmp_path / "out") == 130
+
+
+def test_help_comes_before_anything_heavy_is_imported() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "scripts.segment", "--help"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert "--window PIXELS" in done.stdout
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "argparse" in loaded
+    assert not loaded & {"numpy", "PIL", "torch", "transformers"}
