@@ -311,15 +311,22 @@ class _Look:
 def _refuse_unexplained(looks: Sequence[_Look], labels: Labels) -> None:
     """Refuse masks whose numbers `labels` does not explain, and say which option settles them: what
     all masks hold together shows which."""
+    if any(look.colors for look in looks):  # then grey in an RGB file is a color as well
+        for look in looks:
+            if look.row["mask_mode"].startswith("RGB") and look.values:
+                look.colors, look.values = [(value,) * 3 for value in look.values], []
     count = labels.num_labels
     values = sorted({value for look in looks for value in look.values})
     known = _known(labels)
-    settled = _settled([value for value in values if value not in known], values, labels)
+    unknown = [value for value in values if value not in known]
+    settled = _settled(unknown, values, labels) if unknown else ""
     images_with = Counter(color for look in looks for color in look.colors)
     of_one = sum(number == 1 for number in images_with.values()) if len(looks) > 1 else 0
     many_colors = len(images_with) > _SOFT * count or of_one > max(count, len(images_with) / 2)
-    some = ", ".join("{} {} {}".format(*color) for color in sorted(images_with))
-    colors = f"--colors FILE, with a line `red green blue name` for each of {some}"
+    some = " ".join("{},{},{}".format(*color) for color in sorted(images_with))
+    numbers = ",".join(map(str, range(labels.reduce, count + labels.reduce)))
+    mixed = f" --values {numbers}" if values and "--values" not in settled else ""
+    colors = f"--colors FILE{mixed}, with a line `name,red,green,blue` for each of {some}"
     for look in looks:
         wrong = [value for value in look.values if value not in known]
         if wrong:
@@ -342,8 +349,7 @@ def _refuse_unexplained(looks: Sequence[_Look], labels: Labels) -> None:
         for index, color in look.palette.items():
             before, file = seen.setdefault(index, (color, look.pair[1]))
             if before != color:
-                indices = ",".join(map(str, range(count)))
-                remedy = f"--colors FILE if the colors count, --values {indices} if the indices do"
+                remedy = f"--colors FILE if the colors count, --values {numbers} if the indices do"
                 look.refuse(f"paints index {index} in {color}, but {file} in {before}", remedy)
                 return
 

@@ -31,7 +31,7 @@ _APART = (  # options that do not go together
         {"masks", "mask_suffix", "image_name", "mask_name", "values", "colors", "reduce"},
         "an export says where its masks are, and what they mean",
     ),
-    ({"colors"}, {"values", "ignore", "reduce"}, "the colors say which class a pixel has"),
+    ({"colors"}, {"reduce"}, "the colors say which class a pixel has"),
     (
         {"values"},
         {"reduce"},
@@ -198,8 +198,12 @@ def _folder(folder: Path, given: str | None, usual: str) -> Path:
 def _reader(
     options: argparse.Namespace, labels: Labels, colors: Mapping[Color, int] | None
 ) -> Convert | None:
-    """How a mask is read with these options; None: its values are what the labels explain."""
+    """How a mask is read with these options; None: its values are what the labels explain.
+
+    With colors, they count in all masks; and with values as well, these count but in RGB files.
+    """
     from helpers.custom import labels_from_colors, labels_from_values, resize_labels
+    from helpers.images import header
     from helpers.labels import IGNORE_INDEX
 
     if not (options.values or options.ignore or options.resize_masks or colors):
@@ -210,7 +214,7 @@ def _reader(
     table |= dict.fromkeys(options.ignore, IGNORE_INDEX)
 
     def convert(mask: Path, image: Path) -> Image.Image:
-        if colors:
+        if colors and (not options.values or header(mask).mode in ("RGB", "RGBA")):
             label_map = labels_from_colors(mask, colors, image=image)
         else:
             label_map = labels_from_values(mask, table, image)
@@ -387,8 +391,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--colors",
         type=Path,
         metavar="FILE",
-        help="for masks in colors: lines `red green blue name`, or a tool's labelmap.txt; its "
-        "names are the classes, of which --classes may choose some",
+        help="for masks in colors: lines name,red,green,blue, or a tool's labelmap.txt. --classes "
+        "may choose among its names. With --values, palettes and grey masks count by value",
     )
     add(
         "--ignore",
@@ -444,7 +448,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
             f"--classes is {names[0]}, expected two names or more, as in background,apple, or a "
             "file of names"
         )
-    if len(values) != len({*values}) or (len(values) != len(names) != 1 and values):
+    if options.colors and options.ignore and not values:
+        parser.error("--ignore leaves out values, so with --colors it needs --values as well")
+    if len(values) != len({*values}) or (values and len(names) > 1 and len(values) != len(names)):
         parser.error(
             f"--values has {len({*values})} different numbers and --classes {len(names)} names: "
             "expected as many, in the same order"

@@ -116,11 +116,10 @@ def test_what_a_refusal_prints_settles_it(
     options = re.search(copied, problems)[0].split()
     assert options == expected
     if kind == "colors":
-        pytest.importorskip("scripts.exports")
-        colors = re.findall(r"\d+ \d+ \d+", problems.split("for each of")[1])
+        colors = re.findall(r"\d+,\d+,\d+", problems.split("for each of")[1])
         assert len(colors) == count
         names = CLASSES[count].split(",")
-        lines = [f"{color} {name}" for color, name in zip(colors, names, strict=True)]
+        lines = [f"{name},{color}" for color, name in zip(colors, names, strict=True)]
         (here / "FILE").write_text("\n".join(lines) + "\n")
     assert main([*command, *options]) == 0, capsys.readouterr()
     masks = [*chain(*stored(here / "data").values())]
@@ -151,6 +150,27 @@ def test_the_next_commands_are_filled_in_and_relative(
     assert re.search(r"written: 4 train, 2 validation images", out)
     assert re.search(r"\d\d\.\d\d%    100%  \d+ x \d+ pixels +fruit\n", out)
     assert str(here) not in out
+
+
+def test_colors_and_values_in_one_folder_are_told_apart_by_their_files(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    colors = [(0, 0, 0), (255, 255, 255), (200, 30, 30)]  # two of them are grey
+    write(write(here / "photos", colors), [0, 1, 2], range(6, 12))
+    white = Image.open(here / "photos" / "masks" / "0.png").convert("L").convert("RGB")
+    white.point(lambda value: 255 * (value > 200)).save(here / "photos" / "masks" / "0.png")
+    (here / "FILE").write_text("table,0,0,0\napple,255,255,255\npear,200,30,30\n")
+    command = ["photos", "--classes", CLASSES[3], "--output", "data"]
+    assert main(command) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "(and 5 more: 1.png, 2.png, ...): --colors FILE --values 0,1,2, with a line" in out
+    assert "for each of 0,0,0 200,30,30 255,255,255" in out
+    assert main([*command, "--colors", "FILE"]) == 1
+    assert "holds the color (1, 1, 1)" in capsys.readouterr().out
+    assert main([*command, "--colors", "FILE", "--values", "0,1,2"]) == 0
+    masks = [*chain(*stored(here / "data").values())]
+    assert [{*np.unique(mask)} for mask in masks].count({0, 1, 2}) == 11
+    assert {0, 1} in [{*np.unique(mask)} for mask in masks]  # white is apple, and is not left out
 
 
 # --- splits ---------------------------------------------------------------------------------------
