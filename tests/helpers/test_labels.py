@@ -319,5 +319,7 @@ def test_each_class_has_a_color_of_its_own(count: int) -> None:
     assert palette.shape == (count, 3)
     assert palette.dtype == np.uint8
     assert len({tuple(color) for color in palette.tolist()}) == count
+    saturations = np.ptp(palette[1:].astype(int), axis=-1)
+    assert (saturations > 40).all()  # grey is for the background: a grey class looks unlabelled
     if 1 < count <= 9:
         assert min(least_difference(palette, vision) for vision in VISIONS) > 15
