@@ -52,7 +52,7 @@ _EXPORT_AGAIN = (
 _AS_JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
 _AS_PNG = {"format": "PNG", "compress_level": 1}
 _AT_A_TIME = 16  # images in memory, and in a row group of Parquet
-_ROW_GROUP = 2**29  # bytes: a column of Arrow's holds 2 GB
+_ROW_GROUP = 2**27  # bytes; a column of Arrow holds 2 GB, and memory several times as much
 _WRITTEN = {"data", "id2label.json", "labels.json"}  # all that a data set's folder holds
 
 

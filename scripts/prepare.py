@@ -50,7 +50,12 @@ _RESEMBLING = (  # what images are, how their names show it, and which parts of 
 )
 _GROUPS = 5  # of fewer, none of a fair share can be drawn
 _SHOWN = 12  # pairs on the sheet of overlays
-_WRAPPED = {"subsequent_indent": "  ", "break_long_words": False, "break_on_hyphens": False}
+_WRAPPED = {
+    "width": 80,
+    "subsequent_indent": "  ",
+    "break_long_words": False,
+    "break_on_hyphens": False,
+}
 _SMALL = 16  # pixels: SegFormer predicts one label for 4 x 4 of them
 
 
@@ -268,7 +273,7 @@ def _print_report(pairs: Pairs, report: Report, labels: Labels, notices: Sequenc
     for title, sentences in (("problem", report.problems), ("notice", notices)):
         for number, sentence in enumerate(sentences, start=1):
             print()
-            print(fill(f"{title} {number}: {sentence}", 80, **_WRAPPED))
+            print(fill(f"{title} {number}: {sentence}", **_WRAPPED))
     if not report.areas.any():
         return
     print("\n pixels  images  small objects, at 512 x 512  class")
@@ -281,7 +286,7 @@ def _print_report(pairs: Pairs, report: Report, labels: Labels, notices: Sequenc
             f"A tenth of the areas of {', '.join(tiny)} is smaller than that. A model sees 4 x 4 "
             "pixels as one, so a larger --image-size of scripts.train may find more of them."
         )
-        print(fill(told, 100, **_WRAPPED))
+        print(fill(told, **_WRAPPED))
 
 
 def _write_sheet(
