@@ -14,15 +14,13 @@ from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from scripts.cli import at_least, draw_bars_where_somebody_looks
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from helpers.custom import Convert, Pair, Pairs, Report
-    from helpers.labels import Color, Labels
+    from helpers.labels import Labels
 
 _FORMATS = ("coco", "labelme", "voc", "roboflow", "objects", "per-class")
 _APART = (  # options that do not go together
@@ -38,8 +36,6 @@ _APART = (  # options that do not go together
         "the values say which class a pixel has, and --ignore which have none",
     ),
 )
-_SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-_SPLIT_NAMES |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
 _RESEMBLING = (  # what images are, how their names show it, and which parts of names keep together
     ("are augmented copies, as Roboflow names them", r"\.rf\.\w+", [r"(.*?)(\.rf\.|$)"]),
     (
@@ -80,20 +76,11 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(f"interrupted: nothing was written to {options.output}", status=130)
 
 
-class _Input(NamedTuple):
-    """What is there, and what the options say of it."""
-
-    pairs: Pairs
-    labels: Labels
-    convert: Convert | None
-    splits: Mapping[str, Sequence[Pair]] | None  # None: they are drawn
-    notices: list[str]
-
-
 def _prepare(options: argparse.Namespace, scratch: Path) -> int:
     from helpers.custom import report_pairs, split_pairs, write_dataset
+    from scripts.given import export_given, folders_given
 
-    given = _read_export(options, scratch) if options.format else _read_folders(options)
+    given = export_given(options, scratch) if options.format else folders_given(options)
     pairs, labels, convert, splits, told = given
     if options.drop_unpaired:
         pairs = replace(pairs, images_alone=[], masks_alone=[])
@@ -120,132 +107,6 @@ def _prepare(options: argparse.Namespace, scratch: Path) -> int:
     _print_splits(pairs, report, labels, splits)
     _print_next(options, pairs)
     return 0
-
-
-def _read_export(options: argparse.Namespace, scratch: Path) -> _Input:
-    from helpers.pairs import Pairs, dropped
-    from scripts.exports import read_export
-
-    images = _folder(options.folder, options.images, "") if options.images else None
-    export = read_export(options.format, options.folder, scratch, images, _names(options))
-    files = [file for pair in export.pairs for file in pair]
-    files += [*export.images_alone, *export.masks_alone]
-    gone = dropped(files, (options.folder, images, scratch), options.drop)
-    kept = [pair for pair in export.pairs if gone.isdisjoint(pair)]
-    alone = [
-        [file for file in files if file not in gone]
-        for files in (export.images_alone, export.masks_alone)
-    ]
-    splits = export.splits and {
-        name: [pair for pair in part if gone.isdisjoint(pair)]
-        for name, part in export.splits.items()
-    }
-    convert = _reader(options, export.labels, export.colors)
-    return _Input(Pairs(kept, *alone), export.labels, convert, splits, export.notices)
-
-
-def _read_folders(options: argparse.Namespace) -> _Input:
-    from helpers.custom import find_pairs
-    from helpers.labels import Labels
-
-    names, colors, notices = _names(options), None, []
-    if options.colors:
-        from scripts.class_names import choose
-        from scripts.exports import read_colors
-        from scripts.layers import class_name
-
-        known, ids = read_colors(options.colors)
-        known = [class_name(name) for name in known]
-        choice = choose(known, list(ids), names, str(options.colors))
-        colors = {color: choice.values[known[k]] for color, k in ids.items()}
-        labels, notices = choice.labels, choice.notices
-    else:
-        labels = Labels(names, reduce=options.reduce)
-    images = _folder(options.folder, options.images, "images")
-    masks = _folder(options.folder, options.masks, "masks")
-    for place in (images, masks):
-        if options.output.resolve().is_relative_to(place.resolve()):
-            raise ValueError(
-                f"--output: {options.output} lies in {place}, where the next run would take its "
-                "files for yours: choose a place outside"
-            )
-    patterns = (options.mask_suffix, options.image_name, options.mask_name)
-    pairs = find_pairs(images, masks, *patterns, options.drop)
-    splits = _given_splits(pairs, images)
-    return _Input(pairs, labels, _reader(options, labels, colors), splits, notices)
-
-
-def _names(options: argparse.Namespace) -> list[str] | None:
-    """The classes' names; None: an export or a file of colors has them."""
-    if options.classes is None or not Path(options.classes[0]).is_file():
-        return options.classes
-    from scripts.exports import read_names
-
-    return list(read_names(Path(options.classes[0])).names)
-
-
-def _folder(folder: Path, given: str | None, usual: str) -> Path:
-    """A folder that lies below the data's, or is named from where the reader stands."""
-    for place in (folder / (given or usual), *([Path(given)] if given else [])):
-        if place.is_dir():
-            return place
-    if not folder.is_dir():
-        found = "is a file (unpack an archive first)" if folder.exists() else "is not there"
-        raise FileNotFoundError(f"{folder} {found}, expected a folder of images and masks")
-    there = sorted(part.name for part in folder.iterdir() if part.is_dir())
-    raise FileNotFoundError(
-        f"there is no folder {folder / (given or usual)}, and {folder} has the folders "
-        f"{', '.join(there) or '(none)'}: say with --images and --masks where images and masks "
-        "are (. is the folder itself), or with --format which annotation tool wrote them"
-    )
-
-
-def _reader(
-    options: argparse.Namespace, labels: Labels, colors: Mapping[Color, int] | None
-) -> Convert | None:
-    """How a mask is read with these options; None: its values are what the labels explain.
-
-    With colors, they count in all masks; and with values as well, these count but in RGB files.
-    """
-    from helpers.custom import labels_from_colors, labels_from_values, resize_labels
-    from helpers.images import header
-    from helpers.labels import IGNORE_INDEX
-
-    if not (options.values or options.ignore or options.resize_masks or colors):
-        return None
-    values = options.values or range(labels.reduce, labels.num_labels + labels.reduce)
-    table = {0: IGNORE_INDEX} if labels.reduce else {IGNORE_INDEX: IGNORE_INDEX}
-    table |= {value: label for label, value in enumerate(values)}
-    table |= dict.fromkeys(options.ignore, IGNORE_INDEX)
-
-    def convert(mask: Path, image: Path) -> Image.Image:
-        if colors and (not options.values or header(mask).mode in ("RGB", "RGBA")):
-            label_map = labels_from_colors(mask, colors, image=image)
-        else:
-            label_map = labels_from_values(mask, table, image)
-        return resize_labels(label_map, image) if options.resize_masks else label_map
-
-    return convert
-
-
-def _given_splits(pairs: Pairs, images: Path) -> dict[str, list[Pair]] | None:
-    """The splits that sub-folders are named after; None: draw them."""
-    splits: dict[str, list[Pair]] = {}
-    others: set[str] = set()
-    for pair in pairs.pairs:
-        first = pair[0].relative_to(images).parts[0]
-        if (name := _SPLIT_NAMES.get(first.lower())) is None:
-            others.add(first)
-        else:
-            splits.setdefault(name, []).append(pair)
-    if "train" not in splits:
-        return None
-    if others and len(splits) > 1:
-        raise ValueError(
-            f"{images} has sub-folders named {', '.join(splits)}, and beside them {min(others)}: "
-            f"which split is that? Put it into one of them, or leave it out: --drop {min(others)}"
-        )
-    return None if others else splits
 
 
 def _neighbors(pairs: Sequence[Pair]) -> list[str]:

@@ -1,5 +1,6 @@
 """`scripts.prepare`: what it says settles what it refuses, and the rest becomes a data set."""
 
+import json
 import os
 import re
 import resource
@@ -233,6 +234,29 @@ def test_images_that_resemble_each_other_are_noticed_and_kept_together(
         (pattern,) = re.findall(r"--group-by ('.*?')", out)
         assert main([*command, "--group-by", *shlex.split(pattern)]) == 0
         assert "notice" not in capsys.readouterr().out
+
+
+def test_an_export_brings_names_and_masks_and_files_of_it_can_be_dropped(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = write(here / "photos", [0, 1], end="png") / "images"
+    shutil.rmtree(here / "photos" / "masks")
+    half = [[0, 0], [24, 0], [24, 36], [0, 36]]
+    for number in range(4):
+        shape = {"label": "fruit", "points": half, "shape_type": "polygon"}
+        outlines = {"shapes": [shape], "imagePath": f"{number}.png", "imageData": None}
+        outlines |= {"imageHeight": SIZE[1], "imageWidth": SIZE[0], "version": "5.5.0", "flags": {}}
+        (photos / f"{number}.json").write_text(json.dumps(outlines))
+    command = ["photos", "--format", "labelme", "--output", "data"]
+    assert main(command) == 1
+    assert "4.png has no mask of its name (and 1 more:" in capsys.readouterr().out
+    for settled in (["--drop-unpaired"], ["--drop", "photos/images/4.png", "5.png"]):
+        assert main([*command, *settled]) == 0
+        masks = [*chain(*stored(here / "data").values())]
+        assert [mask.mean() for mask in masks] == pytest.approx([0.5] * 4, abs=0.02)
+    assert main([*command, "--drop", "[345].png", "3.png"]) == 1
+    assert "no file is named [345].png, to be dropped" in capsys.readouterr().err
+    assert Labels.load(here / "data").names == ("background", "fruit")
 
 
 # --- refusals -------------------------------------------------------------------------------------
