@@ -98,6 +98,11 @@ def _folder(folder: Path, given: str | None, usual: str) -> Path:
     if not folder.is_dir():
         found = "is a file (unpack an archive first)" if folder.exists() else "is not there"
         raise FileNotFoundError(f"{folder} {found}, expected a folder of images and masks")
+    if usual and (inside := sorted(folder.glob(f"*/{usual}"))):
+        raise FileNotFoundError(
+            f"there is no folder {folder / usual}, but {inside[0]}: move it to "
+            f"{folder / usual / inside[0].parent.name}, and all such folders likewise"
+        )
     there = sorted(part.name for part in folder.iterdir() if part.is_dir())
     raise FileNotFoundError(
         f"there is no folder {folder / (given or usual)}, and {folder} has the folders "

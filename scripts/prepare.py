@@ -298,7 +298,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="a third split (default: none)",
     )
     add("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help="draws other splits")
-    options = parser.parse_args(arguments)
+    options, others = parser.parse_known_args(arguments)
+    if others:
+        comma = "; names and values have commas between" if not others[0].startswith("-") else ""
+        parser.error(f"unrecognized arguments: {' '.join(others)}{comma}")
     given = {name for name, value in vars(options).items() if value != parser.get_default(name)}
     for names, others, why in _APART:
         if (first := given & names) and (second := given & others):

@@ -298,6 +298,7 @@ def test_an_export_brings_names_and_masks_and_files_of_it_can_be_dropped(
         ),
         ("ok --masks images --output data --classes a,b", 1, "--mask-suffix _mask"),
         ("ok --output data --classes a,b --drop 9.png", 1, "no file is named 9.png, to be dropped"),
+        (". --output data --classes a,b", 1, "but ok/images: move it to images/ok, and all such"),
         ("void --output data --classes a,b", 1, "there are 0 images, 0 masks"),
         ("one --output data --classes a,b", 1, "the number of pairs is 1, in 1 groups"),
     ],
