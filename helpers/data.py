@@ -204,7 +204,7 @@ def warn_of_unseen_classes(trained: np.ndarray, tested: np.ndarray, labels: Labe
     """
     if unseen := _names((tested > 0) & (trained == 0), labels):
         warnings.warn(
-            f"no training image shows {unseen}, but the test split does: a model cannot learn "
+            f"no training image shows {unseen}, but the validation images do: a model cannot learn "
             "what it never sees, so split with another seed or annotate more images",
             stacklevel=2,
         )

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Or `from_pretrained` would ask a service of the Hub to convert a pickle, and wait for it.
+os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+
 SAFE_WEIGHTS = {"use_safetensors": True, "trust_remote_code": False}
 """Arguments of `from_pretrained` with which no code runs that came with a download."""
 

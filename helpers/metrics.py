@@ -23,12 +23,21 @@ class ConfusionMatrix:
 
     Args:
         num_labels: number of classes n; label ids are 0 to n - 1.
-        ignore_index: pixels whose *reference* has this value are left out; None: none are.
+        ignore_index: pixels whose *reference* has this value are left out; None: all are counted.
+
+    Raises:
+        ValueError: there is no class, or `ignore_index` is one of them.
     """
 
     def __init__(self, num_labels: int, ignore_index: int | None = 255) -> None:
         if num_labels < 1:
             raise ValueError(f"num_labels is {num_labels}: expected at least 1")
+        if ignore_index is not None and 0 <= ignore_index < num_labels:
+            raise ValueError(
+                f"ignore_index is {ignore_index}, which is one of the {num_labels} classes (0 to "
+                f"{num_labels - 1}): its pixels would be left out. Give a number that is no class, "
+                "or None to count all pixels"
+            )
         self.num_labels = num_labels
         self.ignore_index = ignore_index
         self.counts = np.zeros((num_labels, num_labels), dtype=np.int64)
@@ -107,11 +116,12 @@ class ConfusionMatrix:
             predictions, references = predictions[kept], references[kept]
         outside = (predictions < 0) | (predictions >= n) | (references < 0) | (references >= n)
         if outside.any():
+            ignored = self.ignore_index
+            ignored = "" if ignored is None else f", or {ignored} in the reference"
             raise ValueError(
                 f"a pixel has prediction {predictions[outside][0]} and reference "
-                f"{references[outside][0]}: expected label ids 0-{n - 1}, or {self.ignore_index} "
-                "in the reference. Annotation values (0 = other) go through "
-                "Labels.to_label_map first, and only once."
+                f"{references[outside][0]}: expected label ids 0-{n - 1}{ignored}. Annotation "
+                "values (0 = other) go through Labels.to_label_map first, and only once."
             )
         pairs = references.astype(np.int64).ravel() * n + predictions.astype(np.int64).ravel()
         return np.bincount(pairs, minlength=n**2).reshape(n, n)
@@ -149,10 +159,11 @@ class StreamingMeanIoU:
     """`compute_metrics` for a `Trainer` with `batch_eval_metrics=True`: counts batch by batch.
 
     After each evaluation `matrix` holds the finished confusion matrix, for per-class scores:
-    the logged metrics are scalars only, because NaN in a list is not valid JSON.
+    the logged metrics are scalars only, because NaN in a list is not valid JSON. Arguments and
+    errors are those of `ConfusionMatrix`.
     """
 
-    def __init__(self, num_labels: int, ignore_index: int = 255) -> None:
+    def __init__(self, num_labels: int, ignore_index: int | None = 255) -> None:
         self.matrix = ConfusionMatrix(num_labels, ignore_index)
         self._running = ConfusionMatrix(num_labels, ignore_index)
 

@@ -102,6 +102,11 @@ def find_pairs(
     )
 
 
+def files_below(folder: Path) -> list[Path]:
+    """The files of a folder and its sub-folders, as `find_pairs` sees them, sorted."""
+    return _files(folder, folder)
+
+
 def split_pairs(
     pairs: Sequence[Pair],
     validation_fraction: float = 0.2,
@@ -275,7 +280,7 @@ def _is_image(file: Path) -> bool:
     return file.suffix.lower() in SUFFIXES
 
 
-def _name_key(name: str) -> str:
+def name_key(name: str) -> str:
     """What makes two names equal, whatever their case and whoever wrote their accents."""
     # macOS writes é as e and an accent, most others as one letter.
     return unicodedata.normalize("NFC", name).casefold()
@@ -283,7 +288,7 @@ def _name_key(name: str) -> str:
 
 def _named(folder: Path, pattern: str, files: Sequence[Path]) -> dict[Path, str]:
     """The files of such a name, and of each what it shares with its partner."""
-    before, star, after = _name_key(pattern).partition("*")
+    before, star, after = name_key(pattern).partition("*")
     if not star or "*" in after:
         raise ValueError(
             f'"{pattern}" does not say how files are named: expected one star, as in "*_mask"'
@@ -292,8 +297,8 @@ def _named(folder: Path, pattern: str, files: Sequence[Path]) -> dict[Path, str]
     found: dict[Path, str] = {}
     for file in files:
         stem = file.name.removesuffix(".gz").rpartition(".")[0] or file.name
-        if fits := shared.fullmatch(_name_key(stem)) or shared.fullmatch(_name_key(file.name)):
-            found[file] = _name_key(f"{file.parent.relative_to(folder).as_posix()}/{fits[1]}")
+        if fits := shared.fullmatch(name_key(stem)) or shared.fullmatch(name_key(file.name)):
+            found[file] = name_key(f"{file.parent.relative_to(folder).as_posix()}/{fits[1]}")
     if files and not found:
         such_as = ", ".join(file.name for file in files[:3])
         raise ValueError(

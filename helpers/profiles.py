@@ -6,7 +6,7 @@ Every notebook cell reads these fields and none asks which profile it got: each 
 Environment variables, read each time `get_profile` is called:
 
 * `SEG_PROFILE`: the profile's name when none is given ("tiny" otherwise);
-* `SEG_DATA`: replaces the data by a Hub id or by a folder in ADEChallengeData2016 layout;
+* `SEG_DATA`: replaces the data by a folder or by a Hub id, all of it;
 * `SEG_OUTPUT`: where checkpoints and figures go (default: `outputs/` in the repository);
 * `SEG_MAX_STEPS`: caps the training steps, to try a profile out.
 """
@@ -17,7 +17,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -37,6 +37,8 @@ class Profile:
     description: str
     dataset: str
     """Hub id, local Parquet data set, or folder in ADEChallengeData2016 layout."""
+    own: Labels | None = field(default=None, kw_only=True)
+    """What the numbers in the masks mean, whatever the data say; None: as they say."""
     max_images: int | None
     """Take only the first so many training images and split those; None: all, as split."""
     encoder: str
@@ -80,7 +82,9 @@ class Profile:
 
     @cached_property
     def own_labels(self) -> Labels | None:
-        """What the data itself says about its labels: `id2label.json` beside it; None: nothing."""
+        """`own`, or what `id2label.json` beside the data says; None: nothing does."""
+        if self.own is not None:
+            return self.own
         if self.dataset in {profile.dataset for profile in _PROFILES.values()}:
             return ADE20K
         file = optional_file(self.dataset, NAMES_FILE, "dataset")
@@ -186,15 +190,16 @@ _FULL = replace(
 _PROFILES = {profile.name: profile for profile in (_TINY, _SAMPLE, _FULL)}
 
 
-def get_profile(name: str | None = None) -> Profile:
+def get_profile(name: str | None = None, data: str | None = None) -> Profile:
     """Return the named profile, with the `SEG_...` variables applied.
 
     Args:
         name: "tiny", "sample" or "full"; None reads `SEG_PROFILE`, else "tiny".
+        data: in place of `SEG_DATA`: a folder, relative to where one stands, or a Hub id.
 
     Raises:
         ValueError: unknown name, or a `SEG_MAX_STEPS` that is not a positive whole number.
-        FileNotFoundError: `SEG_DATA` looks like a path, and no such folder exists.
+        FileNotFoundError: the data look like a path, and no such folder exists.
     """
     name = name or os.environ.get("SEG_PROFILE") or "tiny"
     if name not in _PROFILES:
@@ -203,11 +208,12 @@ def get_profile(name: str | None = None) -> Profile:
             "Set PROFILE in the set-up cell, or the variable SEG_PROFILE, to one of them."
         )
     profile = replace(_PROFILES[name], run_name=name)
-    if data := os.environ.get("SEG_DATA"):
+    if data or os.environ.get("SEG_DATA"):
         dataset = _resolve_data(data)
         profile = replace(
             profile,
             dataset=dataset,
+            max_images=None,
             description=f"{profile.description.split(':')[0]}, on the data of SEG_DATA",
             run_name=f"{name}-{folder_name(dataset)}",
         )
@@ -241,16 +247,20 @@ def _from_repository(path: str) -> Path:
     return (REPOSITORY / Path(path).expanduser()).resolve()
 
 
-def _resolve_data(data: str) -> str:
-    """A folder's absolute path if there is such a folder, else `data` as a Hub id."""
+def _resolve_data(given: str | None) -> str:
+    """A folder's absolute path if there is such a folder, else a Hub id; None: of `SEG_DATA`."""
+    data = given or os.environ["SEG_DATA"]
     candidates = [_from_repository(data), Path(data).expanduser().resolve()]
+    if given:
+        candidates.reverse()  # it was typed here
     for folder in candidates:
         if folder.is_dir():
             return str(folder)
     if re.fullmatch(r"[\w.-]*\w[\w.-]*/[\w.-]*\w[\w.-]*", data) and not data.startswith("."):
         return data
     raise FileNotFoundError(
-        f"SEG_DATA is {data!r}, and there is no folder {candidates[0]}. Expected a folder with "
-        "images/{training,validation} and annotations/{training,validation} inside (relative "
-        "paths count from the repository), or a Hub id such as merve/scene_parse_150."
+        f"{'--data' if given else 'SEG_DATA'} is {data!r}, and there is no folder {candidates[0]}. "
+        "Expected a folder with images/{training,validation} and annotations/"
+        "{training,validation} inside, one that scripts.prepare wrote (relative paths count from "
+        f"{'here' if given else 'the repository'}), or a Hub id such as merve/scene_parse_150."
     )

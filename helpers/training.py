@@ -8,8 +8,9 @@ shell: `python -m scripts.train --help`; on several processes:
 
 from __future__ import annotations
 
+import copy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from transformers.utils.notebook import NotebookProgressCallback
 from helpers.data import load_scenes
 from helpers.hub import SAFE_WEIGHTS, explained
 from helpers.inference import predicted_labels
-from helpers.labels import IGNORE_INDEX, Labels
+from helpers.labels import IGNORE_INDEX
 from helpers.metrics import StreamingMeanIoU
 from helpers.processes import bars_disabled, has_accelerator, is_first_process, processes
 from helpers.profiles import Profile
@@ -53,13 +54,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers.modeling_outputs import SemanticSegmenterOutput
 
-_DROPOUTS = (
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "classifier_dropout_prob",
-    "drop_path_rate",
-)
-
 # --- from a profile to a trainer ------------------------------------------------------------------
 
 
@@ -69,19 +63,17 @@ def build_trainer(
     output_dir: str | Path | None = None,
     augment: bool = True,
     dropout: bool = True,
-    labels: Labels | None = None,
     **overrides: Any,
 ) -> SegmentationTrainer:
     """Everything that notebook 05 sets up step by step, ready for `.train()`.
 
     Args:
-        profile: see `helpers.profiles`.
+        profile: see `helpers.profiles`; `own`, where it is given, says what the masks' values mean.
         scenes: splits "train" and "test"; None loads the profile's. Those of `load_scenes` bring
             the number of pixels of each class, by which the run knows its data when it is resumed.
         output_dir: where checkpoints go; None: the profile's `output_dir`/checkpoints.
         augment: crop, flip and jitter the training images.
         dropout: False switches every dropout off, for exact comparisons.
-        labels: what the masks' values mean; None: the profile's.
         overrides: further fields of `TrainingArguments`.
 
     Raises:
@@ -90,14 +82,14 @@ def build_trainer(
     folder = output_dir or profile.output_dir / "checkpoints"
     arguments = build_arguments(profile, folder, **overrides)
     scenes = load_scenes(profile) if scenes is None else scenes
-    labels = labels or profile.labels
-    areas = getattr(scenes, "areas", {}) if labels == profile.labels else {}
-    image_processor = load_image_processor(profile, labels)
-    augmentation = train_augmentation(profile, labels) if augment else None
+    labels, areas = profile.labels, getattr(scenes, "areas", {})
+    image_processor = load_image_processor(profile)
+    augmentation = train_augmentation(profile) if augment else None
     train_transform = make_train_transform(image_processor, augmentation)
     set_seed(arguments.seed)  # the new decode head's weights are random
+    model, new_weights = _start(profile, dropout)
     return SegmentationTrainer(
-        model=build_model(profile, dropout, labels),
+        model=model,
         args=arguments,
         train_dataset=scenes["train"].with_transform(train_transform),
         eval_dataset=scenes["test"].with_transform(make_eval_transform(image_processor)),
@@ -105,48 +97,66 @@ def build_trainer(
         compute_metrics=StreamingMeanIoU(labels.num_labels, IGNORE_INDEX),
         preprocess_logits_for_metrics=predicted_labels,
         head_learning_rate_factor=profile.head_learning_rate_factor,
+        new_weights=new_weights,
         training_data=TrainingData(labels, len(scenes["train"]), areas.get("train")),
     )
 
 
-def build_model(
-    profile: Profile, dropout: bool = True, labels: Labels | None = None
-) -> PreTrainedModel:
+def build_model(profile: Profile, dropout: bool = True) -> PreTrainedModel:
     """The profile's pretrained encoder under a new decode head.
 
-    A finished segmentation model can take the encoder's place (the profile's `encoder`, with
-    `encoder_revision` None). If its classes differ from the data's, its last layer is new, and a
-    printed sentence says so.
+    A finished model of `AutoModelForSemanticSegmentation` can take the encoder's place (the
+    profile's `encoder`, with `encoder_revision` None). If its classes differ from the data's, its
+    last layer is new, and a printed sentence says so; another one says that nothing is new.
 
     Args:
         profile: see `helpers.profiles`.
         dropout: False switches every dropout off.
-        labels: what the model's label ids will mean; None: the profile's.
     """
-    labels = labels or profile.labels
-    with explained(profile.encoder):
-        config = AutoConfig.from_pretrained(profile.encoder, trust_remote_code=False)
-    quiet = {} if dropout else dict.fromkeys(_DROPOUTS, 0.0)
-    with explained(profile.encoder, revision=profile.encoder_revision):
-        model = AutoModelForSemanticSegmentation.from_pretrained(
-            profile.encoder,
-            id2label=labels.id2label,
-            label2id=labels.label2id,
-            ignore_mismatched_sizes=True,  # of the last layer, where the number of labels differs
-            revision=profile.encoder_revision or "main",
+    return _start(profile, dropout)[0]
+
+
+def _start(profile: Profile, dropout: bool) -> tuple[PreTrainedModel, set[str]]:
+    """The model that is trained, and the names of its new weights, which are random."""
+    source, names = profile.encoder, profile.labels.names
+    where = {"revision": profile.encoder_revision or "main"}
+    with explained(source, revision=profile.encoder_revision):
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **where)
+        before = label_names(config)
+        config.id2label, config.label2id = profile.labels.id2label, profile.labels.label2id
+        if not dropout:
+            for part in filter(None, (config, getattr(config, "backbone_config", None))):
+                chances = [name for name, value in vars(part).items() if isinstance(value, float)]
+                part.update({name: 0.0 for name in chances if "drop" in name})
+        model, report = AutoModelForSemanticSegmentation.from_pretrained(
+            source,
+            config=config,
+            ignore_mismatched_sizes=len(before) != len(names),  # of the last layer
+            output_loading_info=True,
+            **where,
             **SAFE_WEIGHTS,
-            **quiet,
         )
-    is_finished = any("Segmentation" in name for name in config.architectures or ())
-    before = label_names(config)
-    if is_finished and before != labels.names:
-        model.decode_head.classifier.reset_parameters()
-        if is_first_process():
-            print(
-                f"{profile.encoder} predicts {len(before)} labels ({', '.join(before[:3])}, ...), "
-                f"and the data has {labels}: the last layer is new"
-            )
-    return model
+    new = set(report["missing_keys"])
+    last = set() if before == names else _weights_of_labels(model) - new
+    for module in sorted({name.rpartition(".")[0] for name in last}):
+        model.get_submodule(module).reset_parameters()
+    if last and is_first_process():
+        print(
+            f"{source} predicts {len(before)} labels ({', '.join(before[:3])}, ...), "
+            f"and the data has {profile.labels}: the last layer is new"
+        )
+    elif not new and is_first_process():
+        print(f"no weight of {source} is new: all learn at the encoder's learning rate")
+    return model, new | last
+
+
+def _weights_of_labels(model: PreTrainedModel) -> set[str]:
+    """The weights of the last layer: those whose shape depends on the number of labels."""
+    config = copy.deepcopy(model.config)
+    config.num_labels += 1
+    with torch.device("meta"):  # where tensors have a shape and no values
+        other = dict(type(model)(config).named_parameters())
+    return {name for name, one in model.named_parameters() if one.shape != other[name].shape}
 
 
 def build_arguments(
@@ -195,7 +205,6 @@ def build_arguments(
         "seed": profile.seed,
     }
     if count > 1:
-        settings["ddp_find_unused_parameters"] = False  # there are none, and looking takes time
         settings["use_cpu"] = not has_accelerator()  # or each would think it is the only one
     return TrainingArguments(**settings | overrides)
 
@@ -229,7 +238,8 @@ class SegmentationTrainer(ExactTrainer):
     normalised part by part: the first part cannot know the others.)
 
     Args:
-        head_learning_rate_factor: the decode head's learning rate over the encoder's.
+        head_learning_rate_factor: the new weights' learning rate over that of the others.
+        new_weights: their names; None: all of a SegFormer's decode head.
         Everything else as `ExactTrainer` and `transformers.Trainer`.
 
     Raises:
@@ -244,6 +254,7 @@ class SegmentationTrainer(ExactTrainer):
         train_dataset: Dataset | None = None,
         *others: Any,
         head_learning_rate_factor: float = 1.0,
+        new_weights: Collection[str] | None = None,
         **kwargs: Any,
     ) -> None:
         model.accepts_loss_kwargs = False  # or `Trainer` would pass `forward` the number of pixels
@@ -252,30 +263,34 @@ class SegmentationTrainer(ExactTrainer):
         kwargs = {"compute_loss_func": pixel_cross_entropy} | kwargs
         super().__init__(model, args, data_collator, train_dataset, *others, **kwargs)
         self.head_learning_rate_factor = head_learning_rate_factor
+        self.new_weights = new_weights
         self.evaluated = np.zeros(2)  # the batches' losses times their pixels, and their pixels
         show_one_bar(self)
         silence_rounding(self.model)
         if args.world_size > 1:
             args.average_tokens_across_devices = True  # the loss is a share of the whole
             share_batch_norm(self.model)
+            # A SegFormer has none, and looking takes time; other families have heads for training.
+            args.ddp_find_unused_parameters = self.model.config.model_type != "segformer"
 
     def create_optimizer(self, model: PreTrainedModel | None = None) -> torch.optim.Optimizer:
-        """AdamW with a larger learning rate for the decode head, no decay for biases and norms."""
+        """AdamW with a larger learning rate for new weights, no decay for biases and norms."""
         if self.optimizer is None:
             model = self.model if model is None else model
-            decayed = set(self.get_decay_parameter_names(model))
+            decayed, new = set(self.get_decay_parameter_names(model)), self.new_weights
             groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
             for name, weight in model.named_parameters():
                 if weight.requires_grad:
-                    groups.setdefault(("decode_head." in name, name in decayed), []).append(weight)
+                    is_new = "decode_head." in name if new is None else name in new
+                    groups.setdefault((is_new, name in decayed), []).append(weight)
             rate, decay = self.args.learning_rate, self.args.weight_decay
             parameter_groups = [
                 {
                     "params": weights,
-                    "lr": rate * (self.head_learning_rate_factor if in_head else 1.0),
+                    "lr": rate * (self.head_learning_rate_factor if is_new else 1.0),
                     "weight_decay": decay if decays else 0.0,
                 }
-                for (in_head, decays), weights in groups.items()
+                for (is_new, decays), weights in groups.items()
             ]
             # One fused kernel instead of a loop over tensors: small tensors are mostly overhead.
             self.optimizer = torch.optim.AdamW(parameter_groups, fused=True)
@@ -471,7 +486,7 @@ class _ProgressBar(ProgressCallback):
         self.shown: dict[str, str] = {}
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        known = {"loss": "loss", "eval_loss": "test loss", "eval_mean_iou": "test mIoU"}
+        known = {"loss": "loss", "eval_loss": "validation loss", "eval_mean_iou": "validation mIoU"}
         if self.training_bar is not None and logs:
             new = {name: f"{logs[key]:.3f}" for key, name in known.items() if key in logs}
             self.shown |= new

@@ -30,17 +30,15 @@ Batch = dict[str, list[Any]]
 _MEAN = (124, 116, 104)  # ImageNet's mean colour, which normalisation turns into 0
 
 
-def load_image_processor(profile: Profile, labels: Labels | None = None) -> BaseImageProcessor:
-    """The encoder's own image processor, with the profile's size.
+def load_image_processor(profile: Profile) -> BaseImageProcessor:
+    """The encoder's own image processor, with the profile's size, on whole images.
 
     Args:
-        profile: see `helpers.profiles`.
-        labels: what the data's masks mean, which says whether the image processor reduces them;
-            None: the profile's.
+        profile: see `helpers.profiles`; its labels say whether value 0 of a mask is a class.
     """
     from transformers import AutoImageProcessor
 
-    side, reduce = profile.image_size, (labels or profile.labels).reduce
+    side, reduce = profile.image_size, profile.labels.reduce
     with explained(profile.encoder):
         image_processor = AutoImageProcessor.from_pretrained(
             profile.encoder,
@@ -51,6 +49,10 @@ def load_image_processor(profile: Profile, labels: Labels | None = None) -> Base
     # Older configurations spell it `reduce_labels`, which recent versions ignore without a word.
     # Every class would then be its neighbour.
     assert image_processor.do_reduce_labels == reduce, "label reduction is not as asked"
+    # Some crop (MobileViT's) or pad (DPT's), and then a batch has no one size, or lacks the rims.
+    for step in ("do_center_crop", "do_pad", "keep_aspect_ratio"):
+        if getattr(image_processor, step, None):
+            setattr(image_processor, step, False)
     return image_processor
 
 
@@ -100,16 +102,11 @@ def recipe_augmentation(
     )
 
 
-def train_augmentation(profile: Profile, labels: Labels | None = None) -> v2.Compose:
-    """The profile's augmentation: the published recipe's where it gives a `random_scale`.
-
-    Args:
-        profile: see `helpers.profiles`.
-        labels: what the data's masks mean; None: the profile's.
-    """
+def train_augmentation(profile: Profile) -> v2.Compose:
+    """The profile's augmentation: the published recipe's where it gives a `random_scale`."""
     if profile.random_scale is None:
         return augmentation(profile.image_size)
-    return recipe_augmentation(profile.image_size, profile.random_scale, labels or profile.labels)
+    return recipe_augmentation(profile.image_size, profile.random_scale, profile.labels)
 
 
 def resized_size(size: tuple[int, int], short_side: float, smallest: int = 1) -> tuple[int, int]:

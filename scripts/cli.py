@@ -1,8 +1,13 @@
-"""What the commands share: the number of processes, whole numbers, errors in one sentence."""
+"""What the commands share: data, the number of processes, numbers, errors in one sentence.
+
+Nothing heavy is imported here before the options are known, so that `--help` answers at once.
+"""
 
 from __future__ import annotations
 
 import argparse
+import errno
+import math
 import os
 import subprocess
 import sys
@@ -13,10 +18,39 @@ from typing import TypeVar
 import psutil
 
 from helpers.processes import has_accelerator, processes
+from helpers.profiles import Profile, get_profile
 
 Result = TypeVar("Result")
 
 _OPTION = "__num_processes"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class WrongUse(ValueError):
+    """What is asked for cannot be: exit status 2, where a fault of the data is 1."""
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """`--profile` and `--data`, for `chosen_profile`."""
+    parser.add_argument("--profile", help="tiny, sample or full (default: SEG_PROFILE, else tiny)")
+    parser.add_argument(
+        "--data",
+        help="a folder (as scripts.prepare writes it, or in ADEChallengeData2016 layout) or a Hub "
+        "id, instead of the profile's data (default: SEG_DATA)",
+    )
+
+
+def chosen_profile(options: argparse.Namespace) -> Profile:
+    """The profile of `--profile`, on the data of `--data`.
+
+    Raises:
+        WrongUse: there is no such profile, or a variable has no meaning.
+        FileNotFoundError: there are no such data.
+    """
+    try:
+        return get_profile(options.profile, options.data)
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
 
 
 def processes_wanted() -> int:
@@ -56,7 +90,7 @@ def together(step: Callable[[], Result]) -> Result:
 
     Raises:
         ValueError: the step raised it, or an OSError, in some process; with the message of the
-            first one. The process group is closed then.
+            first one. WrongUse stays what it is. The process group is closed then.
     """
     from accelerate.utils import gather_object
 
@@ -65,16 +99,30 @@ def together(step: Callable[[], Result]) -> Result:
     try:
         result = step()
     except (ValueError, OSError) as error:
-        fault = str(error) or type(error).__name__
-    for message in gather_object([fault]):
-        if message is not None:
+        kind = WrongUse if isinstance(error, WrongUse) else ValueError
+        fault = kind(when_disk_is_full(error) or str(error) or type(error).__name__)
+    for found in gather_object([fault]):
+        if found is not None:
             state.destroy_process_group()  # or a process may abort on its way out
-            raise ValueError(message)
+            raise found
     return result
 
 
-class WrongUse(ValueError):
-    """What is asked for cannot be: exit status 2, where a fault of the data is 1."""
+def when_disk_is_full(error: BaseException) -> str | None:
+    """What to tell where a write has failed for want of space; None: it was something else.
+
+    Some libraries pass on the operating system's number in their text alone, or as a cause, and
+    PyTorch's writer of .pt files says only that it could not write.
+    """
+    text, signs = sentence(error), [f"os error {number})" for number in _FULL]
+    signs += ["PytorchStreamWriter", "inline_container"]
+    if getattr(error, "errno", None) in _FULL or any(sign in text for sign in signs):
+        return (
+            f"the disk is full ({text}): make room, and the same command with --resume continues "
+            "from the last complete checkpoint"
+        )
+    cause = error.__cause__ or error.__context__
+    return None if cause is None else when_disk_is_full(cause)
 
 
 def sentence(error: BaseException) -> str:
@@ -102,3 +150,14 @@ def at_least(least: int, most: int | None = None) -> Callable[[str], int]:
         return number
 
     return whole
+
+
+def positive(text: str) -> float:
+    """A `type` for argparse: a number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"it is {text}, expected a number above 0")
+    return number

@@ -4,6 +4,8 @@ The published 37.4 mIoU of SegFormer-B0 on ADE20K's 2,000 validation images, mea
 (with a network; `accelerate launch -m` in place of `python -m` shares the work among GPUs):
 
     python -m scripts.evaluate --profile full --model nvidia/segformer-b0-finetuned-ade-512-512
+
+Whatever loads PyTorch is imported after the options are parsed.
 """
 
 from __future__ import annotations
@@ -15,14 +17,23 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from helpers.data import check_scenes, load_scenes
-from helpers.evaluation import Protocol, evaluate
-from helpers.inference import load_model
 from helpers.processes import processes
-from helpers.profiles import get_profile
-from scripts.cli import at_least, processes_wanted, start_processes
+from scripts.cli import (
+    WrongUse,
+    add_data_options,
+    at_least,
+    chosen_profile,
+    processes_wanted,
+    start_processes,
+)
+
+if TYPE_CHECKING:
+    from helpers.evaluation import Protocol
+
+_SPLITS = {"validation": "test", "test": "third"}
+"""The data's own name of a split: that of `load_scenes`."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,22 +43,32 @@ def main(arguments: list[str] | None = None) -> int:
         return start_processes(count, "scripts.evaluate", arguments or sys.argv[1:])
     try:
         _evaluate_and_tell(options, protocol)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, WrongUse) else 1
     return 0
 
 
 def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Protocol]:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.evaluate",
-        description="Score a model on a profile's test images, each at its original size. "
-        "Several processes: accelerate launch -m scripts.evaluate ...",
+        description="Score a model on images that it was not trained on, each at its original "
+        "size. Several processes: accelerate launch -m scripts.evaluate ...",
         epilog="Exit status: 0 with a score, 1 where data, model or file is at fault, 2 for a "
-        "wrong option.",
+        "wrong option, 130 interrupted.",
     )
     whole = at_least(1)
-    parser.add_argument("--profile", help="tiny, sample or full (default: SEG_PROFILE, else tiny)")
+    add_data_options(parser)
+    parser.add_argument(
+        "--split",
+        choices=_SPLITS,
+        default="validation",
+        help="validation: where the best checkpoint was chosen (default); test: the data's third "
+        "split, if there is one",
+    )
     parser.add_argument("--model", help="folder or Hub id (default: the profile's finished model)")
     parser.add_argument(
         "--short-side", type=whole, metavar="PIXELS", help="default: the size of the model's input"
@@ -66,6 +87,8 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Protocol]:
     options = parser.parse_args(arguments)
     if options.json and not options.json.resolve().parent.is_dir():
         parser.error(f"--json: there is no folder {options.json.resolve().parent}")
+    from helpers.evaluation import Protocol
+
     try:  # before anything is loaded; a short side that is not given is known only then
         protocol = Protocol(options.short_side or 512, options.window, options.stride, options.flip)
     except ValueError as error:
@@ -74,15 +97,19 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Protocol]:
 
 
 def _evaluate_and_tell(options: argparse.Namespace, protocol: Protocol) -> None:
+    from helpers.data import check_scenes, load_scenes
+    from helpers.evaluation import evaluate
+    from helpers.inference import load_model
+
     state = processes()
-    profile = get_profile(options.profile)
+    profile, split = chosen_profile(options), _SPLITS[options.split]
     source = options.model or profile.finetuned_model
     with state.main_process_first():  # which fills the cache and looks for broken files
         model, image_processor = load_model(source)
-        scenes = load_scenes(profile, check=False, splits=["test"])["test"]
+        scenes = load_scenes(profile, check=False, splits=[split])[split]
         if options.max_images:
             scenes = scenes.select(range(min(options.max_images, len(scenes))))
-        check_scenes(scenes, "test", profile.labels)
+        check_scenes(scenes, options.split, profile.labels)
     if options.short_side is None:
         size = image_processor.size
         protocol = replace(protocol, short_side=size.get("height") or size.get("shortest_edge"))
@@ -95,13 +122,15 @@ def _evaluate_and_tell(options: argparse.Namespace, protocol: Protocol) -> None:
     if not state.is_main_process:
         return
     scores = matrix.compute()
-    print(f"{source} on {len(scenes)} images of {profile.dataset}\n{protocol}, {seconds:.0f} s")
+    print(f"{source} on {len(scenes)} {options.split} images of {profile.dataset}")
+    print(f"{protocol}, {seconds:.0f} s")
     for name in ("mean_iou", "mean_accuracy", "overall_accuracy"):
         print(f"{name:<17} {scores[name]:.4f}")
     if options.json:
         result = {
             "model": str(source),
             "data": profile.dataset,
+            "split": options.split,
             "images": len(scenes),
             "labelled_pixels": int(matrix.counts.sum()),
             "protocol": asdict(protocol),

@@ -1,39 +1,48 @@
-"""What annotation tools export, as pairs of images and masks: a format a reader.
+"""What annotation tools export, as pairs of images and masks.
 
-`read_export` draws where a tool has outlines, objects or a file for each class, and takes the
-masks as they are where it has them.
+`read_export` draws masks where a tool has outlines, objects or a file for each class, and takes
+them as they are where it has masks.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from reprlib import repr as shortened
 
 import numpy as np
 from PIL import Image
 
-from helpers.custom import Pairs, find_pairs
 from helpers.images import SUFFIXES, FileFault, header, load_mask
 from helpers.labels import IGNORE_INDEX, Color, Labels
-from scripts.class_masks import read_per_class
-from scripts.class_names import Choice, by_color, choose, read_colors, read_names, voc_colors
-from scripts.foreign import Finder, files_below, name_key, split_of
-from scripts.layers import Annotated, Sheet, class_name, overlaps, paint
-from scripts.outlines import coco_files, read_coco, read_labelme, read_segments
+from helpers.pairs import Pair, Pairs, files_below, find_pairs, name_key
+from scripts import outlines
+from scripts.class_names import (
+    BACKGROUND,
+    Choice,
+    choose,
+    class_name,
+    read_colors,
+    read_names,
+    voc_colors,
+)
+from scripts.outlines import Annotated, Sheet
+from scripts.tool_files import read_json, understood
 
 __all__ = ["FORMATS", "Export", "read_colors", "read_export", "read_names"]
 
 FORMATS = ("coco", "labelme", "voc", "roboflow", "objects", "per-class")
 
-Pair = tuple[Path, Path]
-
 _VOC_BORDER = (224, 224, 192)  # around each object of PASCAL VOC: a line without a class
 _NAMES = ("labelmap.txt", "class_names.txt", "labels.txt", "codes.txt", "class_dict.csv")
-_ROBOFLOW_COCO = "_annotations.coco.json"
-_VOC_SPLITS = {"train": "train", "val": "validation", "test": "test"}
+_LISTS = {"train": "train", "val": "validation", "test": "test"}
+# As Label Studio's converter names the PNG of a brush stroke; the name of the control ("tag") comes
+# before the class.
+_STROKE = re.compile(r"task-(\d+)-annotation-(\d+)-by-[^-]*-[^-]+-(.+)-\d+")
 
 
 @dataclass(frozen=True)
@@ -45,8 +54,10 @@ class Export:
     labels: Labels
     splits: dict[str, list[Pair]] | None
     """"train", "validation" and "test" as far as the tool made them; None: it made none."""
-    colors: dict[Color, int] | None
-    """Where masks are in colors: what a color means, a label id or 255; None: masks hold these."""
+    colors: dict[Color, int] | None = None
+    """Where masks are in colors: what a color means, a label id or 255."""
+    values: dict[int, int] | None = None
+    """Where masks hold the tool's numbers: what each means. With neither, they hold label ids."""
     images_alone: list[Path] = field(default_factory=list)
     masks_alone: list[Path] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
@@ -72,6 +83,7 @@ def read_export(
 
     Raises:
         FileFault: one file has another form, or holds what cannot be drawn.
+        ImportError: masks have to be drawn, and `pycocotools` is missing.
         ValueError: a folder or a list of names is missing, or a name is unknown.
     """
     if format not in FORMATS:
@@ -80,132 +92,218 @@ def read_export(
         if not each.is_dir():
             raise ValueError(f"there is no folder {each}")
     if format == "voc":
-        return _voc(folder, scratch, images, names)
-    if format == "roboflow":
-        files = [file for file in files_below(folder, {".json"}) if file.name == _ROBOFLOW_COCO]
-        if not files and images:
-            raise ValueError("Roboflow puts images beside their masks: leave out --images")
-        if not files:
-            return _roboflow(folder, scratch, names)
-        annotated = read_coco(folder, {file: split_of(file.parent.name) for file in files})
-    elif format == "coco":
-        annotated = read_coco(folder, coco_files(folder))
-    elif format == "labelme":
-        file = _names_file(folder)
-        annotated = read_labelme(folder, read_names(file).names if file else None)
+        return _voc(folder, images, names)
+    if format == "roboflow" and any(file.name == "_classes.csv" for file in files_below(folder)):
+        return _roboflow(folder, images, names)
+    if format == "labelme":
+        table = _names_file(folder)
+        found = outlines.read_labelme(folder, table and read_names(table).names)
     elif format == "objects":
-        annotated = read_segments(folder)
+        found = outlines.read_segments(folder)
+    elif format == "per-class":
+        found = _per_class(folder, images, names)
     else:
-        annotated = read_per_class(folder, images, names)
-    return _drawn(annotated, folder, scratch, images, names)
+        found = outlines.read_coco(folder)
+    classes, colors = [*found.classes], [*found.classes.values()]
+    choice = choose(classes, colors, names, f"the export in {folder}")
+    return _drawn(found, choice, images or folder, scratch)
 
 
 def _names_file(folder: Path) -> Path | None:
     return next((folder / name for name in _NAMES if (folder / name).is_file()), None)
 
 
-def _in_splits(pairs: Sequence[tuple[str | None, Pair]]) -> dict[str, list[Pair]] | None:
+def _images_below(folder: Path) -> list[Path]:
+    return [file for file in files_below(folder) if file.suffix.lower() in SUFFIXES]
+
+
+def _in_splits(of_pair: Mapping[Pair, str | None]) -> dict[str, list[Pair]] | None:
     """The pairs by split, if each has one, and some are for training."""
     splits: dict[str | None, list[Pair]] = {}
-    for split, pair in pairs:
+    for pair, split in of_pair.items():
         splits.setdefault(split, []).append(pair)
     return splits if len(splits) > 1 and "train" in splits and None not in splits else None
-
-
-def _scratch_file(scratch: Path, image: Path, folder: Path) -> Path:
-    """Where a mask is drawn: named after its image, in the same sub-folder."""
-    place = image.relative_to(folder) if image.is_relative_to(folder) else Path(image.name)
-    file = scratch / place.with_suffix(".png")
-    if file.exists():  # a.jpg and a.png, say
-        file = file.with_name(f"{image.name}.png")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return file
 
 
 # --- masks that are drawn -------------------------------------------------------------------------
 
 
-def _drawn(
-    annotated: Annotated,
-    folder: Path,
-    scratch: Path,
-    images: Path | None,
-    names: Sequence[str] | None,
-) -> Export:
-    choice = choose(annotated.names, annotated.colors, names, f"the export in {folder}")
-    rest = choice.values[annotated.rest] if annotated.rest else IGNORE_INDEX
-    files = [f for f in files_below(images or folder, SUFFIXES) if f not in annotated.masks]
-    finder = Finder(files, [sheet.names for sheet in annotated.sheets])
-    seen: dict[Path, Path] = {}
-    missing: list[Sheet] = []
-    blank = 0
-    drawn: list[tuple[str | None, Pair]] = []
-    shared: Counter[tuple[str, str]] = Counter()
-    for sheet in annotated.sheets:
-        tries = (finder.find(name, sheet.file, sheet.split) for name in sheet.names)
-        image = next((file for file in tries if file), None)
-        if image is None:
-            missing.append(sheet)
+def _drawn(found: Annotated, choice: Choice, images: Path, scratch: Path) -> Export:
+    """The masks of all images below a folder, drawn."""
+    files = [file for file in _images_below(images) if file not in found.masks]
+    by_stem = outlines.by_stem(files)
+    seen: dict[Path, Sheet] = {}
+    drawn: dict[Pair, str | None] = {}
+    missing, hidden = [], 0
+    for sheet in found.sheets:
+        if (image := outlines.find(sheet.name, sheet.file, by_stem)) is None:
+            missing.append(sheet.name)
             continue
-        if image in seen:
+        if (other := seen.setdefault(image, sheet)) is not sheet:
             raise ValueError(
-                f"{seen[image]} and {sheet.file} both say what is in {image}, expected one of "
-                "them: move the other out of the folder"
+                f'{other.file} and {sheet.file} both say what is in {image}, as "{other.name}" and '
+                f'"{sheet.name}", expected one of them: move the other away'
             )
-        seen[image] = sheet.file
-        if sheet.draw is None:
+        if sheet.shape is None:
             continue
-        shape, layers = sheet.draw(image)
-        mask = paint(shape, layers, choice.values, rest)
-        blank += sum(not len(pixels) for _, pixels in layers)
-        if annotated.tell_overlaps:
-            shared += overlaps(layers)
-        file = _scratch_file(scratch, image, images or folder)
+        mask, below = _paint(sheet, choice, found.rest)
+        hidden += below
+        file = scratch / f"{image.relative_to(images)}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(mask).save(file)
-        drawn.append((sheet.split, (image, file)))
-    notices = [*choice.notices, *annotated.notices]
+        drawn[image, file] = sheet.split
+    notices = [*choice.notices, *found.notices]
     if missing:
-        what = f"{len(missing)} images that {missing[0].file} names are not in {images or folder}"
-        what += f" ({', '.join(sheet.names[0] for sheet in missing[:3])})"
-        if not drawn:
-            raise ValueError(f"{what}, and none is: say where they are with --images")
-        notices.append(f"{what}: they are left out")
-    if blank:
-        notices.append(f"{blank} objects are smaller than a pixel, and cannot be seen")
-    notices += [
-        f"{top} lies on {below} in {count} pixels: the smaller of two objects is drawn on top"
-        for (below, top), count in shared.items()
-    ]
-    alone = [file for file in files if file not in seen]
-    splits = _in_splits(drawn)
-    pairs = [pair for _, pair in drawn]
-    return Export(pairs, choice.labels, splits, None, alone, annotated.masks_alone, notices)
+        notices.append(
+            f"{len(missing)} of {len(found.sheets)} images that the export names are not in "
+            f"{images} ({', '.join(missing[:3])}): they are left out"
+        )
+    if hidden:
+        notices.append(f"objects of two classes share {hidden} pixels: the smaller lies on top")
+    if not drawn:
+        what = f"no image in {images} is annotated: say with --images where the images are"
+        raise ValueError(". ".join([what, *notices]))
+    alone = [file for file in files if file not in seen], found.masks_alone
+    return Export([*drawn], choice.labels, _in_splits(drawn), None, None, *alone, notices)
+
+
+def _paint(sheet: Sheet, choice: Choice, rest: str | None) -> tuple[np.ndarray, int]:
+    """The mask of an image, (height, width) uint8, on which the smaller objects lie on top; and in
+    how many pixels they hide an object of another class."""
+    codec, hidden = outlines.pycocotools(), 0
+    ground = choice.values[rest] if rest else IGNORE_INDEX
+    mask = np.full(sheet.shape, ground, dtype=np.uint8)
+    for name, runs in sorted(sheet.layers, key=lambda layer: -codec.area(layer[1])):
+        inside = codec.decode(runs).view(bool)
+        value = choice.values[name] if name else IGNORE_INDEX
+        hidden += np.count_nonzero(inside & (mask != ground) & (mask != value))
+        mask[inside] = value
+    return mask, hidden
+
+
+# --- a file for each class ------------------------------------------------------------------------
+
+
+def _per_class(folder: Path, images: Path | None, names: Sequence[str] | None) -> Annotated:
+    """Black-and-white files: Label Studio's brush strokes, or a folder for each class or image.
+
+    Args:
+        folder: masks, and the images in a folder `images` (or a folder of that name for each).
+        images: another folder of images.
+        names: the classes that are wanted; where files name none of them, they are objects of the
+            only one, beside the background.
+    """
+    files = _images_below(folder)
+    pictures = [file for file in files if "images" in file.relative_to(folder).parts[:-1]]
+    pictures = _images_below(images) if images else pictures
+    taken = {file.resolve() for file in pictures}
+    masks = [file for file in files if file.resolve() not in taken]
+    named = _strokes(masks, folder) or _folders(masks, pictures, folder)
+    if not named:
+        raise ValueError(
+            f"none of the {len(masks)} masks in {folder} belongs to one of the {len(pictures)} "
+            "images (say where they are with --images), expected them as CLASS/IMAGE.png or "
+            "IMAGE/CLASS.png, or as Label Studio names them: there are "
+            f"{', '.join(str(mask.relative_to(folder)) for mask in masks[:3])}"
+        )
+    classes = {name for _, name in named.values()} - {BACKGROUND}
+    chosen = {class_name(name) for name in names or []} - {BACKGROUND}
+    if len(chosen) == 1 and not chosen & classes:  # a file for each object of one class
+        classes = chosen
+        named = {mask: (image, *chosen) for mask, (image, _) in named.items()}
+    parts: dict[str, list[tuple[str, Path]]] = {}
+    for mask, (image, name) in named.items():
+        parts.setdefault(image, []).append((name, mask))
+    found = Annotated(dict.fromkeys([BACKGROUND, *sorted(classes)]), masks={*masks})
+    found.masks_alone = [mask for mask in masks if mask not in named]
+    for image, part in parts.items():
+        layers = [(name, outlines.runs_of_mask(_is_class(mask))) for name, mask in part]
+        shape, *others = {tuple(runs["size"]) for _, runs in layers}
+        if others:
+            cause = f"has masks of different sizes, {shape} and {others[0]} (height, width)"
+            raise FileFault(f"image {image}", cause, "export them at one size")
+        found.sheets.append(Sheet(image, part[0][1], shape, layers))
+    return found
+
+
+def _strokes(masks: Sequence[Path], folder: Path) -> dict[Path, tuple[str, str]]:
+    """Of each of Label Studio's masks the image and the class; its JSON names the tasks' images."""
+    strokes = {mask: match for mask in masks if (match := _STROKE.fullmatch(mask.stem))}
+    hands = Counter(task for task, _ in {match.group(1, 2) for match in strokes.values()})
+    if twice := [task for task, count in hands.items() if count > 1]:
+        raise ValueError(
+            f"task {twice[0]} has {hands[twice[0]]} annotations: merged, they would contradict "
+            f"each other. Keep the files of one of them in {folder}"
+        )
+    called: dict[str, str] = {}
+    for file in files_below(folder) if strokes else []:
+        if file.suffix.lower() == ".json":
+            with understood(file):
+                for task in read_json(file):
+                    for source in map(str, task.get("data", task).values()):
+                        if Path(source).suffix.lower() in SUFFIXES:
+                            name = re.split(r"[\\/=]", source)[-1]
+                            # Label Studio puts eight digits before the names of uploaded files.
+                            called[str(task["id"])] = re.sub(r"^[0-9a-f]{8}-", "", name)
+    if lost := hands.keys() - called.keys():
+        raise ValueError(
+            f"no JSON file in {folder} says which image task {min(lost)} is about: export the "
+            "project from Label Studio as JSON, too, into that folder"
+        )
+    return {mask: (called[match[1]], class_name(match[3])) for mask, match in strokes.items()}
+
+
+def _folders(
+    masks: Sequence[Path], pictures: Sequence[Path], folder: Path
+) -> dict[Path, tuple[str, str]]:
+    """Of each mask the image and the class: CLASS/IMAGE.png or IMAGE/CLASS.png."""
+    images = {name_key(file.stem): file.name for file in pictures}
+    named = {}
+    for mask in masks:
+        above = mask.relative_to(folder).parts[:-1]
+        own = [images[name_key(part)] for part in above if name_key(part) in images]
+        if own:
+            named[mask] = own[0], class_name(re.sub(r"[-_. ]\d+$", "", mask.stem))
+        elif above and name_key(mask.stem) in images:
+            named[mask] = images[name_key(mask.stem)], class_name(above[-1])
+    return named
+
+
+def _is_class(mask: Path) -> np.ndarray:
+    """Where the mask of one class is not 0; of soft edges, up to 255, the brighter half counts."""
+    values = load_mask(mask)
+    present = np.unique(values)
+    soft = present[-1] == 255 and ((present > 127) & (present < 255)).any()
+    if values.ndim == 3 or (len(present) > 2 and not soft):
+        found = "colors" if values.ndim == 3 else f"the values {shortened(present.tolist())}"
+        cause = f"holds {found}, expected 0 and one other value, as the mask of one class"
+        remedy = "read masks of several classes without --format per-class"
+        raise FileFault(f"mask {mask}", cause, remedy)
+    return values > values.max() / 2
 
 
 # --- masks that are taken as they are -------------------------------------------------------------
 
 
-def _voc(folder: Path, scratch: Path, images: Path | None, names: Sequence[str] | None) -> Export:
+def _voc(folder: Path, images: Path | None, names: Sequence[str] | None) -> Export:
     """PASCAL VOC's layout, as CVAT and Labelme's converter write it."""
-    found = [*folder.glob("SegmentationClass"), *folder.glob("*/SegmentationClass")]
-    found = found or [*folder.glob("*/*/SegmentationClass")]
+    found = sorted(folder.rglob("SegmentationClass"))
     if len(found) != 1:
         raise ValueError(
             f"there are {len(found)} folders SegmentationClass in {folder}, expected one, beside "
             "JPEGImages"
         )
     root = found[0].parent
-    masks = found[0].with_name("SegmentationClassPNG")  # so Labelme's first versions
     images = images or root / "JPEGImages"
     if not images.is_dir():
         raise ValueError(f"there is no folder {images}: say where the images are with --images")
-    files = find_pairs(images, masks if masks.is_dir() else found[0])
+    files = find_pairs(images, found[0])
     notices: list[str] = []
-    pairs, splits, alone = files.pairs, None, files.images_alone
+    splits = None
     if lists := sorted((root / "ImageSets/Segmentation").glob("*.txt")):
-        pairs, splits, alone = _listed(lists, files, images, notices)
-    file = _names_file(root)
-    known, colors = read_names(file) if file else (names, None)
+        files, splits = _listed(lists, files, images, notices)
+    table = _names_file(root)
+    known, colors = read_names(table) if table else (names, None)
     if known is None:
         raise ValueError(
             f"{root} has no list of names ({', '.join(_NAMES)}): name the classes with --classes, "
@@ -213,122 +311,71 @@ def _voc(folder: Path, scratch: Path, images: Path | None, names: Sequence[str] 
         )
     known = [class_name(name) for name in known if name != "__ignore__"]
     modes = set()
-    for _, mask in pairs:
+    for _, mask in files.pairs:
         with suppress(ValueError):  # whoever opens it says what is wrong with it
             modes.add(header(mask).mode)
-    in_colors = bool(modes & {"RGB", "RGBA"}) or (colors is not None and "P" in modes)
-    colors = voc_colors(len(known)) if in_colors and colors is None else colors
-    choice = choose(known, colors or [None] * len(known), names, str(file or root))
-    export = Export(
-        pairs, choice.labels, splits, None, alone, files.masks_alone, choice.notices + notices
-    )
-    if not in_colors:
-        return _by_value(export, known, choice, scratch, images)
-    meaning = by_color(file or root, known, colors, [choice.values[name] for name in known])
-    return replace(export, colors={_VOC_BORDER: IGNORE_INDEX} | meaning)
+    in_colors = modes & {"RGB", "RGBA"} or (colors and "P" in modes)
+    colors = voc_colors(len(known)) if in_colors and not colors else colors
+    choice = choose(known, colors or [None] * len(known), names, str(table or root))
+    ids = [choice.values[name] for name in known]
+    if in_colors:
+        meaning, values = {_VOC_BORDER: IGNORE_INDEX} | dict(zip(colors, ids, strict=True)), None
+    else:
+        meaning, values = None, dict(enumerate(ids)) | {IGNORE_INDEX: IGNORE_INDEX}
+    alone, notices = (files.images_alone, files.masks_alone), choice.notices + notices
+    return Export(files.pairs, choice.labels, splits, meaning, values, *alone, notices)
 
 
 def _listed(
     lists: Sequence[Path], files: Pairs, images: Path, notices: list[str]
-) -> tuple[list[Pair], dict[str, list[Pair]] | None, list[Path]]:
-    """The pairs that VOC's lists name, their splits, and the listed images without a mask."""
-
-    def key(file: Path | str) -> str:
-        return name_key(Path(file).as_posix())
-
-    of_key = {
-        key(image.relative_to(images).with_suffix("")): (image, m) for image, m in files.pairs
+) -> tuple[Pairs, dict[str, list[Pair]] | None]:
+    """The pairs that VOC's lists name, and their splits."""
+    of_name = {
+        name_key(pair[0].relative_to(images).with_suffix("").as_posix()): pair
+        for pair in files.pairs
     }
     parts: dict[str, list[Pair]] = {}
-    listed: set[str] = set()
     for file in lists:
         # Names with spaces are in quotes.
-        names = [line.strip().strip('"') for line in file.read_text("utf-8-sig").splitlines()]
-        names = list(dict.fromkeys(name for name in names if name))
-        listed |= {key(name) for name in names}
-        part = [of_key[key(name)] for name in names if key(name) in of_key]
-        if without := [name for name in names if key(name) not in of_key]:
+        lines = [line.strip().strip('"') for line in file.read_text("utf-8-sig").splitlines()]
+        names = [name for name in dict.fromkeys(map(name_key, lines)) if name]
+        parts[file.stem.lower()] = [of_name[name] for name in names if name in of_name]
+        if without := [name for name in names if name not in of_name]:
             notices.append(
                 f"{file.name} lists {len(without)} names without an image or a mask "
                 f"({', '.join(without[:3])}): they are left out"
             )
-        if part:
-            parts[file.stem.lower()] = part
-    splits = {split: parts[name] for name, split in _VOC_SPLITS.items() if name in parts}
+    splits = {_LISTS[name]: part for name, part in parts.items() if name in _LISTS and part}
     splits = splits if "train" in splits and len(splits) > 1 else None
     pairs = list(dict.fromkeys(pair for part in (splits or parts).values() for pair in part))
     if not pairs:
         raise ValueError(
             f"no name that {lists[0]} lists has an image in {images} and a mask: {notices[0]}"
         )
-    if rest := len(files.pairs) - len(pairs):
-        notices.append(f"{rest} images with a mask are left out, because no list names them")
-    alone = [
-        file
-        for file in files.images_alone
-        if key(file.relative_to(images).with_suffix("")) in listed
-    ]
-    if rest := len(files.images_alone) - len(alone):
-        notices.append(f"{rest} images are left out: they have no mask, and no list names them")
-    return pairs, splits, alone
+    if rest := len(files.pairs) - len(pairs) + len(files.images_alone):
+        notices.append(f"{rest} images are left out, because no list names them with a mask")
+    return Pairs(pairs, [], files.masks_alone), splits
 
 
-def _roboflow(folder: Path, scratch: Path, names: Sequence[str] | None) -> Export:
+def _roboflow(folder: Path, images: Path | None, names: Sequence[str] | None) -> Export:
     """Roboflow's "Semantic Segmentation Masks": images, NAME_mask.png and a table in a folder."""
-    tables = [file for file in files_below(folder, {".csv"}) if file.name == "_classes.csv"]
-    if not tables:
-        raise ValueError(
-            f"there is neither _classes.csv nor {_ROBOFLOW_COCO} in {folder}: export it from "
-            'Roboflow as "Semantic Segmentation Masks" or as "COCO Segmentation"'
-        )
-    known, _ = read_names(tables[0])
-    for table in tables[1:]:
-        if (others := read_names(table)[0]) != known:
+    if images:
+        raise ValueError("Roboflow puts images beside their masks: leave out --images")
+    tables = [file for file in files_below(folder) if file.name == "_classes.csv"]
+    known = read_names(tables[0]).names
+    pairs: dict[Pair, str | None] = {}
+    alone: tuple[list[Path], list[Path]] = ([], [])
+    for table in tables:
+        if (others := read_names(table).names) != known:
             raise ValueError(
                 f"{tables[0]} names {', '.join(known)}, and {table} names {', '.join(others)}: "
                 "expected the same in each split"
             )
-    choice = choose(known, [None] * len(known), names, str(tables[0]))
-    pairs: list[tuple[str | None, Pair]] = []
-    alone: tuple[list[Path], list[Path]] = ([], [])
-    notices = [*choice.notices]
-    for table in tables:
         found = find_pairs(table.parent, table.parent, mask_suffix="_mask")
-        pairs += [(split_of(table.parent.name), pair) for pair in found.pairs]
+        pairs |= dict.fromkeys(found.pairs, outlines.split_of(table.parent.name))
         alone[0].extend(found.images_alone)
         alone[1].extend(found.masks_alone)
-        if not found.pairs:
-            notices.append(f"{table.parent} holds no pair of NAME.jpg and NAME_mask.png")
-    export = Export(
-        [pair for _, pair in pairs], choice.labels, _in_splits(pairs), None, *alone, notices
-    )
-    return _by_value(export, known, choice, scratch, folder)
-
-
-def _by_value(
-    export: Export, known: Sequence[str], choice: Choice, scratch: Path, folder: Path
-) -> Export:
-    """Masks whose values number the tool's classes, drawn anew where other classes are chosen."""
-    values = [choice.values[name] for name in known]
-    if values == list(range(len(known))):
-        return export
-    table = np.full(256, IGNORE_INDEX, dtype=np.uint8)
-    table[: len(values)] = values[:256]
-    drawn = {pair: pair for pair in export.pairs}
-    for image, mask in export.pairs:
-        try:
-            stored = load_mask(mask, image)
-        except ValueError:  # whoever opens it next says what is wrong with it
-            continue
-        strays = ((stored >= len(values)) & (stored != IGNORE_INDEX)) | (stored < 0)
-        if stored.ndim == 3 or strays.any():
-            held = "colors" if stored.ndim == 3 else f"the value {stored[strays][0]}"
-            cause = f"holds {held}, expected 0-{len(values) - 1}, or {IGNORE_INDEX} for no class"
-            raise FileFault(f"mask {mask}", cause, "do the names belong to these masks?")
-        file = _scratch_file(scratch, image, folder)
-        Image.fromarray(table[stored.astype(np.uint8)]).save(file)
-        drawn[image, mask] = image, file
-    splits = export.splits and {
-        name: [drawn[pair] for pair in part] for name, part in export.splits.items()
-    }
-    return replace(export, pairs=[*drawn.values()], splits=splits)
+    choice = choose(known, [None] * len(known), names, str(tables[0]))
+    ids, splits = [choice.values[name] for name in known], _in_splits(pairs)
+    values = dict(enumerate(ids)) | {IGNORE_INDEX: IGNORE_INDEX}
+    return Export([*pairs], choice.labels, splits, None, values, *alone, choice.notices)

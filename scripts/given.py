@@ -19,9 +19,9 @@ from helpers.custom import (
 from helpers.images import header
 from helpers.labels import IGNORE_INDEX, Color, Labels
 from helpers.pairs import Pair, Pairs, dropped
-from scripts.class_names import choose, read_colors, read_names
+from scripts.class_names import choose, class_name, read_colors, read_names
 from scripts.exports import read_export
-from scripts.layers import class_name
+from scripts.tool_files import foreign
 
 _SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 _SPLIT_NAMES |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
@@ -53,7 +53,7 @@ def export_given(options: argparse.Namespace, scratch: Path) -> Given:
         name: [pair for pair in part if gone.isdisjoint(pair)]
         for name, part in export.splits.items()
     }
-    convert = _reader(options, export.labels, export.colors)
+    convert = _reader(options, export.labels, export.colors, export.values)
     return Given(Pairs(kept, *alone), export.labels, convert, splits, export.notices)
 
 
@@ -78,6 +78,9 @@ def folders_given(options: argparse.Namespace) -> Given:
             )
     patterns = (options.mask_suffix, options.image_name, options.mask_name)
     pairs = find_pairs(images, masks, *patterns, options.drop)
+    for _, mask in pairs.pairs:
+        if fault := foreign(mask):
+            raise fault
     splits = _given_splits(pairs, images)
     return Given(pairs, labels, _reader(options, labels, colors), splits, notices)
 
@@ -112,21 +115,26 @@ def _folder(folder: Path, given: str | None, usual: str) -> Path:
 
 
 def _reader(
-    options: argparse.Namespace, labels: Labels, colors: Mapping[Color, int] | None
+    options: argparse.Namespace,
+    labels: Labels,
+    colors: Mapping[Color, int] | None,
+    values: Mapping[int, int] | None = None,
 ) -> Convert | None:
-    """How a mask is read with these options; None: its values are what the labels explain.
+    """How a mask is read with these options, if an export says what its colors or values mean;
+    None: its values are what the labels explain.
 
     With colors, they count in all masks; and with values as well, these count but in RGB files.
     """
-    if not (options.values or options.ignore or options.resize_masks or colors):
+    if options.values:
+        values = {value: label for label, value in enumerate(options.values)}
+    if not (values or options.ignore or options.resize_masks or colors):
         return None
-    values = options.values or range(labels.reduce, labels.num_labels + labels.reduce)
     table = {0: IGNORE_INDEX} if labels.reduce else {IGNORE_INDEX: IGNORE_INDEX}
-    table |= {value: label for label, value in enumerate(values)}
+    table |= values or {label + labels.reduce: label for label in labels.id2label}
     table |= dict.fromkeys(options.ignore, IGNORE_INDEX)
 
     def convert(mask: Path, image: Path) -> Image.Image:
-        if colors and (not options.values or header(mask).mode in ("RGB", "RGBA")):
+        if colors and (not values or header(mask).mode in ("RGB", "RGBA")):
             label_map = labels_from_colors(mask, colors, image=image)
         else:
             label_map = labels_from_values(mask, table, image)

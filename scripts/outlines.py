@@ -1,222 +1,256 @@
-"""What the JSON files of COCO, Labelme and Segments.ai say of each image."""
+"""What the JSON files of COCO, Labelme and Segments.ai say of each image, as layers: a class and
+its pixels, which `pycocotools` draws."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from helpers.images import FileFault, load_mask, size_of
+from helpers.images import SUFFIXES, FileFault, header, load_mask
 from helpers.labels import Color
-from scripts.foreign import Finder, files_below, foreign, read_json, split_of
-from scripts.layers import (
-    BACKGROUND,
-    Annotated,
-    Layer,
-    Shape,
-    Sheet,
-    class_name,
-    layers_of_ids,
-    pixels_of_polygons,
-    pixels_of_runs,
-    positions,
-    pycocotools,
-    understood,
-)
+from helpers.pairs import files_below, name_key
+from scripts.class_names import BACKGROUND, class_name
+from scripts.tool_files import jsons_below, read_json, understood
 
 _IGNORE = "__ignore__"  # Labelme's own name for pixels without a class
 _OTHER_TASKS = ("captions_", "person_keypoints_", "image_info_")  # files beside COCO's instances
+_FAR = 100  # times the image's size: pycocotools walks along an outline pixel by pixel
 
 Entry = Mapping[str, Any]  # an object of a JSON file
+Shape = tuple[int, int]  # (height, width)
+Layer = tuple[str | None, dict]  # a class, or None for no class, and its pixels as run lengths
 
 
-def coco_files(folder: Path) -> dict[Path, str | None]:
-    """The COCO files of a folder, and the split that each holds by its name or its folder's.
+@dataclass(frozen=True)
+class Sheet:
+    """What a tool says of one image."""
 
-    Raises:
-        FileFault: there are files of another tool only.
-        ValueError: there is none.
-    """
-    files = [f for f in files_below(folder, {".json"}) if not f.name.startswith(_OTHER_TASKS)]
-    if not files:
-        for file in files_below(folder, {".xml", ".txt"}):
-            if fault := foreign(file):
-                raise fault
-        raise ValueError(f"there is no JSON file in {folder}, expected one of COCO")
-    return {file: split_of(file.stem) or split_of(file.parent.name) for file in files}
+    name: str
+    """Of the image, as the tool has it: a path on whatever system."""
+    file: Path
+    """The tool's file."""
+    shape: Shape | None
+    """Of the mask; None: the image is not annotated."""
+    layers: Sequence[Layer]
+    split: str | None = None
 
 
-def read_coco(folder: Path, files: Mapping[Path, str | None]) -> Annotated:
-    """What COCO files say: outlines and run lengths of objects, or panoptic PNGs of object ids.
+@dataclass
+class Annotated:
+    """What a tool says of all images: filled file by file."""
+
+    classes: dict[str, Color | None] = field(default_factory=dict)
+    """In the order of their label ids."""
+    sheets: list[Sheet] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    rest: str | None = BACKGROUND
+    """The class of pixels that no layer covers; None: they have none."""
+    masks: set[Path] = field(default_factory=set)
+    """Files that are masks, and no images."""
+    masks_alone: list[Path] = field(default_factory=list)
+
+
+def find(name: str, beside: Path, files: Mapping[str, Sequence[Path]]) -> Path | None:
+    """The file that a tool means, whatever folder it was in when the tool saw it.
 
     Args:
-        folder: where the panoptic PNGs are.
-        files: JSON files, and the split that each holds.
+        name: as the tool has it. Of several files that are named so, those are meant whose path
+            ends so, and of these the one below `beside`.
+        beside: the tool's file.
+        files: from `by_stem`.
 
     Raises:
-        FileFault: a file has another form, or an object has no outline.
-        ValueError: there are files of both kinds, or `pycocotools` is missing.
+        ValueError: several files may be meant.
     """
-    pngs = Finder(files_below(folder, {".png"}))
-    parts = [_read_coco(file, split, pngs) for file, split in files.items()]
-    kinds = {bool(part.masks): file for part, file in zip(parts, files, strict=True)}
-    if len(kinds) > 1:
+    path = name_key(name.replace("\\", "/")).lstrip("./")
+    last = Path(path).name
+    found = files.get(Path(last).stem if Path(last).suffix in SUFFIXES else last, [])
+    exact = [file for file in found if name_key(file.as_posix()).endswith(f"/{path}")]
+    near = [file for file in exact or found if file.is_relative_to(beside.parent)]
+    found = near or exact or found
+    if len(found) > 1:
         raise ValueError(
-            f"{kinds[True]} is panoptic, and {kinds[False]} is not: move the files of one kind out "
-            "of the folder"
+            f'{beside} names "{name}", and there are {found[0]} and {found[1]}: say with '
+            "--images which folder is meant"
         )
-    colors: dict[str, Color | None] = {}
-    for part in parts:
-        for name, color in zip(part.names, part.colors, strict=True):
-            colors.setdefault(name, color)
-    return Annotated(
-        [*colors],
-        [*colors.values()],
-        [sheet for part in parts for sheet in part.sheets],
-        None if any(part.rest is None for part in parts) else BACKGROUND,
-        {mask for part in parts for mask in part.masks},
-        notices=[notice for part in parts for notice in part.notices],
-    )
+    return found[0] if found else None
 
 
-def _read_coco(file: Path, split: str | None, pngs: Finder) -> Annotated:
-    content = read_json(file, "images", "annotations", "categories")
-    notices: list[str] = []
-    with understood(file):
-        annotations, images = content["annotations"], content["images"]
-        panoptic = any("segments_info" in each for each in annotations)
-        names, colors = _categories(content["categories"], annotations, file, notices)
-        of_image: dict[Any, list[Entry]] = {image["id"]: [] for image in images}
-        for each in annotations:
-            of_image.setdefault(each["image_id"], []).append(each)
-        sheets, masks, silent = [], set(), []
-        for image in images:
-            objects, name = of_image[image["id"]], str(Path(image["file_name"]))
-            draw: Callable | None = partial(_draw_objects, image, objects, names, file)
-            if panoptic:
-                png = _panoptic_png(objects, file, pngs)
-                masks |= {png} if png else set()
-                draw = png and partial(_draw_ids, png, objects[0]["segments_info"], names, file)
-            sheets.append(Sheet((name,), file, draw, split))
-            if not objects or draw is None:
-                silent.append(name)
-        strange = of_image.keys() - {image["id"] for image in images}
-        segments = [part for each in annotations for part in each.get("segments_info", [])]
-        shown = {names.get(part["category_id"]) for part in segments}
-        if not panoptic:
-            _refuse_boxes(annotations, file)
-    if silent:
-        what = "or their PNG files are missing: they are left out"
-        notices.append(
-            f"{file.name} has no object in {len(silent)} of its images ({silent[0]}, say)"
-            f"{f', {what}' if panoptic else ': their masks are all background'}"
+def by_stem(files: Sequence[Path]) -> dict[str, list[Path]]:
+    """Files by their names without extensions, for `find`."""
+    found = defaultdict(list)
+    for file in files:
+        found[name_key(file.stem)].append(file)
+    return found
+
+
+def split_of(name: str) -> str | None:
+    """The split that a name of a file or folder tells, as `instances_val2017` does."""
+    found = re.search(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])", name.lower())
+    return found and ("validation" if found[1].startswith("val") else found[1])
+
+
+# --- pixels, as run lengths -----------------------------------------------------------------------
+
+
+def pycocotools() -> Any:
+    """Its module `mask`; ImportError with the remedy where it is not installed."""
+    try:
+        from pycocotools import mask
+    except ImportError as error:
+        missing = "masks are drawn by pycocotools, which is not installed: pip install pycocotools"
+        raise ImportError(missing) from error
+    return mask
+
+
+def runs_of_mask(inside: np.ndarray) -> dict:
+    """The run lengths of a mask (height, width), in which 0 is outside."""
+    return pycocotools().encode(np.asfortranarray(inside, dtype=np.uint8))
+
+
+def runs_of_polygons(polygons: Sequence[Any], shape: Shape) -> dict:
+    """The run lengths of the union of polygons, each [x, y, x, y, ...]."""
+    outlines = [np.array(points, dtype=float).reshape(-1, 2) for points in polygons]
+    if not all((np.abs(points) < _FAR * max(shape)).all() for points in outlines):
+        raise ValueError(f"points far outside its image of {shape[1]} x {shape[0]}")
+    # One point and two have no area, and pycocotools would take two for a box.
+    outlines = [points.ravel().tolist() for points in outlines if len(points) > 2]
+    if not outlines:
+        return runs_of_mask(np.zeros(shape))
+    return pycocotools().merge(pycocotools().frPyObjects(outlines, *shape))
+
+
+def _runs_of_coco(drawn: Any, shape: Shape) -> dict:
+    """The run lengths of COCO's `segmentation`: polygons, or run lengths, compressed or a list."""
+    if not drawn:
+        raise ValueError("it has no outline, perhaps a box only: draw one, or delete it")
+    if isinstance(drawn, list):
+        return runs_of_polygons(drawn, shape)
+    codec, counts = pycocotools(), drawn["counts"]
+    runs = codec.frPyObjects(drawn, *shape) if isinstance(counts, list) else drawn
+    short = isinstance(counts, list) and sum(counts) != np.prod(shape)
+    # What is behind the last run is not even zero.
+    if [*drawn["size"]] != [*shape] or short or codec.area(runs) != codec.decode(runs).sum():
+        raise ValueError(f"run lengths of another size than its image, {shape[1]} x {shape[0]}")
+    return runs
+
+
+# --- COCO -----------------------------------------------------------------------------------------
+
+
+def read_coco(folder: Path) -> Annotated:
+    """What COCO's files say: outlines and run lengths of objects, or panoptic PNGs of object ids.
+
+    Raises:
+        FileFault: a file has another form.
+        ValueError: there is no such file.
+    """
+    found = Annotated()
+    for file in jsons_below(folder, "one of COCO"):
+        if not file.name.startswith(_OTHER_TASKS):
+            content = read_json(file, "images", "annotations", "categories")
+            with understood(file):
+                _read_coco(content, file, found)
+    return found
+
+
+def _read_coco(content: Entry, file: Path, found: Annotated) -> None:
+    images, annotations = content["images"], content["annotations"]
+    split = split_of(file.stem) or split_of(file.parent.name)
+    panoptic = any("segments_info" in each for each in annotations)
+    objects = [part for each in annotations for part in each.get("segments_info", [each])]
+    used = {each["category_id"] for each in objects}
+    if not panoptic:
+        found.classes.setdefault(BACKGROUND, (0, 0, 0))
+    names = _categories(content["categories"], used, file, found)
+    if panoptic and BACKGROUND in {names[category] for category in names.keys() - used}:
+        found.notices.append(f"{file.name} shows background by no object: its id 0 is background")
+    elif panoptic:
+        found.rest = None
+    of_image: dict[Any, list[Entry]] = {image["id"]: [] for image in images}
+    if len(of_image) < len(images):
+        raise ValueError("two images have one id")
+    for each in annotations:
+        of_image.setdefault(each["image_id"], []).append(each)
+    empty = []
+    for image in images:
+        name, its = str(Path(image["file_name"])), of_image[image["id"]]
+        shape, layers = None, []
+        with understood(file, f"the image {name}"):
+            if not panoptic:
+                shape = int(image["height"]), int(image["width"])
+                for each in its:
+                    with understood(file, f"annotation {each['id']}"):
+                        runs = _runs_of_coco(each.get("segmentation"), shape)
+                        layers.append((_class_of(each, names), runs))
+            elif its and (png := file.with_suffix("") / its[0]["file_name"]).is_file():
+                found.masks.add(png)
+                shape, layers = _layers_of_ids(png, its[0]["segments_info"], names, file)
+        found.sheets.append(Sheet(name, file, shape, layers, split))
+        empty += [] if layers else [name]
+    if empty:
+        no_png = f", or no PNG in {file.with_suffix('')}: they are left out"
+        found.notices.append(
+            f"{file.name} has no object in {len(empty)} of its images ({empty[0]}, say)"
+            f"{no_png if panoptic else ': their masks are all background'}"
         )
-    if strange:
-        notices.append(
-            f"{file.name} has objects of {len(strange)} images that it does not list "
-            f"({next(iter(strange))}, say): they are left out"
-        )
-    if panoptic:
-        rest = BACKGROUND if BACKGROUND in {*names.values()} - shown else None
-        if rest:
-            notices.append(f"{file.name} shows background by no object: its id 0 is background")
-        return Annotated([*names.values()], colors, sheets, rest, masks, notices=notices)
-    pycocotools()
-    own = {BACKGROUND: (0, 0, 0)} | dict(zip(names.values(), colors, strict=True))
-    return Annotated([*own], [*own.values()], sheets, notices=notices)
+    if strange := len(of_image) - len(images):
+        found.notices.append(f"{file.name} has objects of {strange} images that it does not list")
 
 
 def _categories(
-    categories: Sequence[Entry], annotations: Sequence[Entry], file: Path, notices: list[str]
-) -> tuple[dict[Any, str], list[Color | None]]:
-    """Category id to name, in the order of the ids, and their colors."""
-    used = {each.get("category_id") for each in annotations}
+    categories: Sequence[Entry], used: set[Any], file: Path, found: Annotated
+) -> dict[Any, str]:
+    """Category id to name, in the order of the ids."""
     names: dict[Any, str] = {}
-    colors: list[Color | None] = []
     for category in sorted(categories, key=lambda category: category["id"]):
         number, name = category["id"], class_name(category["name"])
         if number == 0 and category.get("supercategory") == "none" and 0 not in used:
-            notices.append(
+            found.notices.append(
                 f'{file.name}: the category 0 ("{name}") is left out, because no object uses it: '
                 "Roboflow names the project there"
             )
             continue
-        if name in names.values():
-            other = next(known for known, taken in names.items() if taken == name)
-            raise FileFault(
-                str(file),
-                f'names the categories {other} and {number} "{name}", expected a name of its own '
-                "for each",
-                "rename one of them and export again",
-            )
-        names[number] = name
-        color = category.get("color")
-        colors.append(tuple(color[:3]) if isinstance(color, list) else None)
-    return names, colors
+        if other := [known for known, taken in names.items() if taken == name]:
+            cause = f'names the categories {other[0]} and {number} "{name}", expected two names'
+            raise FileFault(str(file), cause, "rename one of them and export again")
+        names[number], color = name, category.get("color")
+        found.classes.setdefault(name, tuple(color[:3]) if isinstance(color, list) else None)
+    return names
 
 
-def _refuse_boxes(annotations: Sequence[Entry], file: Path) -> None:
-    if boxes := [each["id"] for each in annotations if not each.get("segmentation")]:
-        raise FileFault(
-            str(file),
-            f"has {len(boxes)} objects without an outline, perhaps with a box only "
-            f"(annotations {', '.join(map(str, boxes[:3]))})",
-            "draw outlines or masks for them, or delete them, and export again",
-        )
-
-
-def _draw_objects(
-    image: Entry, objects: Sequence[Entry], names: Mapping[Any, str], file: Path, _: Path
-) -> tuple[Shape, list[Layer]]:
-    shape = _size(image["height"], image["width"], file)
-    layers = []
-    for each in objects:
-        what, drawn = f"annotation {each['id']}", each["segmentation"]
-        with understood(file, what):
-            draw = pixels_of_polygons if isinstance(drawn, list) else pixels_of_runs
-            layers.append((_class_of(each, names, what, file), draw(drawn, shape)))
-    return shape, layers
-
-
-def _panoptic_png(objects: Sequence[Entry], file: Path, pngs: Finder) -> Path | None:
-    """The PNG file of an image, in the folder that is named as the JSON file is, or elsewhere."""
-    if not objects:
-        return None
-    beside = file.with_suffix("") / objects[0]["file_name"]
-    return beside if beside.is_file() else pngs.find(objects[0]["file_name"], file)
-
-
-def _draw_ids(
-    png: Path, objects: Sequence[Entry], names: Mapping[Any, str], file: Path, image: Path
-) -> tuple[Shape, list[Layer]]:
-    class_of = {}
-    with understood(file, png.name):
-        for each in objects:
-            what = f"object {each['id']} of {png.name}"
-            class_of[each["id"]] = _class_of(each, names, what, file)
-    return layers_of_ids(png, class_of, image)
-
-
-def _size(height: Any, width: Any, file: Path) -> Shape:
-    with understood(file):
-        if min(int(height), int(width)) < 1:
-            raise ValueError(f"an image of {width} x {height} pixels")
-        return int(height), int(width)
-
-
-def _class_of(drawn: Entry, names: Mapping[Any, str], what: str, file: Path) -> str:
-    if (category := drawn["category_id"]) not in names:
-        raise FileFault(
-            str(file),
-            f"gives {what} the category {category}, expected one of {shortened([*names])}",
-            "export it again, with all categories",
-        )
+def _class_of(each: Entry, names: Mapping[Any, str]) -> str:
+    if (category := each["category_id"]) not in names:
+        raise ValueError(f"its category is {category}, expected one of {shortened([*names])}")
     return names[category]
+
+
+def _layers_of_ids(
+    png: Path, objects: Sequence[Entry], names: Mapping[Any, str], file: Path
+) -> tuple[Shape, list[Layer]]:
+    """The objects of a PNG of object ids: grey, or red + 256 green + 65,536 blue; 0 is none."""
+    ids = load_mask(png)
+    if header(png).mode in ("RGB", "RGBA"):  # a grey color is an id of three bytes, too
+        ids = load_mask(png, in_colors=True) @ np.array([1, 256, 65536], dtype=np.uint32)
+    with understood(file, png.name):
+        class_of = {each["id"]: _class_of(each, names) for each in objects}
+    present = [each for each in np.unique(ids).tolist() if each]
+    if unknown := [each for each in present if each not in class_of]:
+        cause = f"holds the object {unknown[0]}, which {file.name} does not list for it"
+        raise FileFault(str(png), cause, "export both together")
+    return ids.shape, [(class_of[each], runs_of_mask(ids == each)) for each in present]
+
+
+# --- Labelme --------------------------------------------------------------------------------------
 
 
 def read_labelme(folder: Path, listed: Sequence[str] | None) -> Annotated:
@@ -230,71 +264,50 @@ def read_labelme(folder: Path, listed: Sequence[str] | None) -> Annotated:
 
     Raises:
         FileFault: a file has another form, or a shape has a name that is not listed.
-        ValueError: there is no such file, or `pycocotools` is missing.
+        ValueError: there is no such file.
     """
-    files = files_below(folder, {".json"})
-    if not files:
-        raise ValueError(f"there is no JSON file in {folder}, expected those of Labelme")
-    pycocotools()
-    names = None if listed is None else [class_name(name) for name in listed]
-    used, sheets = set(), []
-    for file in files:
+    known = listed and [class_name(name) for name in listed]
+    found, used = Annotated(), set()
+    for file in jsons_below(folder, "those of Labelme"):
         content = read_json(file, "shapes", "imagePath")
-        content.pop("imageData", None)  # the image once more, in base64
         with understood(file):
-            own = {class_name(each["label"]) for each in content["shapes"]}
-            called = str(Path(content["imagePath"])), f"{file.stem}.jpg"
-        if names is not None and (unknown := own - {*names, BACKGROUND, _IGNORE}):
-            raise FileFault(
-                str(file),
-                f'has a shape named "{min(unknown)}", expected one of {", ".join(names)}',
-                "add the name to labels.txt, or correct the shape",
-            )
-        used |= own
-        sheets.append(Sheet(called, file, partial(_draw_shapes, content, file)))
-    classes = sorted(used) if names is None else names
-    classes = [name for name in classes if name not in (BACKGROUND, _IGNORE)]
-    return Annotated([BACKGROUND, *classes], [None] * (len(classes) + 1), sheets)
+            shape, layers = (int(content["imageHeight"]), int(content["imageWidth"])), []
+            for number, each in enumerate(content["shapes"]):
+                name = class_name(each["label"])
+                with understood(file, f'shape {number}, "{name}"'):
+                    if known and name not in (*known, BACKGROUND, _IGNORE):
+                        raise ValueError(f"expected one of {', '.join(known)}, as labels.txt lists")
+                    layers.append((None if name == _IGNORE else name, _runs(each, shape)))
+                used.add(name)
+            found.sheets.append(Sheet(str(Path(content["imagePath"])), file, shape, layers))
+    found.classes = dict.fromkeys([BACKGROUND, *(known or sorted(used))])
+    found.classes.pop(_IGNORE, None)
+    return found
 
 
-def _draw_shapes(content: Entry, file: Path, image: Path) -> tuple[Shape, list[Layer]]:
-    # Labelme turns an image upright before it is drawn on; its first versions left out the size.
-    width, height = size_of(image)
-    shape = _size(content.get("imageHeight", height), content.get("imageWidth", width), file)
-    layers = []
-    for number, each in enumerate(content["shapes"]):
-        name = class_name(each["label"])
-        with understood(file, f'shape {number}, "{name}"'):
-            layers.append((None if name == _IGNORE else name, _pixels_of_shape(each, shape, file)))
-    return shape, layers
-
-
-def _pixels_of_shape(drawn: Entry, shape: Shape, file: Path) -> np.ndarray:
+def _runs(drawn: Entry, shape: Shape) -> dict:
+    """The run lengths of a shape of Labelme."""
     kind = drawn.get("shape_type") or "polygon"  # Labelme's first versions had no other
-    points = np.asarray(drawn["points"], dtype=float).reshape(-1, 2)
+    points = np.array(drawn["points"], dtype=float).reshape(-1, 2)
+    if kind == "mask":
+        canvas = Image.new("1", shape[::-1])
+        inside = load_mask(base64.b64decode(drawn["mask"]), name="its mask") > 0
+        canvas.paste(Image.fromarray(inside), tuple(points[0].astype(int).tolist()))
+        return runs_of_mask(np.asarray(canvas))
     if kind == "rectangle" and len(points) == 2:
         (left, top), (right, bottom) = points
         points = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
     elif kind == "circle":
         center, edge = points
-        y, x = np.ogrid[: shape[0], : shape[1]]
-        away = np.hypot(x + 0.5 - center[0], y + 0.5 - center[1])
-        return positions(away < np.hypot(*(edge - center)))
-    elif kind == "mask":
-        found = np.zeros(shape, dtype=bool)
-        inside = load_mask(base64.b64decode(drawn["mask"]), name="its mask") > 0
-        left, top = points[0].astype(int)
-        inside = inside[max(0, -top) :, max(0, -left) :]  # it may reach beyond the image
-        place = found[max(0, top) :, max(0, left) :][: inside.shape[0], : inside.shape[1]]
-        place[:] = inside[: place.shape[0], : place.shape[1]]
-        return positions(found)
+        angles = np.linspace(0, 2 * np.pi, 360, endpoint=False)
+        around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        points = center + np.hypot(*(edge - center)) * around
     elif kind not in ("polygon", "rectangle", "oriented_rectangle"):
-        raise FileFault(
-            str(file),
-            f'has a shape "{drawn["label"]}" of type {kind}, which has no area',
-            "draw it as a polygon, rectangle, circle or mask",
-        )
-    return pixels_of_polygons([points.ravel()], shape)
+        raise ValueError(f"its type is {kind}, which has no area: draw a polygon, or delete it")
+    return runs_of_polygons([points], shape)
+
+
+# --- Segments.ai ----------------------------------------------------------------------------------
 
 
 def read_segments(folder: Path) -> Annotated:
@@ -305,37 +318,28 @@ def read_segments(folder: Path) -> Annotated:
         FileFault: the release has another form.
         ValueError: there is no release, or more than one.
     """
-    files = files_below(folder, {".json"})
-    if len(files) != 1:
-        raise ValueError(
-            f"there are {len(files)} release files (JSON) of Segments.ai in {folder}, expected "
-            "one: download a release, and its images and bitmaps with the package segments-ai"
-        )
-    file, pngs = files[0], Finder(files_below(folder, {".png"}))
-    sheets, masks = [], set()
-    notices: list[str] = []
+    file, *others = jsons_below(folder, "the release file of Segments.ai")
+    if others:
+        raise ValueError(f"there are {file} and {others[0]}, expected one release of Segments.ai")
+    found, pngs = Annotated({BACKGROUND: (0, 0, 0)}), by_stem(files_below(folder))
+    dataset = read_json(file, "dataset")["dataset"]
     with understood(file):
-        dataset = read_json(file, "dataset")["dataset"]
-        names, colors = _categories(dataset["task_attributes"]["categories"], [], file, notices)
+        names = _categories(dataset["task_attributes"]["categories"], {0}, file, found)
         for sample in dataset["samples"]:
-            labels = {kind: label for kind, label in sample["labels"].items() if label}
-            kind = "ground-truth" if "ground-truth" in labels else next(iter(labels), None)
-            stem = str(Path(sample["name"]).with_suffix(""))
-            png = kind and pngs.find(f"{stem}_label_{kind}.png", file)
-            draw = None
-            if png:
-                masks.add(png)
-                objects = labels[kind]["attributes"]["annotations"]
-                draw = partial(_draw_ids, png, objects, names, file)
-            sheets.append(Sheet((sample["name"],), file, draw))
-    if without := [sheet.names[0] for sheet in sheets if sheet.draw is None]:
-        notices.append(
+            name, label = sample["name"], sample["labels"].get("ground-truth")
+            png = find(f"{Path(name).with_suffix('')}_label_ground-truth.png", file, pngs)
+            shape, layers = None, []
+            if png and label:
+                found.masks.add(png)
+                shape, layers = _layers_of_ids(png, label["attributes"]["annotations"], names, file)
+            found.sheets.append(Sheet(name, file, shape, layers))
+    if without := [sheet.name for sheet in found.sheets if not sheet.shape]:
+        found.notices.append(
             f"{len(without)} images have no label in {file.name}, or no bitmap "
             f"NAME_label_ground-truth.png ({without[0]}, say): they are left out"
         )
-    notices.append(
+    found.notices.append(
         "pixels of no object count as background. If they are only not labeled yet, choose the "
         "classes without background: then such pixels have no class"
     )
-    own = {BACKGROUND: (0, 0, 0)} | dict(zip(names.values(), colors, strict=True))
-    return Annotated([*own], [*own.values()], sheets, BACKGROUND, masks, notices=notices)
+    return found

@@ -36,7 +36,7 @@ def check_token(repo_id: str) -> None:
 
 
 def model_card(name: str, profile: Profile, mean_iou: float) -> ModelCard:
-    """Describe a model that was trained by a profile and scored on its test split."""
+    """Describe a model that was trained by a profile and scored on its validation split."""
     data, encoder = _shown(profile.dataset), _shown(profile.encoder)
     facts = ModelCardData(
         license="other",
@@ -49,7 +49,7 @@ def model_card(name: str, profile: Profile, mean_iou: float) -> ModelCard:
             task_type="image-segmentation",
             dataset_type=data,
             dataset_name=data,
-            dataset_split="test",
+            dataset_split="validation",
             metric_type="mean_iou",
             metric_value=round(mean_iou, 4),
         ),
@@ -57,7 +57,7 @@ def model_card(name: str, profile: Profile, mean_iou: float) -> ModelCard:
     return ModelCard(
         f"---\n{facts.to_yaml()}\n---\n\n# {name}\n\n"
         f"A semantic segmentation model for {profile.labels.num_labels} classes, fine-tuned from "
-        f"`{encoder}` on `{data}`. Mean IoU on the test split: {mean_iou:.4f}; classes "
+        f"`{encoder}` on `{data}`. Mean IoU on the validation split: {mean_iou:.4f}; classes "
         "that occur neither in predictions nor in annotations are left out.\n\n"
         "Licence: other. The training data and the pretrained weights have terms of their own, "
         "which bind whoever uses this model.\n"

@@ -1,4 +1,9 @@
-"""The command that trains: `python -m scripts.train --help`."""
+"""The command that trains: `python -m scripts.train --help`.
+
+Exit status: 0 done, 1 data or an input is refused or a write failed, 2 wrong use (a folder that
+holds a run already included), 130 interrupted. Whatever loads PyTorch is imported after the options
+are parsed.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +14,29 @@ import warnings
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from transformers.trainer_utils import get_last_checkpoint
-from transformers.utils import logging
-
-from helpers.data import load_scenes
 from helpers.processes import is_first_process
-from helpers.profiles import Profile, get_profile
-from helpers.runs import last_complete_checkpoint, load_exactly
-from helpers.training import SegmentationTrainer, build_arguments, build_trainer
-from scripts.cli import at_least, processes_wanted, start_processes, together
-from scripts.share import check_token, model_card, share
+from helpers.profiles import Profile
+from scripts.cli import (
+    WrongUse,
+    add_data_options,
+    at_least,
+    chosen_profile,
+    positive,
+    processes_wanted,
+    sentence,
+    start_processes,
+    together,
+    when_disk_is_full,
+)
+from scripts.losses import LOSSES, loss_of_name
+
+if TYPE_CHECKING:
+    from helpers.training import SegmentationTrainer
 
 _CHECKPOINTS = "checkpoints"  # the folder's name in the output directory
+_SCORE = "eval_mean_iou"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,16 +44,27 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     if (processes := processes_wanted()) > 1:
         return start_processes(processes, "scripts.train", arguments or sys.argv[1:])
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        return _refuse("interrupted: the same command with --resume continues", status=130)
+    except Exception as error:
+        if (message := when_disk_is_full(error)) is None:
+            raise
+        return _refuse(message, status=1)
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Train, evaluate, save, and upload if that is asked for; the exit status."""
     _say_little()
     try:
         trainer = together(lambda: _build(options))
         checkpoint = together(lambda: _checkpoint_to_resume(trainer)) if options.resume else None
     except ValueError as error:
-        return _refuse(str(error), status=1)
-    try:
-        trainer.train(resume_from_checkpoint=checkpoint)
-    except KeyboardInterrupt:
-        return _refuse("interrupted: the same command with --resume continues", status=130)
+        return _refuse(str(error), 2 if isinstance(error, WrongUse) else 1)
+    if options.patience:
+        _stop_early(trainer, options.patience, checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint)
     metrics = _evaluate_and_save(trainer, options.output_dir)
     if options.push_to_hub and is_first_process():
         return _share(options, metrics)
@@ -47,6 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _say_little() -> None:
+    from transformers.utils import logging
+
     if not is_first_process():
         logging.set_verbosity_error()  # one process says enough
     # Harmless here, and nothing that a reader could do about it.
@@ -55,50 +82,113 @@ def _say_little() -> None:
 
 def _build(options: argparse.Namespace) -> SegmentationTrainer:
     """The trainer that the options describe; whatever can be wrong is found before it trains."""
+    from helpers.data import load_scenes
+    from helpers.training import build_arguments, build_trainer
+    from scripts.share import check_token
+
+    profile, settings = _profile(options), _settings(options)
+    checkpoints = options.output_dir / _CHECKPOINTS
     _check_folder(options.output_dir, options.resume)
-    profile = _profile(options)
+    try:  # before any image is decoded
+        build_arguments(profile, checkpoints, **settings)
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
     if options.push_to_hub and is_first_process():  # now, not when the training is over
         check_token(options.push_to_hub)
     if options.report_to == "tensorboard":
         # A resumed run writes to the same folder, which TensorBoard shows as one curve.
         os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(options.output_dir / "logs"))
-    overrides = {
-        "max_steps": options.max_steps,
-        "save_steps": options.save_steps,
-        "eval_steps": options.save_steps,
-        "seed": options.seed,
-        "dataloader_num_workers": options.num_workers,
-        "gradient_accumulation_steps": options.gradient_accumulation_steps,
-        "report_to": options.report_to,
-    }
-    overrides = {name: value for name, value in overrides.items() if value is not None}
-    checkpoints = options.output_dir / _CHECKPOINTS
-    build_arguments(profile, checkpoints, **overrides)  # refuses before any image is decoded
+    scenes = load_scenes(profile, allow_empty=options.allow_empty)
     trainer = build_trainer(
         profile,
-        load_scenes(profile, allow_empty=options.allow_empty),
+        scenes,
         output_dir=checkpoints,
         augment=not options.no_augmentation,
         dropout=not options.no_dropout,
-        **overrides,
+        **settings,
     )
-    trainer.training_data.refuse_other(options.output_dir)  # or its model would be overwritten
+    trainer.compute_loss_func = loss_of_name(options.loss, scenes.areas["train"])
+    _try_size(trainer, profile)
+    try:
+        trainer.training_data.refuse_other(options.output_dir)  # or its model would be overwritten
+    except ValueError as error:
+        raise (ValueError if options.resume else WrongUse)(str(error)) from error
     return trainer
 
 
 def _profile(options: argparse.Namespace) -> Profile:
-    profile = get_profile(options.profile)
-    if options.start_from is None:
-        return profile
-    return replace(profile, encoder=options.start_from, encoder_revision=None)
+    """The profile, with what the options say in its place."""
+    given = {
+        "encoder": options.start_from,
+        "image_size": options.image_size,
+        "batch_size": options.batch_size,
+        "learning_rate": options.learning_rate,
+    }
+    profile = replace(chosen_profile(options), **_without_none(given))
+    return replace(profile, encoder_revision=None) if options.start_from else profile
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Fields of `TrainingArguments` that the options give."""
+    return _without_none(
+        {
+            "max_steps": options.max_steps,
+            "save_steps": options.save_steps,
+            "eval_steps": options.save_steps,
+            "seed": options.seed,
+            "dataloader_num_workers": options.num_workers,
+            "gradient_accumulation_steps": options.gradient_accumulation_steps,
+            "report_to": options.report_to,
+        }
+    )
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _try_size(trainer: SegmentationTrainer, profile: Profile) -> None:
+    """Show the model a black image: a size that it cannot take is found now."""
+    import torch
+
+    from helpers.inference import predicting
+
+    side, model = profile.image_size, trainer.model
+    try:
+        with predicting(model):
+            model(pixel_values=torch.zeros(1, 3, side, side, device=model.device))
+    except (RuntimeError, ValueError) as error:
+        raise WrongUse(
+            f"{profile.encoder} takes no images of {side} x {side} pixels ({sentence(error)}): "
+            "choose another --image-size"
+        ) from error
 
 
 def _checkpoint_to_resume(trainer: SegmentationTrainer) -> Path | None:
     """The run's last checkpoint, if any; one of another model is refused here."""
+    from helpers.runs import last_complete_checkpoint, load_exactly
+
     checkpoint = last_complete_checkpoint(trainer.args.output_dir)
     if checkpoint is not None:
         load_exactly(trainer.model, checkpoint)
     return checkpoint
+
+
+def _stop_early(trainer: SegmentationTrainer, patience: int, checkpoint: Path | None) -> None:
+    """Stop after so many evaluations without a better score, those before a resume included."""
+    from transformers import EarlyStoppingCallback
+    from transformers.trainer import TRAINER_STATE_NAME, TrainerState
+
+    callback = EarlyStoppingCallback(patience)
+    trainer.add_callback(callback)
+    if checkpoint is None:
+        return
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    scores = [one[_SCORE] for one in state.log_history if one["step"] and _SCORE in one]
+    if scores:
+        callback.early_stopping_patience_counter = len(scores) - 1 - scores.index(max(scores))
+    if callback.early_stopping_patience_counter >= patience:
+        trainer.args.max_steps = state.global_step  # the run has ended here
 
 
 def _evaluate_and_save(trainer: SegmentationTrainer, folder: Path) -> dict[str, float]:
@@ -106,16 +196,18 @@ def _evaluate_and_save(trainer: SegmentationTrainer, folder: Path) -> dict[str, 
     metrics = trainer.evaluate()
     trainer.save_model(str(folder))
     if is_first_process():
-        print(f"test mIoU {metrics['eval_mean_iou']:.4f}; the model lies in {folder}")
+        print(f"validation mIoU {metrics[_SCORE]:.4f}; the model lies in {folder}")
     trainer.accelerator.end_training()
     return metrics
 
 
 def _share(options: argparse.Namespace, metrics: dict[str, float]) -> int:
     """Write the model card and upload; the exit status. The model stays where it is."""
+    from scripts.share import model_card, share
+
     repo_id, profile = options.push_to_hub, _profile(options)
     try:
-        card = model_card(repo_id.rpartition("/")[2], profile, metrics["eval_mean_iou"])
+        card = model_card(repo_id.rpartition("/")[2], profile, metrics[_SCORE])
         print(f"uploaded to {share(options.output_dir, repo_id, card)}")
     except (ValueError, OSError) as error:
         return _refuse(f"not uploaded: {error}", status=1)
@@ -131,19 +223,55 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line's options; a wrong one ends the program with a sentence."""
     parser = _Parser(
         prog="python -m scripts.train",
-        description="Fine-tune SegFormer on a profile's data. The best model lies in the output "
-        "directory at the end, checkpoints in its checkpoints/ folder.",
+        description="Fine-tune SegFormer, or a model of another family, on a profile's data or "
+        "your own. The best model lies in the output directory at the end, checkpoints in its "
+        "checkpoints/ folder.",
         epilog="Several processes, one for each GPU (or on CPUs): "
-        "accelerate launch --num_processes 2 -m scripts.train ...",
+        "accelerate launch --num_processes 2 -m scripts.train ... Exit status: 0 done, 1 where "
+        "data or an input is at fault, 2 for wrong use or a folder that holds a run already, 130 "
+        "interrupted.",
     )
-    parser.add_argument("--profile", help="tiny, sample or full (default: SEG_PROFILE, else tiny)")
+    add_data_options(parser)
     parser.add_argument(
         "--start-from",
-        metavar="DIR",
-        help="an encoder or a trained model, folder or Hub id, instead of the profile's encoder; "
-        "where its classes are not the data's, its last layer is new",
+        metavar="MODEL",
+        help="an encoder or a trained model of any family of AutoModelForSemanticSegmentation, "
+        "folder or Hub id, instead of the profile's encoder; where its classes are not the data's, "
+        "its last layer is new",
     )
     parser.add_argument("--output-dir", type=Path, required=True)
+    parser.add_argument(
+        "--image-size",
+        type=at_least(1),
+        metavar="N",
+        help="images are resized to N x N pixels, instead of the profile's size",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=at_least(1),
+        metavar="N",
+        help="images of one optimiser step, over all processes, instead of the profile's",
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=positive,
+        metavar="X",
+        help="of the pretrained weights, instead of the profile's; new ones learn faster by the "
+        "profile's factor",
+    )
+    parser.add_argument(
+        "--loss",
+        choices=LOSSES,
+        default=LOSSES[0],
+        help="weighted: cross-entropy in which rare classes count more (default: cross-entropy)",
+    )
+    parser.add_argument(
+        "--patience",
+        type=at_least(1),
+        metavar="N",
+        help="stop early, after N evaluations in a row without a better validation mIoU (default: "
+        "never); the best model is kept either way",
+    )
     parser.add_argument(
         "--max-steps",
         type=at_least(1),
@@ -206,18 +334,21 @@ def _check_folder(folder: Path, resume: bool) -> None:
     """Make sure that a run can begin, or be resumed, in this output folder.
 
     Raises:
-        ValueError: it is a file, cannot be written, or holds a run that is not to be resumed.
+        WrongUse: it is a file, cannot be written, or holds a run that is not to be resumed.
     """
+    from transformers.trainer_utils import get_last_checkpoint
+
     checkpoints = folder / _CHECKPOINTS
     there = next(path for path in (checkpoints, *checkpoints.parents) if path.exists())
     if not there.is_dir():
-        raise ValueError(f"--output-dir: {there} is a file, expected a folder or a new name")
+        raise WrongUse(f"--output-dir: {there} is a file, expected a folder or a new name")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"--output-dir: cannot write in {there}, choose another folder")
+        raise WrongUse(f"--output-dir: cannot write in {there}, choose another folder")
     last = get_last_checkpoint(str(checkpoints)) if there == checkpoints else None
     if last and not resume:
-        raise ValueError(
-            f"{last} exists already: continue with --resume, or choose another --output-dir"
+        raise WrongUse(
+            f"{last} exists already: continue that run with --resume, or choose another "
+            "--output-dir"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import struct
 import zlib
 from collections.abc import Sequence
@@ -12,9 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset, DatasetDict
 from PIL import Image, TiffImagePlugin
 from transformers import (
+    IMAGE_PROCESSOR_MAPPING,
+    AutoConfig,
+    AutoModelForSemanticSegmentation,
     EvalPrediction,
+    PreTrainedModel,
     SegformerConfig,
     SegformerForSemanticSegmentation,
     SegformerImageProcessor,
@@ -130,6 +136,26 @@ def write_ade_folder(folder: Path, train: int = 4, test: int = 2) -> Path:
     return folder
 
 
+def write_fruit(folder: Path, labels: Labels = FRUIT, images: int = 6, side: int = 25) -> Path:
+    """Red and green squares on grey, numbered as `labels` does; `side`: of the apples, pixels."""
+    for part, count in (("training", images), ("validation", 2)):
+        for kind in ("images", "annotations"):
+            shutil.rmtree(folder / kind / part, ignore_errors=True)
+            (folder / kind / part).mkdir(parents=True)
+        for number in range(count):
+            row, column = np.random.default_rng(number).integers(0, 30, 2)
+            fruit = np.zeros((64, 80), dtype=np.uint8)
+            fruit[40:60, 50:75] = FRUIT.label2id["pear"]
+            fruit[row : row + side, column : column + side] = FRUIT.label2id["apple"]
+            colors = np.array([[90, 90, 90], [200, 30, 30], [30, 200, 30]], dtype=np.uint8)
+            values = np.array([labels.names.index(name) for name in FRUIT.names], dtype=np.uint8)
+            Image.fromarray(colors[fruit]).save(folder / "images" / part / f"{number}.png")
+            annotation = Image.fromarray(values[fruit] + np.uint8(labels.reduce))
+            annotation.save(folder / "annotations" / part / f"{number}.png")
+    labels.save(folder)
+    return folder
+
+
 def small_config(num_labels: int = ADE20K.num_labels, **settings: Any) -> SegformerConfig:
     """A SegFormer of some 40,000 parameters; with ADE20K's names where it has 150 labels."""
     if num_labels == ADE20K.num_labels:
@@ -156,6 +182,47 @@ def small_model(
     """A small semantic segmentation model with random weights, the same each time."""
     torch.manual_seed(0)
     return SegformerForSemanticSegmentation(small_config(num_labels, **settings))
+
+
+FAMILIES = {
+    "segformer": ["decode_head.classifier"],
+    "dpt": ["head.head.4", "auxiliary_head.head.4"],
+    "mobilevit": ["segmentation_head.classifier.convolution"],
+    "mobilenet_v2": ["segmentation_head.classifier.convolution"],
+}
+"""Kinds of models for semantic segmentation, and the layers that have an output for each label."""
+
+
+def save_family(family: str, folder: Path, num_labels: int) -> PreTrainedModel:
+    """A small model of that kind with random weights, saved with its image processor."""
+    torch.manual_seed(0)
+    config, sizes = AutoConfig.for_model(family), {"image_size": 64, "num_labels": num_labels}
+    if family == "segformer":
+        config = small_config(num_labels)
+    elif family == "dpt":
+        sizes |= {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2}
+        sizes |= {"intermediate_size": 16, "backbone_out_indices": [0, 1, 2, 3], "patch_size": 8}
+        sizes |= {"neck_hidden_sizes": [8, 8, 8, 8], "fusion_hidden_size": 8, "is_hybrid": False}
+    elif family == "mobilevit":
+        sizes |= {"hidden_sizes": [8, 8, 8], "neck_hidden_sizes": [8] * 7}
+        sizes |= {"num_attention_heads": 2, "aspp_out_channels": 8}
+    elif family == "mobilenet_v2":
+        sizes |= {"depth_multiplier": 0.1}
+    config.update(sizes)
+    model = AutoModelForSemanticSegmentation.from_config(config)
+    model.save_pretrained(folder)
+    IMAGE_PROCESSOR_MAPPING[type(config)]["torchvision"]().save_pretrained(folder)
+    return model
+
+
+def fruit_scenes(train: int = 4, test: int = 2) -> DatasetDict:
+    """Scenes in memory whose masks hold the three values of `FRUIT`."""
+    splits = {}
+    for name, seeds in (("train", range(train)), ("test", range(100, 100 + test))):
+        images, masks = zip(*(draw_blocks(seed) for seed in seeds), strict=True)
+        masks = [mask.point(lambda value: value % 3) for mask in masks]
+        splits[name] = Dataset.from_dict({"image": images, "annotation": masks})
+    return DatasetDict(splits)
 
 
 def save_encoder(folder: Path) -> Path:

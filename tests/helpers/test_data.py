@@ -502,7 +502,7 @@ def test_a_class_that_training_never_saw_is_named_in_one_sentence(
     FRUIT.save(folder)
     for file in (folder / "annotations" / "training").iterdir():
         Image.open(file).point(lambda value: min(value, 1)).save(file)
-    with pytest.warns(UserWarning, match="no training image shows pear, but the test") as told:
+    with pytest.warns(UserWarning, match="no training image shows pear, but the val") as told:
         load_scenes(profile_for(folder))
     (sentence,) = [str(one.message) for one in told if "no training image" in str(one.message)]
     assert "\n" not in sentence

@@ -480,7 +480,7 @@ def test_the_command_tells_scores_and_writes_them(
     matrix = evaluate(scenes.select(range(4)), model, processor, Protocol(32))
     expected = matrix.compute()
     assert f"mean_iou          {expected['mean_iou']:.4f}" in told
-    assert "on 4 images" in told
+    assert "on 4 validation images of" in told
     assert "short side 32, whole images" in told  # the size of the model's input
     result = json.loads(file.read_text(encoding="utf-8"))
     assert result["mean_iou"] == expected["mean_iou"]
@@ -493,16 +493,18 @@ def test_the_command_tells_scores_and_writes_them(
 
 @pytest.mark.usefixtures("on_folder")
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "status", "told"),
     [
-        (["--profile", "huge"], "unknown profile 'huge'"),
-        (["--model", "nowhere/at-all"], "nowhere/at-all is loaded from the Hugging Face Hub"),
+        (["--profile", "huge"], 2, "unknown profile 'huge'"),
+        (["--model", "nowhere/at-all"], 1, "nowhere/at-all is loaded from the Hugging Face Hub"),
+        (["--data", "no/such/folder"], 1, "--data is 'no/such/folder', and there is no folder"),
+        (["--split", "test"], 1, 'has no split "test"'),
     ],
 )
 def test_what_is_missing_is_told_in_one_sentence(
-    options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    options: list[str], status: int, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(options) == 1
+    assert main(options) == status
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert told in line
 

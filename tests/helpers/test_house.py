@@ -41,8 +41,6 @@ LINES_BEHIND = {
 UNREACHED = {
     "helpers.custom.objects.labels_from_objects",
     "helpers.custom.polygons.read_labelme",
-    "helpers.training.dice_loss",
-    "helpers.training.focal_loss",
 }
 """What no notebook, exercise or script uses, until it goes or is used."""
 

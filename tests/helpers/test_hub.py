@@ -103,16 +103,17 @@ def test_the_terms_of_a_gated_repository_are_named(refused, hub, loader: str) ->
 
 @pytest.mark.slow
 def test_pickles_and_programs_of_a_repository_are_refused(hub: LoopbackHub, tmp_path: Path) -> None:
-    # Else `transformers` asks a public service to convert the pickle.
-    own = {"DISABLE_SAFETENSORS_CONVERSION": "1"}
-    told = load(hub, tmp_path / "home", MODELS[:2], "evil/pickle", "evil/code", **own)
+    told = load(hub, tmp_path / "home", MODELS[:2], "evil/pickle", "evil/code")
     for loader in MODELS[:2]:
         assert told["evil/pickle", loader] == (
             "ValueError: evil/pickle offers its weights as a pickle alone, which could run any "
             "code when it is read: choose a model with a model.safetensors file."
         )
         assert "trust_remote_code=True" in told["evil/code", loader]
-    assert [path for _, path, _ in hub.requests if path.endswith((".bin", ".py"))] == []
+    asked = [path for _, path, _ in hub.requests]
+    assert [path for path in asked if path.endswith((".bin", ".py"))] == []
+    # Nor is a public service asked to convert the pickle: it begins with the repository's commits.
+    assert [path for path in asked if "/commits/" in path] == []
     assert not (tmp_path / "i-was-here").exists()
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from samples import SIDE, small_model
@@ -15,6 +16,7 @@ from helpers.training import (
     labelled_pixels,
     pixel_cross_entropy,
 )
+from scripts.losses import class_weights, dice_and_cross_entropy
 
 WEIGHTS = torch.linspace(0.1, 3.0, 150)
 LOSSES = {
@@ -22,6 +24,7 @@ LOSSES = {
     "class weights": partial(pixel_cross_entropy, weights=WEIGHTS),
     "focal": focal_loss,
     "dice": dice_loss,
+    "dice and cross-entropy": dice_and_cross_entropy,
 }
 
 
@@ -111,6 +114,15 @@ def test_class_weights_are_torch_s_but_for_what_their_sum_is_divided_by() -> Non
     expected *= WEIGHTS[labels[labels != 255]].mean()
     loss = loss_of(logits, labels, loss=LOSSES["class weights"])
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
+
+
+def test_class_weights_grow_with_rarity_and_leave_the_learning_rate() -> None:
+    """As notebook 07 has them: 1 / sqrt(share), scaled so that their mean over pixels is 1."""
+    areas = np.array([900, 100, 0])
+    weights = class_weights(areas)
+    assert weights[1] / weights[0] == pytest.approx(3)
+    assert weights[2] == weights[1]  # no pixel: as the rarest class that has some
+    assert (weights.numpy() * areas).sum() / areas.sum() == pytest.approx(1)
 
 
 def test_focal_loss_counts_sure_pixels_less() -> None:

@@ -32,7 +32,8 @@ def assert_equal_scores(scores: dict[str, Any], expected: dict[str, Any]) -> Non
 def cases(draw: st.DrawFn) -> tuple[int, int | None, list[Pair]]:
     """num_labels, ignore_index and some pairs of maps: few labels occur, some are ignored."""
     num_labels = draw(st.one_of(st.integers(1, 12), st.sampled_from([150, 255, 256, 257, 300])))
-    ignore_index = draw(st.sampled_from([255, None, -1, -100, 0]))
+    beyond = [value for value in (255, 300, 65535) if value >= num_labels]
+    ignore_index = draw(st.sampled_from([*beyond, None, -1, -100]))
     labels = draw(st.lists(st.integers(0, num_labels - 1), min_size=1, max_size=6, unique=True))
     marked = labels if ignore_index is None else [*labels, ignore_index]
     pairs = []
@@ -142,7 +143,7 @@ def test_inputs_stay_as_they_are() -> None:
     "empty", [[], np.zeros((0, 4), dtype=np.uint8), torch.zeros((0, 3), dtype=torch.int64)]
 )
 def test_nothing_counted_scores_nan_without_a_warning(num_labels: int, empty: Any) -> None:
-    matrix = ConfusionMatrix(num_labels)
+    matrix = ConfusionMatrix(num_labels, ignore_index=None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         matrix.update(empty, empty)
@@ -161,7 +162,7 @@ def test_absent_classes_are_nan_and_wrongly_predicted_ones_zero() -> None:
     assert scores["mean_iou"] == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize("num_labels", [5, 300])
+@pytest.mark.parametrize(("num_labels", "ignore_index"), [(5, 255), (5, None), (300, 65535)])
 @pytest.mark.parametrize(
     ("prediction", "reference", "told"),
     [
@@ -173,21 +174,22 @@ def test_absent_classes_are_nan_and_wrongly_predicted_ones_zero() -> None:
     ],
 )
 def test_a_value_that_is_no_label_is_named_and_nothing_counted(
-    num_labels: int, prediction: int, reference: int, told: str
+    num_labels: int, ignore_index: int | None, prediction: int, reference: int, told: str
 ) -> None:
-    matrix = ConfusionMatrix(num_labels)
+    matrix = ConfusionMatrix(num_labels, ignore_index)
     matrix.update([[1, 2]], [[1, 1]])
     before = matrix.counts.copy()
     with pytest.raises(ValueError, match=told) as error:
         matrix.update([[0, prediction]], [[0, reference]])
     assert f"expected label ids 0-{num_labels - 1}" in str(error.value)
+    assert "None" not in str(error.value)
     assert (matrix.counts == before).all()
 
 
 def test_a_value_under_an_ignored_pixel_may_be_anything() -> None:
-    for num_labels in (5, 300):
-        matrix = ConfusionMatrix(num_labels)
-        matrix.update([[200, 1, -4, 1000]], [[255, 1, 255, 255]])
+    for num_labels, ignored in ((5, 255), (300, 65535)):
+        matrix = ConfusionMatrix(num_labels, ignored)
+        matrix.update([[200, 1, -4, 1000]], [[ignored, 1, ignored, ignored]])
         assert matrix.counts.sum() == matrix.counts[1, 1] == 1
 
 
@@ -220,6 +222,30 @@ def test_matrices_of_unlike_settings_do_not_merge() -> None:
 def test_a_matrix_needs_a_label() -> None:
     with pytest.raises(ValueError, match="num_labels is 0: expected at least 1"):
         ConfusionMatrix(0)
+
+
+@pytest.mark.parametrize("kind", [ConfusionMatrix, StreamingMeanIoU])
+@pytest.mark.parametrize(
+    ("num_labels", "ignore_index"), [(256, 255), (847, 255), (3, 0), (300, 299)]
+)
+def test_a_class_is_not_ignored(kind: type, num_labels: int, ignore_index: int) -> None:
+    """Of ADE20K's 847 classes one is 255: left out, its wrong pixels would not lower a score."""
+    told = f"ignore_index is {ignore_index}, which is one of the {num_labels} classes"
+    with pytest.raises(ValueError, match=told):
+        kind(num_labels, ignore_index)
+    if ignore_index == 255:  # the default
+        with pytest.raises(ValueError, match=told):
+            kind(num_labels)
+
+
+def test_none_counts_all_pixels_of_many_classes() -> None:
+    references = np.arange(250, 260)[None]
+    predictions = references.copy()
+    predictions[references == 255] = 3
+    streaming = StreamingMeanIoU(847, None)
+    scores = streaming(EvalPrediction(predictions, references), compute_result=True)
+    assert streaming.matrix.counts.sum() == 10
+    assert scores["overall_accuracy"] == pytest.approx(0.9)
 
 
 def random_maps(count: int, side: int, num_labels: int = 150) -> tuple[torch.Tensor, torch.Tensor]:

@@ -276,7 +276,7 @@ def test_a_process_is_killed_and_the_run_goes_on(tmp_path: Path) -> None:
     assert not processes_of(os.getpid(), rank="0")  # nobody is left waiting
     end(whole)
     told = end(start(*command, "--resume", SEG_DATA=scenes))
-    assert told.count("test mIoU") == 1
+    assert told.count("validation mIoU") == 1
     assert "starts at step 0" not in told
     for name in ("config.json", "model.safetensors", "preprocessor_config.json"):
         assert (output / name).is_file()
@@ -316,16 +316,16 @@ def test_a_mistake_in_one_process_ends_all(tmp_path: Path) -> None:
     script.write_text(
         """
 import os
-from scripts.cli import together
+from scripts.cli import WrongUse, together
 
 def step():
     if os.environ["RANK"] == "1":
-        raise FileNotFoundError("no data here")
+        raise WrongUse("no data here")
 
 assert together(lambda: 7) == 7
 try:
     together(step)
-except ValueError as error:
+except WrongUse as error:
     print(f"process {os.environ['RANK']}: {error}", flush=True)
 """,
         encoding="utf-8",

@@ -91,7 +91,24 @@ def test_data_may_be_a_hub_id(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEG_DATA", "nielsr/ade20k-demo")
     profile = get_profile("sample")
     assert profile.dataset == "nielsr/ade20k-demo"
+    assert profile.max_images is None  # all of it, and not the first 50 images
     assert profile.output_dir.name == f"sample-{folder_name('nielsr/ade20k-demo')}"
+
+
+def test_data_that_are_asked_for_win_and_count_from_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "helpers" / "bundled").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEG_DATA", "nielsr/ade20k-demo")
+    here = get_profile("sample", "helpers/bundled")
+    assert here.dataset == str(tmp_path / "helpers" / "bundled")
+    assert here.output_dir.name == f"sample-{folder_name(here.dataset)}"
+    assert get_profile("sample", "notebooks").dataset == str(REPOSITORY / "notebooks")
+    assert get_profile("sample", "merve/scene_parse_150").max_images is None
+    told = f"--data is './no/where', and there is no folder {tmp_path / 'no' / 'where'}"
+    with pytest.raises(FileNotFoundError, match=re.escape(told)):
+        get_profile("sample", "./no/where")
 
 
 def output_of(data: Path | str, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -175,6 +192,8 @@ def test_data_bring_their_labels_or_have_ade20ks(
     labels = Labels(["table", "fruit"], [(0, 0, 0), (9, 8, 7)], reduce=True)
     labels.save(tmp_path)
     assert get_profile().labels == get_profile().own_labels == labels
+    own = Labels(["table", "cherry"])
+    assert dataclasses.replace(get_profile(), own=own).labels == own
     (tmp_path / "id2label.json").write_text('{"1": "table", "2": "fruit"}')
     profile = get_profile()  # they are read when they are first asked for
     with pytest.raises(ValueError, match="numbers its labels from 1 to 2, expected 0 to 1"):

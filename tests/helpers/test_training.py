@@ -20,9 +20,13 @@ import torch
 from datasets import DatasetDict
 from PIL import Image
 from samples import (
+    FAMILIES,
+    FRUIT,
     SIDE,
     WorseEachTime,
+    fruit_scenes,
     save_encoder,
+    save_family,
     small_model,
     small_profile,
     write_ade_folder,
@@ -529,11 +533,65 @@ def test_resuming_from_a_checkpoint_with_other_labels_is_refused(
     assert str(checkpoint) in str(error.value)
 
 
-def test_a_finished_model_is_a_start_too(profile: Profile, tmp_path: Path) -> None:
+def test_a_finished_model_is_a_start_too(
+    profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = small_model()
     model.save_pretrained(tmp_path)
     again = build_model(small_profile(tmp_path, Path(profile.dataset)))
     assert largest_difference(weights(again), weights(model)) == 0
+    assert f"no weight of {tmp_path} is new" in capsys.readouterr().out
+
+
+def new_weights(trainer: SegmentationTrainer) -> set[str]:
+    """The names of those that learn faster than the slowest."""
+    groups = trainer.create_optimizer().param_groups
+    slowest = min(group["lr"] for group in groups)
+    fast = {id(p) for group in groups if group["lr"] > slowest for p in group["params"]}
+    return {name for name, weight in trainer.model.named_parameters() if id(weight) in fast}
+
+
+@pytest.mark.parametrize("names", [FRUIT.names, ("one", "two", "three", "four")], ids=len)
+@pytest.mark.parametrize(("family", "last"), FAMILIES.items())
+def test_a_model_of_any_family_is_a_start_and_its_new_weights_learn_faster(
+    tmp_path: Path, family: str, last: list[str], names: tuple[str, ...]
+) -> None:
+    """Four labels have the model's shape, but not its names: its last layer means nothing then."""
+    finished = save_family(family, tmp_path / "finished", num_labels=4)
+    profile = small_profile(tmp_path / "finished", tmp_path, own=Labels(names), image_size=64)
+    trainer = build_trainer(profile, fruit_scenes(), tmp_path / "out", dropout=False)
+    assert new_weights(trainer) == {f"{one}.{kind}" for one in last for kind in ("weight", "bias")}
+    assert trainer.model.config.num_labels == len(names)
+    before, after = weights(finished), weights(trainer.model)
+    assert {name for name in before if not torch.equal(before[name], after[name])} == new_weights(
+        trainer
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_of_any_family_trains_and_is_resumed(tmp_path: Path, family: str) -> None:
+    save_family(family, tmp_path, num_labels=4)
+    profile = small_profile(tmp_path, tmp_path, own=FRUIT, image_size=64)
+    build_trainer(profile, fruit_scenes(), tmp_path / "out", max_steps=2).train()
+    trainer = build_trainer(profile, fruit_scenes(), tmp_path / "out", dropout=False, max_steps=4)
+    chances = {k: v for k, v in trainer.model.config.to_dict().items() if "drop" in k}
+    assert set(chances.values()) == {0.0}
+    assert trainer.train_dataset[0]["pixel_values"].shape == (3, 64, 64)  # nothing is cut off
+    trainer.train(resume_from_checkpoint=True)
+    assert trainer.state.global_step == 4
+    assert math.isfinite(trainer.evaluate()["eval_loss"])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_that_an_encoder_lacks_learns_faster(tmp_path: Path, family: str) -> None:
+    finished = save_family(family, tmp_path, num_labels=4)
+    finished.base_model.save_pretrained(tmp_path)
+    profile = small_profile(tmp_path, tmp_path, own=FRUIT)
+    trainer = build_trainer(profile, fruit_scenes(), tmp_path / "out")
+    own = {f"{finished.base_model_prefix}.{name}" for name in weights(finished.base_model)}
+    names = {name for name, _ in trainer.model.named_parameters()}
+    assert new_weights(trainer) == names - own
+    assert own & names
 
 
 def test_a_batch_is_shared_among_its_parts(profile: Profile, tmp_path: Path) -> None:
@@ -599,7 +657,7 @@ def test_a_run_from_the_command_line_and_its_resumption(
 ) -> None:
     fixed = ("--max-steps", "4", "--save-steps", "2", "--seed", "3")
     assert run_main(tmp_path / "whole", *fixed) == 0
-    assert "test mIoU 0." in capsys.readouterr().out
+    assert "validation mIoU 0." in capsys.readouterr().out
     whole = AutoModelForSemanticSegmentation.from_pretrained(tmp_path / "whole")
     assert (tmp_path / "whole" / "preprocessor_config.json").is_file()
     assert sorted(p.name for p in (tmp_path / "whole" / "checkpoints").iterdir()) == [
@@ -641,6 +699,8 @@ def test_a_run_without_chance_in_parts_equals_one_in_whole(tmp_path: Path) -> No
     ("arguments", "told"),
     [
         (["--profile", "huge"], "unknown profile 'huge': expected one of tiny, sample, full"),
+        (["--image-size", "8"], "takes no images of 8 x 8 pixels (Calculated padded input size"),
+        (["--batch-size", "3", "--gradient-accumulation-steps", "2"], "a batch of 3 images cannot"),
         (["--gradient-accumulation-steps", "3"], "batch of 4 images cannot be shared equally"),
         (["--output-dir", __file__], "test_training.py is a file, expected a folder"),
         (["--output-dir", f"{__file__}/run"], "test_training.py is a file, expected a folder"),
@@ -649,9 +709,10 @@ def test_a_run_without_chance_in_parts_equals_one_in_whole(tmp_path: Path) -> No
 def test_wrong_settings_end_in_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
 ) -> None:
-    assert main(["--output-dir", str(tmp_path / "out"), *arguments]) == 1
+    assert main(["--output-dir", str(tmp_path / "out"), *arguments]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert told in line
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
 @pytest.mark.usefixtures("small_tiny")
@@ -663,6 +724,10 @@ def test_wrong_settings_end_in_one_sentence(
         (["--max-steps", "many"], "--max-steps: it is many, expected a whole number"),
         (["--seed", "-1"], "--seed: it is -1, expected 0 to 4294967295"),
         (["--huge"], "unrecognized arguments: --huge"),
+        (["--learning-rate", "0"], "--learning-rate: it is 0, expected a number above 0"),
+        (["--learning-rate", "nan"], "--learning-rate: it is nan, expected a number above 0"),
+        (["--loss", "iou"], "--loss: invalid choice: 'iou'"),
+        (["--patience", "0"], "--patience: it is 0, expected a whole number >= 1"),
         (["--seed", str(2**32)], "--seed: it is 4294967296, expected 0 to 4294967295"),
     ],
 )
@@ -681,7 +746,7 @@ def test_a_folder_that_cannot_be_written_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
-    assert run_main(tmp_path / "out") == 1
+    assert run_main(tmp_path / "out") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"cannot write in {tmp_path}" in line
     assert not (tmp_path / "out").exists()
@@ -726,7 +791,7 @@ def test_bad_data_ends_the_command_before_training(
     assert str(image) in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     # A wrong option is found before that, and before any image is decoded.
-    assert run_main(tmp_path / "out", "--gradient-accumulation-steps", "3") == 1
+    assert run_main(tmp_path / "out", "--gradient-accumulation-steps", "3") == 2
     assert "cannot be shared equally" in capsys.readouterr().err
     monkeypatch.setenv("SEG_DATA", str(tmp_path / "nowhere"))
     assert run_main(tmp_path / "out") == 1
@@ -751,7 +816,7 @@ def test_a_class_without_a_training_pixel_ends_the_command_unless_it_is_allowed(
     assert not (tmp_path / "out").exists()
     with pytest.warns(UserWarning, match="show only background"):
         assert run_main(*arguments, "--allow-empty") == 0
-    assert "test mIoU 1.0000" in capsys.readouterr().out
+    assert "validation mIoU 1.0000" in capsys.readouterr().out
 
 
 def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:

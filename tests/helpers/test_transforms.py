@@ -252,7 +252,7 @@ def test_each_profile_has_its_augmentation() -> None:
     assert full.random_scale == (0.5, 2.0)
     assert repr(train_augmentation(full)) == repr(recipe_augmentation(512, (0.5, 2.0)))
     assert repr(train_augmentation(tiny)) == repr(augmentation(tiny.image_size))
-    crop = train_augmentation(full, FRUIT).transforms[1]
+    crop = train_augmentation(replace(full, own=FRUIT)).transforms[1]
     assert crop.ignored == 255
     assert train_augmentation(full).transforms[1].ignored == 0
 
@@ -334,7 +334,7 @@ def test_label_reduction_is_as_the_labels_say_whatever_the_configuration_says(
     config = json.loads(file.read_text())
     del config["do_reduce_labels"]
     file.write_text(json.dumps(config | ({} if as_old is None else {"reduce_labels": as_old})))
-    processor = load_image_processor(small_profile(encoder, tmp_path, image_size=40), labels)
+    processor = load_image_processor(small_profile(encoder, tmp_path, image_size=40, own=labels))
     assert processor.do_reduce_labels is (labels != FRUIT)
     assert (processor.size["height"], processor.size["width"]) == (40, 40)
     annotation = Image.fromarray(np.full((40, 40), 2, dtype=np.uint8))

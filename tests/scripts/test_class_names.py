@@ -45,7 +45,7 @@ def test_lists_of_classes_are_read(tmp_path: Path, file: str, content: str, colo
         ("_classes.csv", "Pixel Value, Class\n1, a\n2, b\n", r"values \[1, 2\], expected 0 to 1"),
         ("class_dict.csv", "name,r,g,b\na,1,2,3\nb,1,2,x\n", 'has the line "b,1,2,x": expected'),
         ("labelmap.txt", "a:0,0::\nb:1,1,1::\n", 'has the line "a:0,0::"'),
-        ("labelmap.txt", "a:0,0,0::\nb:::\n", "has no color for b"),
+        ("labelmap.txt", "a:0,0,0::\nb:::\n", 'has the line "b:::"'),
         ("labelmap.txt", "a:0,0,0::\nb:0,0,0::\n", r"gives a and b one color, \(0, 0, 0\)"),
         ("codes.txt", "\n", "names no class"),
     ],

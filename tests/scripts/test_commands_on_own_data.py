@@ -1,50 +1,54 @@
 """The commands on data with labels of its own: its names, colours and reduction throughout."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.custom import make_dataset, write_parquet
 from helpers.inference import load_labels, load_model
 from helpers.labels import Labels
 from helpers.profiles import BUNDLED
 from scripts.evaluate import main as evaluate
+from scripts.prepare import main as prepare
 from scripts.segment import main as segment
 from scripts.train import main as train
 
 LABELS = Labels(["table", "apple", "pear"], [(210, 200, 190), (220, 30, 40), (60, 160, 70)])
 
 
-def draw(folder: Path, reduce: bool) -> list[tuple[Path, Path]]:
-    """Coloured squares on a table; where labels are reduced, 0 is a border that has no class."""
-    folder.mkdir()
-    pairs = []
+def draw(folder: Path, reduce: bool, white: bool = False) -> Path:
+    """Coloured squares on a table, in ADE20K's layout; where labels are reduced, 0 is a border that
+    has no class. `white`: one folder, and masks of the first class alone, as 0 and 255."""
     for index in range(10):
         random, mask = np.random.default_rng(index), np.zeros((72, 96), dtype=np.uint8)
         for label in (1, 2):
             row, column = random.integers(4, 40), random.integers(4, 60)
             mask[row : row + 28, column : column + 32] = label
         pixels = LABELS.palette[mask] + random.integers(0, 9, (72, 96, 3), dtype=np.uint8)
-        mask += np.uint8(reduce)
         if reduce:
+            mask += 1
             mask[:2] = 0
-        pairs.append((folder / f"{index}.jpg", folder / f"{index}.png"))
-        Image.fromarray(pixels).save(pairs[-1][0], quality=95)
-        Image.fromarray(mask).save(pairs[-1][1])
-    return pairs
+        part = "." if white else "training" if index < 7 else "validation"
+        for kind in ("images", "masks" if white else "annotations"):
+            (folder / kind / part).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / "images" / part / f"{index}.jpg", quality=95)
+        values = np.where(mask == 1, 255, 0).astype(np.uint8) if white else mask
+        kind = "masks" if white else "annotations"
+        Image.fromarray(values).save(folder / kind / part / f"{index}.png")
+    return folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reduce", [False, True], ids=["0 is a class", "0 is no class"])
-def test_train_resume_evaluate_and_predict(tmp_path, monkeypatch, capsys, reduce: bool) -> None:
+def test_train_resume_evaluate_and_predict(tmp_path, capsys, reduce: bool) -> None:
     labels = Labels(LABELS.names, LABELS.colors, reduce)
-    pairs, data, model = draw(tmp_path / "files", reduce), tmp_path / "fruit", tmp_path / "model"
-    write_parquet(make_dataset(pairs, 0.3), data, labels)
-    monkeypatch.setenv("SEG_DATA", str(data))
-    command = ["--output-dir", str(model), "--save-steps", "10"]
+    data, model = draw(tmp_path / "fruit", reduce), tmp_path / "model"
+    labels.save(data)
+    command = ["--data", str(data), "--output-dir", str(model), "--save-steps", "10"]
     assert train([*command, "--max-steps", "20"]) == 0
     assert train([*command, "--max-steps", "30", "--resume"]) == 0
 
@@ -52,12 +56,13 @@ def test_train_resume_evaluate_and_predict(tmp_path, monkeypatch, capsys, reduce
     assert load_model(model)[1].do_reduce_labels is reduce
     assert json.loads((model / "config.json").read_text())["id2label"]["1"] == "apple"
 
-    assert evaluate(["--model", str(model), "--json", str(tmp_path / "scores.json")]) == 0
+    options = ["--data", str(data), "--model", str(model), "--json", str(tmp_path / "scores.json")]
+    assert evaluate(options) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert list(scores["iou"]) == list(labels.names)
     assert scores["mean_iou"] > 0.6  # by colour alone: a shift of the labels would give 0
 
-    image, results = str(pairs[0][0]), tmp_path / "results"
+    image, results = str(data / "images" / "training" / "0.jpg"), tmp_path / "results"
     assert segment([image, "--model", str(model), "--output", str(results)]) == 0
     label_map = Image.open(results / "labels" / "0.png")
     assert label_map.getpalette()[:9] == [part for color in LABELS.colors for part in color]
@@ -66,11 +71,37 @@ def test_train_resume_evaluate_and_predict(tmp_path, monkeypatch, capsys, reduce
 
 
 @pytest.mark.slow
+def test_three_commands_and_one_refusal_lead_from_files_to_a_segmented_photograph(
+    tmp_path, monkeypatch, capsys
+) -> None:
+    """The refusal's remedy and the next commands are copied from the screen."""
+    monkeypatch.chdir(tmp_path)
+    draw(tmp_path / "photos", reduce=False, white=True)
+    first = ["photos", "--classes", "table,apple", "--output", "data"]
+    assert prepare(first) == 1
+    settled = re.search(r"--values\s+(\S+)", capsys.readouterr().out)
+    assert prepare([*first, "--values", settled[1]]) == 0
+    told = capsys.readouterr().out
+    next_two = [shlex.split(line)[2:] for line in told.splitlines() if "python -m" in line]
+    assert [module for module, *_ in next_two] == ["scripts.train", "scripts.segment"]
+    train_options, segment_options = (options for _, *options in next_two)
+    assert train_options[:2] == ["--profile", "sample"]  # which needs a network
+    assert train([*train_options[2:], "--max-steps", "20", "--save-steps", "10"]) == 0
+    assert segment(segment_options) == 0
+    model, results = segment_options[2], Path(segment_options[4])
+    assert load_labels(model).names == ("table", "apple")
+    label_map = np.asarray(Image.open(results / "labels" / "0.png"))
+    mask = np.asarray(Image.open("photos/masks/0.png")) == 255
+    assert (label_map == mask).mean() > 0.8
+    capsys.readouterr()
+
+
+@pytest.mark.slow
 def test_a_model_of_other_classes_gets_a_new_layer_or_is_refused(
     tmp_path, monkeypatch, capsys
 ) -> None:
     data, toy = tmp_path / "fruit", str(BUNDLED / "checkpoints" / "segformer-toy")
-    write_parquet(make_dataset(draw(tmp_path / "files", False), 0.3), data, LABELS)
+    LABELS.save(draw(data, reduce=False))
     monkeypatch.setenv("SEG_DATA", str(data))
     assert evaluate(["--model", toy]) == 1
     assert "3 labels in the data and 150 in the model" in capsys.readouterr().err

@@ -87,7 +87,7 @@ def test_run_reports_each_notebook_and_writes_pages_and_results(tmp_path: Path):
     assert [name for name, _, _ in lines] == ["01_one", "02_two"]
     assert float(lines[1][1]) > 1
     assert 0.3 < float(lines[1][2]) < 2, "the second notebook holds 0.31 GB of ballast"
-    assert "Test mIoU  0.6123" in done.stdout
+    assert "Validation mIoU 0.6123" in done.stdout
     assert f"{tmp_path / 'out' / 'tiny' / 'model'}" in done.stdout
     assert "(1 images)" in done.stdout
     assert f"Pages      {tmp_path / 'out' / 'index.html'}\n" in done.stdout
@@ -208,7 +208,7 @@ def test_results_of_an_earlier_run_are_not_reported(tmp_path: Path, monkeypatch,
     scores = profile.output_dir / "eval_results.json"
     scores.write_text(json.dumps({"eval_mean_iou": 0.9}), encoding="utf-8")
     course._tell_results(profile, since=scores.stat().st_mtime)
-    assert "Test mIoU  0.9000" in capsys.readouterr().out
+    assert "Validation mIoU 0.9000" in capsys.readouterr().out
     course._tell_results(profile, since=scores.stat().st_mtime + 1)
     assert capsys.readouterr().out == ""
 

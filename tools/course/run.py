@@ -192,7 +192,7 @@ def _tell_cost(path: Path, seconds: float, peak: int) -> None:
 
 
 def _tell_results(profile: Profile, since: float) -> None:
-    """Print where model and overlays are and the test mIoU, each if this run wrote it."""
+    """Print where model and overlays are and the validation mIoU, each if this run wrote it."""
     scores = profile.output_dir / "eval_results.json"
     trained = scores.is_file() and scores.stat().st_mtime >= since
     if trained:
@@ -202,4 +202,4 @@ def _tell_results(profile: Profile, since: float) -> None:
         print(f"Overlays   {profile.output_dir / 'overlays'} ({count} images)")
     if trained:
         mean_iou = json.loads(scores.read_text(encoding="utf-8"))["eval_mean_iou"]
-        print(f"Test mIoU  {mean_iou:.4f}")
+        print(f"Validation mIoU {mean_iou:.4f}")

@@ -144,10 +144,9 @@ def train_fruit(
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(
-            profile,
+            replace(profile, own=labels),
             DatasetDict(train=dataset["train"], test=dataset["validation"]),
             folder,
-            labels=labels,
             max_steps=steps,
             warmup_steps=steps // 12,
             eval_strategy="no",
@@ -176,7 +175,7 @@ SWEEPS: dict[str, Callable[[Profile], dict[str, Any]]] = {
 
 @cache
 def train(profile: Profile) -> dict[str, float]:
-    """Train with a profile's settings; scores of the best model on the test split."""
+    """Train with a profile's settings; scores of the best model on the validation split."""
     from helpers.training import build_trainer
 
     with tempfile.TemporaryDirectory() as folder:

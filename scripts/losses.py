@@ -1,0 +1,60 @@
+"""The losses that `--loss` of `scripts.train` names; all are exact under gradient accumulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from transformers.modeling_outputs import SemanticSegmenterOutput
+
+LOSSES = ("cross-entropy", "weighted", "focal", "dice", "dice+cross-entropy")
+
+
+def loss_of_name(name: str, areas: Sequence[int]) -> Callable[..., torch.Tensor]:
+    """One of `LOSSES`, for `compute_loss_func` of a `Trainer`.
+
+    Args:
+        areas: (num_labels,) pixels of each class in the training images; "weighted" needs them.
+    """
+    from helpers import training
+
+    if name == "weighted":
+        return partial(training.pixel_cross_entropy, weights=class_weights(areas))
+    return {
+        "cross-entropy": training.pixel_cross_entropy,
+        "focal": training.focal_loss,
+        "dice": training.dice_loss,
+        "dice+cross-entropy": dice_and_cross_entropy,
+    }[name]
+
+
+def dice_and_cross_entropy(
+    outputs: SemanticSegmenterOutput,
+    labels: torch.Tensor,
+    num_items_in_batch: torch.Tensor | int | None = None,
+) -> torch.Tensor:
+    """The sum of both, as nnU-Net trains (arXiv 1809.10486); see `helpers.training`."""
+    from helpers.training import dice_loss, pixel_cross_entropy
+
+    both = (dice_loss, pixel_cross_entropy)
+    return sum(loss(outputs, labels, num_items_in_batch) for loss in both)
+
+
+def class_weights(areas: Sequence[int]) -> torch.Tensor:
+    """1 / sqrt(a class's share of all pixels), scaled so that their average over pixels is 1.
+
+    Args:
+        areas: (num_labels,) pixels of each class; a class without one gets the weight of the
+            rarest that has some.
+
+    Returns:
+        (num_labels,) float32, for `weights` of `helpers.training.pixel_cross_entropy`.
+    """
+    import torch
+
+    areas = torch.as_tensor(areas, dtype=torch.float64)
+    gentle = areas.clamp(min=areas[areas > 0].min()).rsqrt()
+    return (gentle * areas.sum() / (areas * gentle).sum()).float()

@@ -1,0 +1,261 @@
+"""The training command: its options on data of one's own, early stopping, a full disk."""
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from samples import (
+    FRUIT,
+    WorseEachTime,
+    fruit_scenes,
+    save_encoder,
+    save_family,
+    write_fruit,
+)
+
+from helpers import training
+from helpers.profiles import REPOSITORY
+from helpers.runs import ExactTrainer
+from scripts import evaluate, train
+from scripts.cli import when_disk_is_full
+from scripts.losses import LOSSES
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Options for fruit, a small encoder and four steps, each of them saved."""
+    folder = tmp_path_factory.mktemp("given")
+    data, encoder = write_fruit(folder / "fruit"), save_encoder(folder / "encoder")
+    options = ["--data", str(data), "--start-from", str(encoder), "--image-size", "32"]
+    return [*options, "--batch-size", "4", "--max-steps", "4", "--save-steps", "1"]
+
+
+def run(output: Path, *options: str) -> int:
+    return train.main(["--output-dir", str(output), *options])
+
+
+def history(output: Path, step: int) -> list[dict[str, float]]:
+    file = output / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json"
+    return json.loads(file.read_text(encoding="utf-8"))["log_history"]
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def checkpoints(output: Path) -> list[str]:
+    return sorted(path.name for path in (output / "checkpoints").iterdir())
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one sentence on the error stream."""
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("error: ")]
+    return line
+
+
+def test_options_win_over_the_profile_and_data_over_the_variable(
+    given: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SEG_DATA", "no/such/folder")
+    assert run(tmp_path, *given, "--learning-rate", "3e-5", "--max-steps", "1") == 0
+    assert "validation mIoU 0." in capsys.readouterr().out
+    arguments = torch.load(tmp_path / "training_args.bin", weights_only=False)
+    assert (arguments.learning_rate, arguments.per_device_train_batch_size) == (3e-5, 4)
+    size = json.loads((tmp_path / "preprocessor_config.json").read_text())["size"]
+    assert size == {"height": 32, "width": 32}
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert list(config["id2label"].values()) == list(FRUIT.names)
+    assert run(tmp_path / "other", *given, "--data", "./no/data") == 1
+    assert "--data is './no/data', and there is no folder" in told(capsys)
+
+
+def test_each_loss_trains_and_is_exact_in_parts(given: list[str], tmp_path: Path) -> None:
+    plain = ["--no-augmentation", "--no-dropout", "--max-steps", "1"]
+    first = {}
+    for name in LOSSES:
+        for parts in ("1", "2"):
+            output = tmp_path / name / parts
+            options = ["--loss", name, "--gradient-accumulation-steps", parts]
+            assert run(output, *given, *plain, *options) == 0
+        first[name], in_parts = (history(tmp_path / name / n, 1)[1]["loss"] for n in ("1", "2"))
+        assert in_parts == pytest.approx(first[name], rel=0.1)  # batch norm sees smaller batches
+    assert len({round(loss, 4) for loss in first.values()}) == len(LOSSES)
+    both = first["dice"] + first["cross-entropy"]
+    assert first["dice+cross-entropy"] == pytest.approx(both, rel=1e-5)
+
+
+def test_patience_stops_early_keeps_the_best_and_counts_on_after_a_resume(
+    given: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(training, "StreamingMeanIoU", WorseEachTime)
+    patient = [*given, "--max-steps", "9", "--patience", "2"]
+    assert run(tmp_path, *patient) == 0
+    assert checkpoints(tmp_path) == ["checkpoint-1", "checkpoint-3"]  # the best, and the last
+    best = load_file(tmp_path / "checkpoints" / "checkpoint-1" / "model.safetensors")
+    saved = load_file(tmp_path / "model.safetensors")
+    assert all(torch.equal(best[name], saved[name]) for name in best)
+
+    before = contents(tmp_path / "checkpoints")
+    assert run(tmp_path, *patient, "--resume") == 0
+    assert "at step 3 of 3: nothing is left to train" in capsys.readouterr().out
+    assert contents(tmp_path / "checkpoints") == before
+
+    # More patience: the two evaluations before the resume count.
+    monkeypatch.setattr(WorseEachTime, "calls", 9)
+    assert run(tmp_path, *patient, "--patience", "3", "--resume") == 0
+    assert checkpoints(tmp_path) == ["checkpoint-1", "checkpoint-4"]
+
+
+def test_a_folder_with_a_run_is_wrong_use_without_resume(
+    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, *given, "--max-steps", "1") == 0
+    before = contents(tmp_path)
+    assert run(tmp_path, *given) == 2
+    assert "continue that run with --resume, or choose another --output-dir" in told(capsys)
+    assert contents(tmp_path) == before
+
+
+def test_a_model_of_another_family_is_trained_and_scored(
+    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_family("mobilevit", tmp_path / "start", num_labels=5)
+    options = ["--start-from", str(tmp_path / "start"), "--image-size", "64", "--max-steps", "1"]
+    assert run(tmp_path / "out", *given, *options) == 0
+    assert "start predicts 5 labels (LABEL_0, LABEL_1, LABEL_2" in capsys.readouterr().out
+    assert evaluate.main(["--model", str(tmp_path / "out"), *given[:2]]) == 0
+    assert "on 2 validation images of" in capsys.readouterr().out
+
+
+# --- a full disk ----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """As on a full disk: what a file has beyond so many bytes cannot be written."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def whole(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never short of space."""
+    output = tmp_path_factory.mktemp("whole")
+    assert run(output, *given) == 0
+    return output
+
+
+@pytest.mark.parametrize(
+    ("folder", "size"),
+    [("checkpoint-3", 500), ("checkpoint-3", 100_000), ("checkpoint-3", 250_000), ("out", 100_000)],
+    ids=["configuration", "weights", "optimizer", "the last model"],
+)
+def test_a_full_disk_is_one_sentence_and_loses_nothing(
+    given: list[str],
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folder: str,
+    size: int,
+) -> None:
+    save_checkpoint, save_model = ExactTrainer._save_checkpoint, ExactTrainer.save_model
+
+    def on_a_full_disk(save):
+        def saved(trainer: ExactTrainer, *args: object, **kwargs: object) -> None:
+            step = f"checkpoint-{trainer.state.global_step}"
+            full = folder == (step if save is save_checkpoint else Path(str(args[0])).name)
+            with files_no_larger_than(size) if full else contextlib.nullcontext():
+                save(trainer, *args, **kwargs)
+
+        return saved
+
+    output = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(ExactTrainer, "_save_checkpoint", on_a_full_disk(save_checkpoint))
+        patched.setattr(ExactTrainer, "save_model", on_a_full_disk(save_model))
+        assert run(output, *given) == 1
+    line = told(capsys)
+    assert line.startswith("error: the disk is full (")
+    assert line.endswith(
+        "the same command with --resume continues from the last complete checkpoint"
+    )
+    assert run(output, *given, "--resume") == 0
+    for name in ("model.safetensors", "checkpoints/checkpoint-4/model.safetensors"):
+        ours, expected = load_file(output / name), load_file(whole / name)
+        assert all(torch.equal(ours[key], expected[key]) for key in expected)
+
+
+def test_a_full_disk_is_told_by_any_cause_and_other_errors_are_not() -> None:
+    full = ValueError("the data cannot be loaded")
+    full.__cause__ = OSError(28, "No space left on device")
+    assert "No space left on device" in when_disk_is_full(full)
+    for error in (OSError(13, "Permission denied"), RuntimeError("shapes differ"), ValueError()):
+        assert when_disk_is_full(error) is None
+
+
+# --- what is quick --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_help_and_wrong_options_load_nothing_heavy(command: str) -> None:
+    code = (
+        f"import sys; from scripts import {command}\n"
+        "for option in ('--help', '--no-such-option'):\n"
+        f"    try: {command}.main([option])\n"
+        "    except SystemExit as stop: print(stop.code)\n"
+        "print(sorted({'torch', 'transformers', 'datasets', 'accelerate'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-3:][1:] == ["2", "[]"], done.stderr
+
+
+# --- scoring a third split ------------------------------------------------------------------------
+
+
+def test_a_third_split_is_scored_where_the_data_have_one(
+    given: list[str], whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--model", str(whole), "--data"]
+    assert evaluate.main([*model, given[1], "--split", "test"]) == 1
+    assert f'{given[1]} has no split "test"' in told(capsys)
+    scenes = fruit_scenes(train=1, test=3)
+    for name, split in (("train", "train"), ("validation", "train"), ("test", "test")):
+        scenes[split].to_parquet(tmp_path / "data" / f"{name}-00000-of-00001.parquet")
+    FRUIT.save(tmp_path)
+    file = tmp_path / "scores.json"
+    for split, count in (("validation", 1), ("test", 3)):
+        assert evaluate.main([*model, str(tmp_path), "--split", split, "--json", str(file)]) == 0
+        assert f"on {count} {split} images of {tmp_path}" in capsys.readouterr().out
+        scores = json.loads(file.read_text(encoding="utf-8"))
+        assert (scores["split"], scores["images"]) == (split, count)
+
+
+def test_an_interrupted_evaluation_ends_with_130(
+    given: list[str], whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def press_stop(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("helpers.evaluation.evaluate", press_stop)
+    assert evaluate.main(["--model", str(whole), *given[:2]]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
