@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import io
 import math
+import shlex
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,18 +23,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from helpers.images import (
-    FileFault,
-    Source,
-    header,
-    load_image,
-    load_mask,
-    name_of,
-    orientation,
-    size_of,
-)
+from helpers.images import FileFault, header, load_image, load_mask, orientation, size_of
 from helpers.labels import IGNORE_INDEX, Color, Labels
-from helpers.pairs import Pair, Pairs, equal_files
+from helpers.masks import as_numbers, color_of, of_other_size
+from helpers.masks import labels_from_colors as labels_from_colors
+from helpers.masks import labels_from_values as labels_from_values
+from helpers.masks import resize_labels as resize_labels
+from helpers.pairs import Pair, Pairs, check_splits, equal_files
 from helpers.pairs import find_pairs as find_pairs  # one place for all that an own folder needs
 from helpers.pairs import split_pairs as split_pairs
 from helpers.processes import progress
@@ -49,12 +46,13 @@ _DARK = 64  # of 255: below this, the brightest pixel of an image is far from wh
 _SEEN = 512  # side of the square that a model sees, pixels
 _SOFT = 24  # more unexpected values than this are not a slip of the brush
 _EXPORT_AGAIN = (
-    "so many come from JPEG compression or soft edges, then export the masks again as PNG without "
-    "smoothing; or they number objects, which --format objects or coco reads"
+    "so many come from JPEG compression or soft edges (export the masks again as PNG without "
+    "smoothing), or from numbered objects (--format objects and --format coco read such exports)"
 )
 _AS_JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
 _AS_PNG = {"format": "PNG", "compress_level": 1}
 _AT_A_TIME = 16  # images in memory, and in a row group of Parquet
+_ROW_GROUP = 2**27  # bytes; a column of Arrow holds 2 GB, and memory several times as much
 _WRITTEN = {"data", "id2label.json", "labels.json"}  # all that a data set's folder holds
 
 
@@ -97,9 +95,9 @@ def report_pairs(pairs: Pairs, labels: Labels, convert: Convert | None = None) -
             f"{len(pairs.images_alone)} images{_such_as(pairs.images_alone)}, "
             f"{len(pairs.masks_alone)} masks{_such_as(pairs.masks_alone)} and "
             f"{len(pairs.left_out)} other files{_such_as(pairs.left_out)}. If names differ in more "
-            'than case and extension, say how: image_name="*_sat", mask_name="*_mask". Sub-folders '
-            "must have the same names on both sides. For files of an annotation tool, "
-            "`python -m scripts.prepare --format` reads them"
+            'than case and extension, say how: image_name="*_sat", mask_name="*_mask" '
+            "(--image-name, --mask-name). Sub-folders must have the same names on both sides. "
+            "`python -m scripts.prepare --format` reads what an annotation tool wrote"
         )
     with ThreadPoolExecutor() as pool:  # Pillow decodes without holding the interpreter's lock
         looks = pool.map(lambda pair: _Look(pair, labels, convert), pairs.pairs)
@@ -111,14 +109,20 @@ def report_pairs(pairs: Pairs, labels: Labels, convert: Convert | None = None) -
         ("image", pairs.images_alone, "mask"),
         ("mask", pairs.masks_alone, "image"),
     ):
-        cause, remedy = f"has no {other} of its name", f"add the {other}, or --drop the {kind}"
+        cause = f"has no {other} of its name"
+        remedy = f"add the {other}, or --drop-unpaired leaves out files without a partner"
         faults += [FileFault(f"{kind} {file}", cause, remedy) for file in alone]
     problems = _grouped(faults)
     areas = np.stack([look.areas for look in looks])
     total, sound = areas.sum(axis=0), np.count_nonzero(areas.any(axis=1))
     if not total.all() and not faults:  # or they are the reason
         absent = ", ".join(name for name, area in zip(labels.names, total, strict=True) if not area)
-        problems.append(f"no mask shows {absent}: there is nothing to learn it from")
+        shown = sorted({value for look in looks for value in look.values})
+        problems.append(
+            f"no mask shows {absent}: there is nothing to learn it from. Masks hold "
+            f"{_listed(shown) or 'colors'}: name the classes that they show, or say what their "
+            "values mean (--values)"
+        )
     sizes = [np.concatenate([look.objects[k] for look in looks]) for k in labels.id2label]
     classes = pd.DataFrame(
         {
@@ -159,23 +163,24 @@ def write_dataset(
         The report.
 
     Raises:
-        ValueError: the report has problems; all of them. Or a split is missing or empty, or an
-            image is in two of them.
+        ValueError: the report has problems; all of them. Or see `check_splits` and
+            `refuse_other_files`.
         FileExistsError: the folder holds something else.
+        OSError: it cannot be written.
     """
     from datasets import Features
     from datasets import Image as ImageFeature
     from pyarrow import Table, parquet
 
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     refuse_other_files(folder)
     report = report or report_pairs(pairs, labels, convert)
     if report.problems:
         raise ValueError("\n".join(["these have to be settled first:", *report.problems]))
     splits = splits or split_pairs(pairs.pairs)
-    _check_splits(splits)
+    check_splits(splits)
     schema = Features(image=ImageFeature(), annotation=ImageFeature()).arrow_schema
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial, older = (folder.with_name(f".{folder.name}.{end}") for end in ("partial", "older"))
     shutil.rmtree(partial, ignore_errors=True)
     try:
         (partial / "data").mkdir(parents=True)
@@ -187,119 +192,50 @@ def write_dataset(
                 for start in progress(starts, f"Writing {name}", delay=2):
                     some = part[start : start + _AT_A_TIME]
                     rows = list(pool.map(lambda pair: _row(pair, labels, convert), some))
-                    writer.write_table(Table.from_pylist(rows, schema))
-        older = folder.with_name(f".{folder.name}.older")
+                    large = sum(len(row["image"]["bytes"]) for row in rows) > _ROW_GROUP
+                    step = 1 if large else len(rows)
+                    for first in range(0, len(rows), step):
+                        writer.write_table(Table.from_pylist(rows[first : first + step], schema))
         shutil.rmtree(older, ignore_errors=True)
         if folder.exists():
             folder.rename(older)
         partial.rename(folder)
         shutil.rmtree(older, ignore_errors=True)
+    except OSError as error:
+        kept = "; what was there is as before" if folder.exists() else ""
+        raise OSError(f"{folder} cannot be written ({error}){kept}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return report
 
 
 def refuse_other_files(folder: Path) -> None:
-    """Make sure that a folder for a data set is new, empty or an older data set.
+    """Make sure that a data set can be written to a folder: a new one, or an older data set.
 
     Raises:
-        FileExistsError: it is a file, or holds something else.
+        FileExistsError: it is a file, below a file, or holds something else; or you stand in it.
+        ValueError: `load_dataset` cannot read it.
     """
-    if folder.is_dir():
-        others = sorted({file.name for file in folder.iterdir()} - _WRITTEN)
-        if not others:
-            return
+    if "::" in str(folder.resolve()):
+        raise ValueError(
+            f'{folder.resolve()} has "::" in its path, which load_dataset takes for a link: choose '
+            "another place"
+        )
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise FileExistsError(f"{place} is a file, expected a folder or a new name")
+    if folder.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise FileExistsError(f"{folder} is where you stand, expected a folder below it, or beside")
+    if not folder.is_dir():
+        return
+    others = {file.name for file in folder.iterdir()} - _WRITTEN
+    data = folder / "data"  # or somebody's photographs would go
+    others |= {f"data/{file.name}" for file in data.glob("*") if file.suffix != ".parquet"}
+    if others:
         raise FileExistsError(
-            f"{folder} holds {others[0]}, expected a new or empty folder or an older data set "
+            f"{folder} holds {min(others)}, expected a new or empty folder or an older data set "
             f"({', '.join(sorted(_WRITTEN))}), which is replaced: choose another name"
         )
-    if folder.exists():
-        raise FileExistsError(f"{folder} is a file, expected a folder or a new name")
-
-
-def labels_from_values(
-    mask: Source, values: Mapping[int, int], image: Source | None = None
-) -> Image.Image:
-    """Turn a mask whose *values* mean classes into one of mode L.
-
-    Args:
-        mask: see `helpers.images.load_mask`; of a palette PNG the indices count, not the colors.
-        values: from stored value to label, for example {0: 0, 255: 1}; each value that occurs
-            needs an entry.
-        image: the mask's image; the mask is turned upright as it is, see
-            `helpers.images.load_mask`.
-
-    Returns:
-        Mode L, labels 0-255.
-
-    Raises:
-        ValueError: a value has no label, or the mask is color-coded.
-    """
-    name, stored = name_of(mask, "mask"), load_mask(mask, image)
-    if stored.ndim == 3:
-        raise _in_colors(name)
-    present = np.unique(stored).tolist()
-    if unknown := [value for value in present if value not in values]:
-        raise FileFault(
-            name,
-            f"holds the value {unknown[0]} in {np.count_nonzero(stored == unknown[0])} pixels, "
-            f"expected {', '.join(map(str, values))}",
-            f"give it a label, or 255 for pixels without a class (--ignore {unknown[0]})",
-        )
-    labels = np.zeros(stored.shape, dtype=np.uint8)
-    for value in present:
-        labels[stored == value] = values[value]
-    return Image.fromarray(labels)
-
-
-def labels_from_colors(
-    mask: Source,
-    colors: Mapping[Color, int],
-    unknown: int | None = None,
-    image: Source | None = None,
-) -> Image.Image:
-    """Turn a mask whose *colors* mean classes into one of mode L.
-
-    Args:
-        mask: see `helpers.images.load_mask`; of a palette PNG the colors count, not the indices.
-        colors: from (red, green, blue) to label.
-        unknown: the label of other colors, such as 255 for "no class"; None: refuse them.
-        image: the mask's image; the mask is turned upright as it is, see
-            `helpers.images.load_mask`.
-
-    Returns:
-        Mode L, labels 0-255.
-
-    Raises:
-        ValueError: a pixel has a color that is not in `colors`.
-    """
-    name = name_of(mask, "mask")
-    numbers = _as_numbers(load_mask(mask, image, in_colors=True))
-    present, where = np.unique(numbers, return_inverse=True)
-    labels = [colors.get(_color(number), unknown) for number in present.tolist()]
-    if None in labels:
-        missing = present[labels.index(None)]
-        raise FileFault(
-            name,
-            f"holds the color {_color(int(missing))} in {np.count_nonzero(numbers == missing)} "
-            f"pixels ({labels.count(None)} such colors), expected one of "
-            f"{', '.join(map(str, colors))}",
-            "give it a label, or 255 for pixels without a class. Many in-between colors mean JPEG "
-            "compression or soft edges: export the masks again as PNG without smoothing",
-        )
-    return Image.fromarray(np.array(labels, dtype=np.uint8)[where].reshape(numbers.shape))
-
-
-def resize_labels(labels: Image.Image, image: Source) -> Image.Image:
-    """Resize a mask of mode L to its upright image, by nearest neighbour.
-
-    Raises:
-        ValueError: their shapes differ, so it may be the mask of another image.
-    """
-    size = size_of(image)
-    if not _have_one_shape(labels.size, size):
-        raise _of_other_size(f"the mask of {name_of(image, 'image')}", labels.size, size)
-    return labels.resize(size, Image.Resampling.NEAREST)
 
 
 class _Look:
@@ -314,7 +250,8 @@ class _Look:
         self.values: list[int] = []  # those of a mask that is not in colors
         self.colors: list[Color] = []  # those of one that is
         self.palette: dict[int, tuple[int, ...]] = {}
-        self.row = dict.fromkeys(_COLUMNS, "-") | {"image": pair[0].name, "mask": pair[1].name}
+        image, mask = (_printable(Path(file.name)) for file in pair)
+        self.row = dict.fromkeys(_COLUMNS, "-") | {"image": image, "mask": mask}
         size = self._tried(self._at_image)
         mask = self._tried(self._at_mask, size is not None)
         if not self.faults:
@@ -331,11 +268,8 @@ class _Look:
         self.areas = np.zeros_like(self.areas)
 
     def _at_image(self) -> tuple[int, int]:
-        file = self.pair[0]
-        if not str(file).isprintable():  # as Python reads bytes that are not UTF-8
-            cause = "has a name that is not UTF-8, or holds signs that cannot be printed"
-            raise FileFault(f"image {str(file)!a}", cause, "rename it")
-        image, stored = load_image(file), header(file)
+        _refuse_other_names("image", self.pair[0])
+        image, stored = load_image(self.pair[0]), header(self.pair[0])
         self.row |= {"image_size": _size(stored.size), "image_mode": stored.mode}
         self.turned = orientation(stored) != 1
         self.several = getattr(stored, "n_frames", 1) > 1
@@ -343,16 +277,16 @@ class _Look:
         return image.size
 
     def _at_mask(self, image_is_sound: bool) -> np.ndarray:
+        _refuse_other_names("mask", self.pair[1])
         stored = header(self.pair[1], self.name)
         self.row |= {"mask_size": _size(stored.size), "mask_mode": stored.mode}
         mask = load_mask(self.pair[1], self.pair[0] if image_is_sound else None)
-        found = np.unique(_as_numbers(mask) if mask.ndim == 3 else mask.astype(int)).tolist()
+        found = np.unique(as_numbers(mask) if mask.ndim == 3 else mask.astype(int)).tolist()
         if mask.ndim == 3:
-            found = self.colors = [_color(number) for number in found]
+            found = self.colors = [color_of(number) for number in found]
         else:
             self.values = found
-        more = ["..."] if len(found) > _LISTED else []
-        self.row["values"] = " ".join([*map(str, found[:_LISTED]), *more])
+        self.row["values"] = _listed(found)
         if stored.mode == "P" and mask.ndim == 2:
             colors = stored.getpalette() or []
             self.palette = {k: tuple(colors[3 * k : 3 * k + 3]) for k in found}
@@ -361,19 +295,12 @@ class _Look:
     def _at_both(
         self, size: tuple[int, int], mask: np.ndarray, labels: Labels, convert: Convert | None
     ) -> None:
-        if convert is not None:
-            label_map = np.asarray(convert(self.pair[1], self.pair[0]), dtype=np.uint8)
-        elif mask.ndim == 3 or mask.shape != size[::-1]:
-            label_map = mask
-        else:
-            try:
-                label_map = labels.to_label_map(mask)
-            except ValueError:  # what all masks hold shows what to do: see _refuse_unexplained
-                return
-        if label_map.ndim == 3:
-            return
-        if label_map.shape != size[::-1]:
-            raise _of_other_size(self.name, label_map.shape[::-1], size)
+        if convert is None:
+            if mask.shape[:2] != size[::-1]:
+                raise of_other_size(self.name, mask.shape[1::-1], size)
+            if self.colors or not _known(labels).issuperset(self.values):
+                return  # what all masks hold shows what to do: see _refuse_unexplained
+        label_map = _label_map(self.pair, labels, convert, mask)
         areas = np.bincount(label_map.ravel(), minlength=256)[: labels.num_labels]
         if not areas.any():
             raise FileFault(self.name, "has no class in any pixel", "annotate it, or --drop FILE")
@@ -384,52 +311,72 @@ class _Look:
 def _refuse_unexplained(looks: Sequence[_Look], labels: Labels) -> None:
     """Refuse masks whose numbers `labels` does not explain, and say which option settles them: what
     all masks hold together shows which."""
+    if any(look.colors for look in looks):  # then grey in an RGB file is a color as well
+        for look in looks:
+            if look.row["mask_mode"].startswith("RGB") and look.values:
+                look.colors, look.values = [(value,) * 3 for value in look.values], []
     count = labels.num_labels
     values = sorted({value for look in looks for value in look.values})
-    known = {*range(count + labels.reduce)} | (set() if labels.reduce else {IGNORE_INDEX})
-    yes_or_no = not labels.reduce and (count == 2 or values == [0, IGNORE_INDEX])
-    colors = sorted({color for look in looks for color in look.colors})
+    known = _known(labels)
+    unknown = [value for value in values if value not in known]
+    settled = _settled(unknown, values, labels) if unknown else ""
+    images_with = Counter(color for look in looks for color in look.colors)
+    of_one = sum(number == 1 for number in images_with.values()) if len(looks) > 1 else 0
+    many_colors = len(images_with) > _SOFT * count or of_one > max(count, len(images_with) / 2)
+    some = " ".join("{},{},{}".format(*color) for color in sorted(images_with))
+    numbers = ",".join(map(str, range(labels.reduce, count + labels.reduce)))
+    mixed = f" --values {numbers}" if values and "--values" not in settled else ""
+    colors = f"--colors FILE{mixed}, with a line `name,red,green,blue` for each of {some}"
     for look in looks:
         wrong = [value for value in look.values if value not in known]
-        if len(wrong) > _SOFT:
-            cause = f"holds {len(wrong)} values without a meaning, such as {wrong[0]}"
-            look.refuse(f"{cause}, expected {labels.expected_values}", _EXPORT_AGAIN)
-        elif wrong:
-            cause = f"holds the value {wrong[0]}, expected {labels.expected_values}"
-            look.refuse(cause, _settled(wrong[0], values, labels))
-        elif yes_or_no and look.values == [0, IGNORE_INDEX]:
+        if wrong:
+            which = f"the value {wrong[0]}" if len(wrong) == 1 else f"{len(wrong)} values"
+            which += f" without a meaning, such as {wrong[0]}" if len(wrong) > 1 else ""
+            look.refuse(f"holds {which}, expected {labels.expected_values}", settled)
+        elif not labels.reduce and look.values == [0, IGNORE_INDEX]:
             cause = "holds 0 and 255 alone: 255 means yes in many tools, and here pixels to ignore"
-            look.refuse(cause, "--values 0,255 makes 255 the second class, --ignore 255 ignores it")
+            yes = (
+                "makes 255 the second class"
+                if count == 2
+                else "is right for two classes, yes and no"
+            )
+            look.refuse(cause, f"--values 0,255 {yes}, --ignore 255 ignores it")
         elif look.colors:
-            some = ", ".join(map(str, colors[:_LISTED])) + ", ..." * (len(colors) > _LISTED)
-            remedy = f"--colors FILE, with a line `name,red,green,blue` for each of {some}"
             cause = f"is in colors, expected one number for each pixel, {labels.expected_values}"
-            look.refuse(cause, remedy if len(colors) <= _SOFT * count else _EXPORT_AGAIN)
+            look.refuse(cause, _EXPORT_AGAIN if many_colors else colors)
     seen: dict[int, tuple[tuple[int, ...], Path]] = {}
     for look in looks:
         for index, color in look.palette.items():
             before, file = seen.setdefault(index, (color, look.pair[1]))
             if before != color:
-                indices = ",".join(map(str, range(count)))
-                remedy = f"--colors FILE if the colors count, --values {indices} if the indices do"
+                remedy = f"--colors FILE if the colors count, --values {numbers} if the indices do"
                 look.refuse(f"paints index {index} in {color}, but {file} in {before}", remedy)
                 return
 
 
-def _settled(value: int, values: Sequence[int], labels: Labels) -> str:
-    """What settles a value without a meaning, given all values of all masks."""
+def _known(labels: Labels) -> set[int]:
+    """The values that a mask may hold."""
+    return {*range(labels.num_labels + labels.reduce), *([] if labels.reduce else [IGNORE_INDEX])}
+
+
+def _settled(unknown: Sequence[int], values: Sequence[int], labels: Labels) -> str:
+    """What settles values without a meaning, given all values of all masks."""
     count = labels.num_labels
-    plain = [value for value in values if value != IGNORE_INDEX]
-    if labels.reduce and value == IGNORE_INDEX:
-        return "a 255 often means that labels were reduced already, and once is enough"
+    plain = [value for value in values if value != IGNORE_INDEX and (value or not labels.reduce)]
+    reduce = "--reduce" + " --ignore 255" * (IGNORE_INDEX in values)
+    if len(unknown) > _SOFT:
+        return _EXPORT_AGAIN
+    if unknown == [IGNORE_INDEX]:  # of labels with reduce
+        return "--ignore 255; or labels were reduced already, once is enough: without --reduce"
     if not labels.reduce and plain == list(range(1, count + 1)):
-        return "--reduce: the classes are 1 to n, and 0 is none"
+        return f"{reduce}: the classes are 1 to n, and 0 is none"
     if not labels.reduce and plain == list(range(count + 1)):
-        return "name one more class, or --reduce if 0 means that nobody annotated the pixel"
+        return f"name one more class, or {reduce} if 0 means that nobody annotated the pixel"
     for all_of_them in (values, plain):
         if len(all_of_them) == count:
             return f"--values {','.join(map(str, all_of_them))}, in the order of the classes"
-    return f"name a class for it, or --ignore {value} leaves its pixels out of training and score"
+    which = ",".join(map(str, unknown))
+    return f"name their classes, or --ignore {which} leaves their pixels out of training and scores"
 
 
 def _grouped(faults: Sequence[Exception]) -> list[str]:
@@ -439,13 +386,14 @@ def _grouped(faults: Sequence[Exception]) -> list[str]:
         groups.setdefault(getattr(fault, "remedy", "") or str(fault), []).append(fault)
     sentences = []
     for remedy, (first, *others) in groups.items():
-        if not others:
+        if not isinstance(first, FileFault):
             sentences.append(str(first))
             continue
-        some = ", ".join(Path(fault.name).name for fault in others[:2])
-        some += ", ..." * (len(others) > 2)
-        more = f"(and {len(others)} more: {some})"
-        sentences.append(f"{first.name} {first.cause} {more}: {remedy}")
+        files = [fault.name.partition(" ")[2] for fault in (first, *others)]
+        some = ", ".join(Path(file).name for file in files[1:3]) + ", ..." * (len(others) > 2)
+        more = f" (and {len(others)} more: {some})" if others else ""
+        told = remedy.replace("--drop FILE", shlex.join(["--drop", *files]))
+        sentences.append(f"{first.name} {first.cause}{more}: {told}")
     return sentences
 
 
@@ -461,8 +409,11 @@ def _notices(looks: Sequence[_Look], pairs: Pairs) -> list[str]:
     for kind, what in kinds.items():
         if found := [look.pair[0] for look in looks if getattr(look, kind)]:
             notices.append(f"{len(found)} images{_such_as(found)} {what}")
-    for first, *copies in equal_files([image for image, _ in pairs.pairs]):
-        notices.append(f"{first} and {copies[0]} are one image, byte for byte")
+    if copies := equal_files([image for image, _ in pairs.pairs]):
+        notices.append(
+            f"{sum(map(len, copies))} images are copies of others, byte for byte (such as "
+            f"{copies[0][0]} and {copies[0][1]}): splits that are drawn keep them together"
+        )
     if pairs.left_out:
         notices.append(
             f"{len(pairs.left_out)} files{_such_as(pairs.left_out)} are left out: no image by "
@@ -479,74 +430,59 @@ def _object_areas(label_map: np.ndarray, labels: Labels) -> list[np.ndarray]:
     return [np.bincount(label(seen == k)[0].ravel())[1:] for k in labels.id2label]
 
 
+def _label_map(
+    pair: Pair, labels: Labels, convert: Convert | None, read: np.ndarray | None = None
+) -> np.ndarray:
+    """What is stored of a mask that may be read already: label ids and 255, of its image's size."""
+    image, mask = pair
+    if convert is None:
+        label_map = labels.to_label_map(load_mask(mask, image) if read is None else read)
+    else:
+        converted = np.asarray(convert(mask, image))
+        try:
+            label_map = Labels(labels.names).to_label_map(converted)
+        except ValueError as error:
+            raise FileFault(f"mask {mask}", f"is not converted to label ids ({error})") from error
+    if label_map.shape != size_of(image)[::-1]:
+        raise of_other_size(f"mask {mask}", label_map.shape[::-1], size_of(image))
+    return label_map
+
+
 def _row(pair: Pair, labels: Labels, convert: Convert | None) -> dict[str, dict[str, Any]]:
     """What is stored of a pair: each file's name and bytes."""
     image, mask = pair
-    opened = header(image)
-    upright = load_image(image)
-    content = io.BytesIO()
+    opened, content = header(image), io.BytesIO()
     sound = opened.format in ("JPEG", "PNG", "WEBP") and opened.mode == "RGB"
     if sound and orientation(opened) == 1 and getattr(opened, "n_frames", 1) == 1:
         content.write(image.read_bytes())
-    else:
-        upright.save(content, **(_AS_JPEG if opened.format == "JPEG" else _AS_PNG))
-    label_map = convert(mask, image) if convert else labels.to_label_map(load_mask(mask, image))
+    else:  # a JPEG file of two pictures, as some phones write, is called MPO
+        as_jpeg = opened.format in ("JPEG", "MPO")
+        load_image(image).save(content, **(_AS_JPEG if as_jpeg else _AS_PNG))
     stored = io.BytesIO()
-    Image.fromarray(np.asarray(label_map, dtype=np.uint8)).save(stored, format="PNG")
+    Image.fromarray(_label_map(pair, labels, convert)).save(stored, format="PNG")
     return {
         "image": {"path": image.name, "bytes": content.getvalue()},
         "annotation": {"path": mask.name, "bytes": stored.getvalue()},
     }
 
 
-def _check_splits(splits: Mapping[str, Sequence[Pair]]) -> None:
-    if missing := [name for name in ("train", "validation") if not splits.get(name)]:
-        raise ValueError(
-            f"the splits are {[*splits]}, expected train and validation with at least one pair "
-            f"each: {missing[0]} has none"
-        )
-    split_of: dict[Path, str] = {}
-    for name, part in splits.items():
-        for image, _ in part:
-            if (other := split_of.setdefault(image.resolve(), name)) != name:
-                raise ValueError(
-                    f'{image} is in the splits "{other}" and "{name}", expected one: what a model '
-                    "was trained on says nothing about how good it is"
-                )
+def _refuse_other_names(kind: str, file: Path) -> None:
+    if _printable(file) != str(file):
+        cause = "has a name that is not UTF-8, which no data set can hold"
+        raise FileFault(f"{kind} {_printable(file)}", cause, "rename it, as convmv does for all")
 
 
-def _in_colors(name: str) -> FileFault:
-    cause = "is in color, expected one value per pixel"
-    return FileFault(name, cause, "labels_from_colors turns colors into labels (--colors FILE)")
-
-
-def _of_other_size(name: str, size: tuple[int, int], of_image: tuple[int, int]) -> FileFault:
-    cause = "is {} x {} pixels, its image {} x {}, expected equal sizes".format(*size, *of_image)
-    remedy = "their shapes differ, so it may be the mask of another image: --drop FILE"
-    if _have_one_shape(size, of_image):
-        remedy = "--resize-masks resizes such masks by nearest neighbour"
-    return FileFault(name, cause, remedy)
-
-
-def _have_one_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
-    """Whether one size is a multiple of the other, give or take a rounded pixel."""
-    larger, smaller = max(first, second), min(first, second)
-    factor = larger[0] / smaller[0]
-    return abs(larger[1] - factor * smaller[1]) <= factor
-
-
-def _as_numbers(rgb: np.ndarray) -> np.ndarray:
-    """Colors as one number for each pixel, (height, width) uint32: `np.unique` takes fifty times as
-    long for rows of three."""
-    return rgb @ np.array([65536, 256, 1], dtype=np.uint32)
-
-
-def _color(number: int) -> Color:
-    return tuple(number.to_bytes(3, "big"))
+def _printable(file: Path) -> str:
+    """A path, in which bytes that are not UTF-8 are written out."""
+    return str(file).encode(errors="backslashreplace").decode()
 
 
 def _size(size: tuple[int, int]) -> str:
     return "{} x {}".format(*size)
+
+
+def _listed(found: Sequence[Any]) -> str:
+    return " ".join([*map(str, found[:_LISTED]), *["..."] * (len(found) > _LISTED)])
 
 
 def _such_as(files: Sequence[Any]) -> str:

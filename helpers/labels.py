@@ -25,8 +25,9 @@ IGNORE_INDEX = 255
 NAMES_FILE = "id2label.json"
 RULES_FILE = "labels.json"
 _ADE20K = Path(__file__).parent / "bundled" / "ade20k"
-# Written out, because matplotlib before 3.11 does not know the sequence.
-_PETROFF8 = ["#1845fb", "#ff5e02", "#c91f16", "#c849a9", "#adad7d", "#86c8dd", "#578dff", "#656364"]
+# Written out, because matplotlib before 3.11 does not know the sequence. Its last color is grey, in
+# which a class looks unlabelled: purple stands for it.
+_PETROFF8 = ["#1845fb", "#ff5e02", "#c91f16", "#c849a9", "#adad7d", "#86c8dd", "#578dff", "#500090"]
 
 _SOFT = 24  # more unexpected values than this are not a slip of the brush
 
@@ -261,7 +262,7 @@ def default_palette(num_labels: int) -> np.ndarray:
 
     Light grey for label 0, which most often is the background, then matplotlib's sequence
     "petroff8" (Petroff, "Accessible Color Sequences for Data Visualization", arXiv 2107.02270);
-    more classes than that get colors evenly spaced in hue, which no eye tells apart.
+    its grey is a purple here, since grey looks unlabelled. More classes get colors evenly spaced in hue, which no eye tells apart.
 
     Returns:
         (num_labels, 3) uint8 RGB.

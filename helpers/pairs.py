@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import math
 import os
 import re
+import shlex
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 
 from helpers.images import SUFFIXES
+
+_ONE_SPLIT = "expected one split: what a model was trained on says nothing about how good it is"
 
 Pair = tuple[Path, Path]
 """An image and its mask."""
@@ -54,29 +58,34 @@ def find_pairs(
             "image_*", or in "*.jpg", where the extension counts.
         mask_name: how masks are named, as in "*_gtFine_labelIds". In a folder of both, a file that
             fits both patterns is what the longer one says.
-        drop: files to leave out: their names, or paths below one of the folders; stars may stand
-            for parts of them.
+        drop: files and sub-folders to leave out, and the partners of such files: names or paths, in
+            which stars may stand for parts.
 
     Raises:
         FileNotFoundError: a folder is missing.
-        ValueError: two files of a folder would have the same partner, or no file fits a pattern.
+        ValueError: two files of a folder would have the same partner, or no file fits a pattern or
+            one of `drop`.
     """
     mask_name += mask_suffix
     for folder in (images, masks):
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
-    beside_images, beside_masks = _files(images, masks, drop), _files(masks, images, drop)
+    beside_images, beside_masks = _files(images, masks), _files(masks, images)
     keys = _named(images, image_name, beside_images)
     mask_keys = _named(masks, mask_name, beside_masks)
     if images.resolve() == masks.resolve():
         if image_name == mask_name:
             raise ValueError(
                 f"images and masks are both in {images}: say what tells masks from images, as in "
-                'mask_suffix="_mask", mask_name="mask_*" or mask_name="*.png"'
+                'mask_suffix="_mask" (--mask-suffix _mask), mask_name="mask_*" or mask_name="*.png"'
             )
         taken_from = keys if len(image_name) < len(mask_name) else mask_keys
         for file in keys.keys() & mask_keys.keys():
             del taken_from[file]
+    unwanted = dropped([*beside_images, *beside_masks], (images, masks), drop)
+    unwanted |= _left_alone(keys, mask_keys, unwanted) | _left_alone(mask_keys, keys, unwanted)
+    keys = {file: key for file, key in keys.items() if file not in unwanted}
+    mask_keys = {file: key for file, key in mask_keys.items() if file not in unwanted}
     found = _by_key({file: key for file, key in keys.items() if _is_image(file)})
     annotations = _by_key({file: key for file, key in mask_keys.items() if _is_image(file)})
     for file, key in mask_keys.items():
@@ -89,7 +98,7 @@ def find_pairs(
         [(found[key], annotations[key]) for key in sorted(found.keys() & annotations.keys())],
         [found[key] for key in sorted(found.keys() - annotations.keys())],
         [annotations[key] for key in sorted(annotations.keys() - found.keys())],
-        sorted({*beside_images, *beside_masks} - used),
+        sorted({*beside_images, *beside_masks} - used - unwanted),
     )
 
 
@@ -115,8 +124,9 @@ def split_pairs(
         validation_fraction: share of the images on which checkpoints are chosen.
         test_fraction: share that is kept for the end.
         group_by: images of which this regular expression matches the same part of the path stay
-            together (photographs of one afternoon, patient or flight). The part is its first
-            group, or all that it matches.
+            together (photographs of one afternoon, patient or flight). The path begins below the
+            folder that holds all of them; the part is the expression's first group, or all that
+            it matches.
         seed: the same seed draws the same split.
 
     Raises:
@@ -128,10 +138,7 @@ def split_pairs(
         raise ValueError(f"the shares are {wanted}, expected more than 0, and less than 1 together")
     group_of = {image: image.as_posix() for image, _ in pairs}
     if group_by is not None:
-        for image in group_of:
-            if (match := re.search(group_by, image.as_posix())) is None:
-                raise ValueError(f"{image} does not match the pattern {group_by!r} of its group")
-            group_of[image] = match[1] if match.re.groups else match[0]
+        group_of = groups_by_name(list(group_of), group_by)
     for copies in equal_files(list(group_of)):
         joined = {group_of[image] for image in copies}
         group_of |= {image: min(joined) for image, of in group_of.items() if of in joined}
@@ -140,8 +147,9 @@ def split_pairs(
         groups.setdefault(group_of[pair[0]], []).append(pair)
     if len(groups) <= len(wanted):
         raise ValueError(
-            f"there are {len(pairs)} pairs in {len(groups)} groups ({', '.join([*groups][:3])}), "
-            f"expected at least {len(wanted) + 1}: one for each split"
+            f"the number of pairs is {len(pairs)}, in {len(groups)} groups that stay together "
+            f"({', '.join([*groups][:3])}), expected at least {len(wanted) + 1}: a group for each "
+            f"of {', '.join(['train', *wanted])}"
         )
     drawn = [list(groups)[k] for k in np.random.default_rng(seed).permutation(len(groups))]
     splits: dict[str, list[Pair]] = {"train": []}
@@ -151,6 +159,50 @@ def split_pairs(
             splits[name] += groups[drawn.pop(0)]
     splits["train"] = [pair for name in drawn for pair in groups[name]]
     return splits
+
+
+def groups_by_name(images: Sequence[Path], pattern: str) -> dict[Path, str]:
+    """The group of each image: see `split_pairs`."""
+    top = Path(os.path.commonpath([image.parent for image in images] or [""]))
+    found: dict[Path, str] = {}
+    for image in images:
+        place = image.relative_to(top).as_posix()
+        if (match := re.search(pattern, place)) is None:
+            raise ValueError(f"{place} does not match the pattern {pattern!r} of its group")
+        found[image] = (match.re.groups and match[1]) or match[0]
+    return found
+
+
+def check_splits(splits: Mapping[str, Sequence[Pair]]) -> None:
+    """Refuse splits on which a model cannot be judged.
+
+    Raises:
+        ValueError: there is no train or no validation, or an image is in two splits: its file, or
+            one that is equal byte for byte.
+    """
+    if missing := [name for name in ("train", "validation") if not splits.get(name)]:
+        raise ValueError(
+            f"the splits are {[*splits]}, expected train and validation with at least one pair "
+            f"each: {missing[0]} has none"
+        )
+    split_of: dict[Path, str] = {}
+    for name, part in splits.items():
+        for image, _ in part:
+            if (other := split_of.setdefault(image, name)) != name:
+                raise ValueError(f'{image} is in the splits "{other}" and "{name}", {_ONE_SPLIT}')
+    twice = [  # training images last, so that they are what is left out
+        (first, copy)
+        for first, *copies in equal_files([*split_of][::-1])
+        for copy in copies
+        if split_of[copy] != split_of[first]
+    ]
+    if twice:
+        first, copy = twice[0]
+        raise ValueError(
+            f'{copy} is in the split "{split_of[copy]}" and {first}, which is equal byte for byte, '
+            f'in "{split_of[first]}", {_ONE_SPLIT}. There are {len(twice)} such copies: '
+            f"{shlex.join(['--drop', *(str(copy) for _, copy in twice)])}"
+        )
 
 
 def equal_files(files: Sequence[Path]) -> list[list[Path]]:
@@ -167,28 +219,56 @@ def equal_files(files: Sequence[Path]) -> list[list[Path]]:
     return [some for some in by_content.values() if len(some) > 1]
 
 
-def dropped(file: Path, drop: Collection[str]) -> bool:
-    """Whether a path, its name or a folder above it is among those to leave out; stars may stand
-    for parts of names."""
-    places = [file.name, *(part.as_posix() for part in (file, *file.parents) if part.name)]
-    return any(fnmatch(place, Path(unwanted).as_posix()) for unwanted in drop for place in places)
+def dropped(files: Collection[Path], folders: Collection[Path], drop: Collection[str]) -> set[Path]:
+    """The files, below these folders, that are to be left out.
+
+    Args:
+        drop: see `find_pairs`.
+
+    Raises:
+        ValueError: one of `drop` fits no file.
+    """
+    found: set[Path] = set()
+    for unwanted in drop:
+        pattern = glob.escape(Path(unwanted).as_posix()).replace("[*]", "*")
+        fits = {
+            file
+            for file in files
+            for place in (file, *takewhile(lambda place: place not in folders, file.parents))
+            if place.absolute().match(pattern)
+        }
+        if not fits:
+            such_as = f", such as {min(files)}" if files else ""
+            raise ValueError(
+                f"no file is named {unwanted}, to be dropped, among {len(files)}{such_as}"
+            )
+        found |= fits
+    return found
 
 
-def _files(folder: Path, other: Path, drop: Collection[str] = ()) -> list[Path]:
+def _left_alone(keys: dict[Path, str], others: dict[Path, str], unwanted: set[Path]) -> set[Path]:
+    """The files whose partners are all unwanted."""
+    lost = {others[file] for file in unwanted & others.keys()}
+    lost -= {key for file, key in others.items() if _is_image(file) and file not in unwanted}
+    return {file for file, key in keys.items() if key in lost}
+
+
+def _files(folder: Path, other: Path) -> list[Path]:
     """The files below a folder in the order of their names, without those of the other folder."""
     found: list[Path] = []
-    visited: set[Path] = set()  # a link may lead back to where it lies
-    apart = other.resolve() != folder.resolve()
+    apart = {other.resolve()} - {folder.resolve()}
     for top, folders, names in os.walk(folder, followlinks=True):
-        kept = []
-        for name in folders:
-            place = (Path(top) / name).resolve()
-            if not _is_hidden(name) and not (apart and place == other.resolve()):
-                kept += [name] if place not in visited else []
-                visited.add(place)
-        folders[:] = kept
+        here = Path(top).absolute()
+        left_out = apart | {
+            place.resolve() for place in (here, *here.parents)
+        }  # links that lead up
+        folders[:] = [
+            name
+            for name in folders
+            if not _is_hidden(name) and (here / name).resolve() not in left_out
+        ]
         found += [Path(top) / name for name in names if not _is_hidden(name)]
-    return sorted(file for file in found if not dropped(file.relative_to(folder), drop))
+    return sorted(found)
 
 
 def _is_hidden(name: str) -> bool:

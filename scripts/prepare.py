@@ -7,7 +7,10 @@ import os
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import fill
@@ -16,16 +19,39 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from scripts.cli import at_least, draw_bars_where_somebody_looks
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from helpers.custom import Convert, Pair, Pairs, Report
-    from helpers.labels import Color, Labels
+    from helpers.labels import Labels
 
 _FORMATS = ("coco", "labelme", "voc", "roboflow", "objects", "per-class")
-_SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-_SPLIT_NAMES |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
+_APART = (  # options that do not go together
+    (
+        {"format"},
+        {"masks", "mask_suffix", "image_name", "mask_name", "values", "colors", "reduce"},
+        "an export says where its masks are, and what they mean",
+    ),
+    ({"colors"}, {"reduce"}, "the colors say which class a pixel has"),
+    (
+        {"values"},
+        {"reduce"},
+        "the values say which class a pixel has, and --ignore which have none",
+    ),
+)
+_RESEMBLING = (  # what images are, how their names show it, and which parts of names keep together
+    ("are augmented copies, as Roboflow names them", r"\.rf\.\w+", [r"(.*?)(\.rf\.|$)"]),
+    (
+        "are numbered, as frames of a video or photographs of one walk are",
+        r"\d{3,}$",
+        [r"(.*?)\d*\.\w+$", r"(.*?)\d{0,3}\.\w+$", r"(.*?)\d{0,2}\.\w+$", r"(.*?)\d?\.\w+$"],
+    ),
+)
+_GROUPS = 5  # of fewer, none of a fair share can be drawn
 _SHOWN = 12  # pairs on the sheet of overlays
-_WRAPPED = {"subsequent_indent": "  ", "break_long_words": False, "break_on_hyphens": False}
+_WRAPPED = {
+    "width": 80,
+    "subsequent_indent": "  ",
+    "break_long_words": False,
+    "break_on_hyphens": False,
+}
 _SMALL = 16  # pixels: SegFormer predicts one label for 4 x 4 of them
 
 
@@ -35,9 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
     draw_bars_where_somebody_looks()
     from helpers.custom import refuse_other_files
 
+    for stream in (sys.stdout, sys.stderr):  # a name that cannot be printed is no reason to stop
+        stream.reconfigure(errors="backslashreplace")
     try:
         refuse_other_files(options.output)
-    except FileExistsError as error:
+    except (ValueError, OSError) as error:
         return _refuse(f"--output: {error}", status=2)
     try:
         with TemporaryDirectory() as scratch:
@@ -45,188 +73,81 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         return _refuse(str(error), status=1)
     except KeyboardInterrupt:
-        return _refuse("interrupted: nothing was written", status=130)
+        return _refuse(f"interrupted: nothing was written to {options.output}", status=130)
 
 
 def _prepare(options: argparse.Namespace, scratch: Path) -> int:
     from helpers.custom import report_pairs, split_pairs, write_dataset
+    from scripts.given import export_given, folders_given
 
-    pairs, labels, convert, given, told = _read(options, scratch)
+    given = export_given(options, scratch) if options.format else folders_given(options)
+    pairs, labels, convert, splits, told = given
+    if options.drop_unpaired:
+        pairs = replace(pairs, images_alone=[], masks_alone=[])
     report = report_pairs(pairs, labels, convert)
-    drawn = given is None and options.group_by is None
-    notices = [*told, *report.notices, *(_neighbors(pairs.pairs) if drawn else [])]
-    _print_report(pairs, report, labels, notices)
+    if splits is None and options.group_by is None:
+        told = [*told, *_neighbors(pairs.pairs)]
+    elif splits and (options.group_by or options.test_fraction):
+        told = [*told, "splits are given, so that --group-by and --test-fraction draw none"]
+    _print_report(pairs, report, labels, [*report.notices, *told])
     sheet = options.output.with_name(f"{options.output.name}-overlays.png")
     _write_sheet(pairs, report, labels, convert, sheet)
     if report.problems:
         return _refuse(
-            f"{len(report.problems)} problems to settle: add what they name to the command. "
-            f"Nothing was written to {options.output}",
+            f"nothing was written to {options.output}: settle each problem above, in the files or "
+            "with the options that it names",
             status=1,
         )
     share, rest = options.test_fraction, options.validation_fraction
-    splits = given or split_pairs(pairs.pairs, rest, share, options.group_by, options.seed)
+    splits = splits or split_pairs(pairs.pairs, rest, share, options.group_by, options.seed)
     if "validation" not in splits:  # drawn from the training images, and the others stay
-        splits |= split_pairs(splits["train"], rest, 0, options.group_by, options.seed)
+        drawn = split_pairs(splits["train"], rest, 0, options.group_by, options.seed)
+        splits = {**splits, **drawn}
     write_dataset(pairs, labels, options.output, convert, splits, report)
     _print_splits(pairs, report, labels, splits)
     _print_next(options, pairs)
     return 0
 
 
-def _read(
-    options: argparse.Namespace, scratch: Path
-) -> tuple[Pairs, Labels, Convert | None, dict[str, list[Pair]] | None, list[str]]:
-    """The pairs, what their masks mean, how to read them, given splits, and what was noticed."""
-    from helpers.custom import Pairs, find_pairs
-    from helpers.labels import Labels
-    from helpers.pairs import dropped
-    from scripts.tool_files import foreign
-
-    names, colors = options.classes, None
-    if names is not None and len(names) == 1 and Path(names[0]).is_file():
-        from scripts.exports import read_names
-
-        names = list(read_names(Path(names[0])).names)
-    if options.format:
-        from scripts.exports import read_export
-
-        images = options.images and _folder(options.folder, options.images)
-        export = read_export(options.format, options.folder, scratch, images, names)
-        kept = [p for p in export.pairs if not any(dropped(file, options.drop) for file in p)]
-        pairs = Pairs(kept, export.images_alone, export.masks_alone)
-        splits = export.splits
-        if splits is not None:
-            splits = {name: [p for p in part if p in kept] for name, part in splits.items()}
-        convert = _reader(options, export.labels, export.colors, export.values)
-        return pairs, export.labels, convert, splits, export.notices
-    if options.colors:
-        from scripts.exports import read_colors
-
-        its_names, colors = read_colors(options.colors)
-        if names is not None and set(names) != set(its_names):
-            raise ValueError(
-                f"{options.colors} names {', '.join(its_names)}, and --classes {', '.join(names)}: "
-                "expected the same classes"
-            )
-        names = names or its_names
-        order = {k: names.index(name) for k, name in enumerate(its_names)}
-        colors = {color: order.get(label, label) for color, label in colors.items()}
-    if names is None:
-        raise ValueError("--classes is missing: expected the classes' names, background first")
-    by_label = {label: color for color, label in (colors or {}).items()}
-    palette = [by_label[k] for k in range(len(names))] if by_label else None
-    labels = Labels(names, palette, options.reduce)
-    images = _folder(options.folder, options.images or "images")
-    masks = _folder(options.folder, options.masks or "masks")
-    pairs = find_pairs(
-        images,
-        masks,
-        options.mask_suffix,
-        options.image_name,
-        options.mask_name,
-        options.drop,
-    )
-    if faults := [fault for _, mask in pairs.pairs if (fault := foreign(mask))]:
-        raise faults[0]
-    return pairs, labels, _reader(options, labels, colors), _given_splits(pairs, images), []
-
-
-def _folder(folder: Path, name: str) -> Path:
-    """A folder that lies below the data's, or is named from where the reader stands."""
-    for place in (folder / name, Path(name)):
-        if place.is_dir():
-            return place
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}")
-    there = sorted(part.name for part in folder.iterdir() if part.is_dir())
-    raise FileNotFoundError(
-        f"there is no folder {folder / name}, and {folder} has the folders "
-        f"{', '.join(there) or '(none)'}: say with --images and --masks where images and masks "
-        "are, or with --format which annotation tool wrote them"
-    )
-
-
-def _reader(
-    options: argparse.Namespace,
-    labels: Labels,
-    colors: Mapping[Color, int] | None,
-    values: Mapping[int, int] | None = None,
-) -> Convert | None:
-    """How a mask is read with these options, if an export says what its colors or values mean;
-    None: its values are what the labels explain."""
-    from helpers.custom import labels_from_colors, labels_from_values, resize_labels
-    from helpers.images import header, load_mask
-    from helpers.labels import IGNORE_INDEX
-
-    if not (options.values or options.ignore or options.resize_masks or colors or values):
-        return None
-    table = dict(values or {value: label for label, value in enumerate(options.values or [])})
-    if not table:
-        table = {k + labels.reduce: k for k in labels.id2label}
-    table.setdefault(0 if labels.reduce else IGNORE_INDEX, IGNORE_INDEX)
-    table |= dict.fromkeys(options.ignore, IGNORE_INDEX)
-
-    def convert(mask: Path, image: Path) -> Image.Image:
-        by_palette = header(mask).mode == "P" and not options.values
-        if colors and (by_palette or load_mask(mask).ndim == 3):
-            label_map = labels_from_colors(mask, colors, image=image)
-        else:
-            label_map = labels_from_values(mask, table, image)
-        return resize_labels(label_map, image) if options.resize_masks else label_map
-
-    return convert
-
-
-def _given_splits(pairs: Pairs, images: Path) -> dict[str, list[Pair]] | None:
-    """The splits that sub-folders are named after, if all pairs lie in such; None: draw them."""
-    splits: dict[str, list[Pair]] = {}
-    for pair in pairs.pairs:
-        first = pair[0].relative_to(images).parts[0].lower()
-        splits.setdefault(_SPLIT_NAMES.get(first, ""), []).append(pair)
-    return splits if "train" in splits and "" not in splits else None
-
-
 def _neighbors(pairs: Sequence[Pair]) -> list[str]:
-    """What the names say about images that resemble each other."""
-    found = {
-        "are augmented copies of others, as Roboflow names them": (r"\.rf\.\w+", r"(.*)\.rf\."),
-        "are numbered, as frames of a video or photographs of one walk are": (
-            r"\d{3,}$",
-            r"(.*?)\d+\.\w+$",
-        ),
-    }
-    for what, (pattern, group) in found.items():
-        named = [image for image, _ in pairs if re.search(pattern, image.stem)]
-        if len(named) > len(pairs) / 2:
-            return [
-                f"{len(named)} images (such as {named[0]}) {what}. Where such images fall into "
-                "both training and validation, the score flatters: keep them together with "
-                f"--group-by {shlex.quote(group)}, or put images and masks into sub-folders train "
-                "and val"
-            ]
+    """What the names say about images that resemble each other, and the groups that they form."""
+    from helpers.pairs import groups_by_name
+
+    images = [image for image, _ in pairs]
+    for what, pattern, groups in _RESEMBLING:
+        named = [image for image in images if re.search(pattern, image.stem)]
+        if len(named) <= len(images) / 2:
+            continue
+        many = (g for g in groups if len({*groups_by_name(images, g).values()}) >= _GROUPS)
+        group = next(many, None)
+        option = f"keep them together with --group-by {shlex.quote(group)}, or " if group else ""
+        return [
+            f"{len(named)} images (such as {named[0]}) {what}. Where such images fall into both "
+            f"training and validation, the score flatters: {option}put images and masks into "
+            "sub-folders train and val"
+        ]
     return []
 
 
 def _print_report(pairs: Pairs, report: Report, labels: Labels, notices: Sequence[str]) -> None:
-    print(f"{len(pairs.pairs)} images with a mask")
+    print(f"pairs of image and mask: {len(pairs.pairs)}")
     for title, sentences in (("problem", report.problems), ("notice", notices)):
         for number, sentence in enumerate(sentences, start=1):
             print()
-            print(fill(f"{title} {number}: {sentence}", 80, **_WRAPPED))
+            print(fill(f"{title} {number}: {sentence}", **_WRAPPED))
     if not report.areas.any():
         return
-    width = max(map(len, labels.names))
-    print(f"\n{'class':{width}}  pixels  images  small objects, at 512 x 512")
+    print("\n pixels  images  small objects, at 512 x 512  class")
     for row in report.classes.itertuples():
         small = "-" if row.small != row.small else f"{row.small:.0f} x {row.small:.0f} pixels"
-        print(f"{row.name:{width}}  {row.pixels:6.2%}  {row.images:6.0%}  {small}")
+        print(f"{row.pixels:7.2%} {row.images:7.0%}  {small:<27}  {row.name}")
     tiny = report.classes[report.classes["small"] < _SMALL]["name"]
     if len(tiny):
-        print(
-            f"A tenth of the objects of {', '.join(tiny)} is smaller than that, and a model sees "
-            f"4 x 4 pixels as one: --image-size of scripts.train may have to be larger"
+        told = (
+            f"A tenth of the areas of {', '.join(tiny)} is smaller than that. A model sees 4 x 4 "
+            "pixels as one, so a larger --image-size of scripts.train may find more of them."
         )
+        print(fill(told, **_WRAPPED))
 
 
 def _write_sheet(
@@ -248,8 +169,15 @@ def _write_sheet(
         views[image.name] = overlay(picture, label_map, 0.5, labels)
     present = np.flatnonzero(report.areas.any(axis=0)).tolist()
     figure = show_images(views, present, columns=4, width=14, labels=labels)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=110)
+    content = BytesIO()
+    with warnings.catch_warnings(action="ignore"):  # of letters that the font lacks
+        figure.savefig(content, dpi=110)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.getvalue())
+    except OSError as error:
+        file.unlink(missing_ok=True)
+        raise OSError(f"{file} cannot be written ({error})") from error
     print(f"\n{len(views)} masks over their images, to look at: {_from_here(file)}")
 
 
@@ -329,16 +257,26 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--colors",
         type=Path,
         metavar="FILE",
-        help="for masks in colors: lines name,red,green,blue, or a tool's labelmap.txt",
+        help="for masks in colors: lines name,red,green,blue, or a tool's labelmap.txt. --classes "
+        "may choose among its names. With --values, palettes and grey masks count by value",
     )
     add(
         "--ignore",
         type=_listed(int),
+        action="extend",
         default=[],
         metavar="7",
         help="values of pixels to leave out of training and scores",
     )
-    add("--drop", nargs="+", default=[], metavar="FILE", help="files or sub-folders to leave out")
+    add(
+        "--drop",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="files or sub-folders to leave out, and the partners of such files",
+    )
+    add("--drop-unpaired", action="store_true", help="leave out images and masks without a partner")
     add("--reduce", action="store_true", help="value 0 is no class, and the first class is 1")
     add(
         "--resize-masks",
@@ -349,7 +287,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--group-by",
         metavar="PATTERN",
         help="keep images together of which this regular expression matches the same part of the "
-        r'path (its first group, if it has one), as "(.*)_\d+" or "[^/]+/"',
+        r'path below the folder of images (its first group, if any), as "(.*)_\d+" or "[^/]+/"',
     )
     add("--validation-fraction", type=_share, default=0.2, metavar="X", help="default: 0.2")
     add(
@@ -360,14 +298,34 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="a third split (default: none)",
     )
     add("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help="draws other splits")
-    options = parser.parse_args(arguments)
-    if not options.format and not options.classes and not options.colors:
+    options, others = parser.parse_known_args(arguments)
+    if others:
+        comma = "; names and values have commas between" if not others[0].startswith("-") else ""
+        parser.error(f"unrecognized arguments: {' '.join(others)}{comma}")
+    given = {name for name, value in vars(options).items() if value != parser.get_default(name)}
+    for names, others, why in _APART:
+        if (first := given & names) and (second := given & others):
+            both = " and ".join(f"--{min(some)}".replace("_", "-") for some in (first, second))
+            parser.error(f"{both} do not go together: {why}")
+    names, values = options.classes or [], options.values or []
+    if not (names or options.format or options.colors):
         parser.error("--classes is missing, as in --classes background,apple,pear")
-    if options.values and options.classes and len(options.values) != len(options.classes):
+    if len({*names}) < len(names):
+        parser.error(f"--classes is {','.join(names)}, expected a name of its own for each class")
+    if len(names) == 1 and not Path(names[0]).is_file():
         parser.error(
-            f"--values has {len(options.values)} numbers and --classes {len(options.classes)} "
-            "names: expected as many, in the same order"
+            f"--classes is {names[0]}, expected two names or more, as in background,apple, or a "
+            "file of names"
         )
+    if options.colors and options.ignore and not values:
+        parser.error("--ignore leaves out values, so with --colors it needs --values as well")
+    if len(values) != len({*values}) or (values and len(names) > 1 and len(values) != len(names)):
+        parser.error(
+            f"--values has {len({*values})} different numbers and --classes {len(names)} names: "
+            "expected as many, in the same order"
+        )
+    if not options.validation_fraction or options.validation_fraction + options.test_fraction >= 1:
+        parser.error("--validation-fraction is 0, or leaves no image for training")
     if options.group_by:
         try:
             re.compile(options.group_by)

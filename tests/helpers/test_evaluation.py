@@ -397,7 +397,6 @@ def test_what_is_broken_is_told_in_one_sentence(
     image.write_bytes(image.read_bytes()[:300])
     monkeypatch.setenv("SEG_DATA", str(folder))
     for options, told in (
-        (["--model", "nowhere/at-all"], "nowhere/at-all is loaded from the Hugging Face Hub"),
         (["--model", str(saved)], str(image)),
     ):
         assert main(options) == 1

@@ -17,7 +17,8 @@ ORDER = ("helpers", "notebooks", "scripts", "tools", "tests")
 LAYERS = (
     {"training", "runs", "evaluation", "widgets"},
     {"inference", "custom", "data", "transforms", "visualize", "metrics"},
-    {"images", "pairs", "profiles"},
+    {"masks", "pairs"},
+    {"images", "profiles"},
     {"labels"},
     {"faults", "hub", "processes"},
 )

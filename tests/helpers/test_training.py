@@ -4,6 +4,7 @@ Where `transformers.Trainer` has a defect that we fix, a test pins the defect as
 newer release fixes it, that test fails and says which of our lines can go.
 """
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
