@@ -66,8 +66,8 @@ class Report:
     none)."""
     classes: pd.DataFrame
     """A row for each class: label, name, pixels and images (shares, 0 to 1) over all pairs without
-    a problem, and small: a tenth of its objects is smaller than a square of this side, in pixels,
-    when images are resized to 512 x 512 for a model; NaN without objects."""
+    a problem, and small: a tenth of its pixels lies in objects no larger than a square of this
+    side, in pixels, when images are resized to 512 x 512 for a model; NaN without objects."""
     areas: np.ndarray
     """(pairs, num_labels) int64: pixels of each class, 0 where a pair has a problem."""
     problems: list[str]
@@ -130,7 +130,7 @@ def report_pairs(pairs: Pairs, labels: Labels, convert: Convert | None = None) -
             "name": labels.names,
             "pixels": total / max(total.sum(), 1),
             "images": (areas > 0).sum(axis=0) / max(sound, 1),
-            "small": [math.sqrt(np.quantile(s, 0.1)) if len(s) else math.nan for s in sizes],
+            "small": [_small(each) for each in sizes],
         }
     )
     rows = [{**look.row, "problem": " ".join(map(str, look.faults))} for look in looks]
@@ -420,6 +420,13 @@ def _notices(looks: Sequence[_Look], pairs: Pairs) -> list[str]:
             "their extension, or named otherwise than the others"
         )
     return notices
+
+
+def _small(areas: np.ndarray) -> float:
+    """The side of a square: a tenth of the pixels of these areas lies in areas no larger."""
+    areas = np.sort(areas)
+    within = np.searchsorted(areas.cumsum(), areas.sum() / 10)
+    return math.sqrt(areas[within]) if len(areas) else math.nan
 
 
 def _object_areas(label_map: np.ndarray, labels: Labels) -> list[np.ndarray]:

@@ -262,7 +262,8 @@ def default_palette(num_labels: int) -> np.ndarray:
 
     Light grey for label 0, which most often is the background, then matplotlib's sequence
     "petroff8" (Petroff, "Accessible Color Sequences for Data Visualization", arXiv 2107.02270);
-    its grey is a purple here, since grey looks unlabelled. More classes get colors evenly spaced in hue, which no eye tells apart.
+    its grey is a purple here, since grey looks unlabelled. More classes get colors evenly spaced in
+    hue, which no eye tells apart.
 
     Returns:
         (num_labels, 3) uint8 RGB.
