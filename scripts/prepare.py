@@ -144,8 +144,8 @@ def _print_report(pairs: Pairs, report: Report, labels: Labels, notices: Sequenc
     tiny = report.classes[report.classes["small"] < _SMALL]["name"]
     if len(tiny):
         told = (
-            f"A tenth of the pixels of {', '.join(tiny)} lies in objects so small. A model sees 4 x 4 "
-            "pixels as one, so a larger --image-size of scripts.train may find more of them."
+            f"A tenth of the pixels of {', '.join(tiny)} lies in objects so small. A model sees "
+            "4 x 4 pixels as one, so a larger --image-size of scripts.train may find more of them."
         )
         print(fill(told, **_WRAPPED))
 
