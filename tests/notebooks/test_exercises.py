@@ -7,12 +7,11 @@ mistakes are those that the checks declare; what is odd in another way stands in
 # ruff: noqa: E501 - a table reads best with one answer in a line
 
 import ast
-import math
 import random
 import re
 from collections import Counter
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -25,10 +24,8 @@ from PIL import Image
 from torchvision.transforms import v2
 from transformers import get_polynomial_decay_schedule_with_warmup
 
-from helpers.inference import window_starts
 from helpers.labels import ADE20K
 from helpers.profiles import REPOSITORY
-from helpers.transforms import resized_size
 from notebooks.exercises import inference, mean_iou, scaling, scores
 from notebooks.exercises.core import compare
 from notebooks.exercises.segmentation_types import car_probability
@@ -178,13 +175,6 @@ def colors_of_pillow(coded_masks: list) -> dict:
     return {tuple(np.uint8(color)): np.int64(k) for k, color in enumerate(ordered)}
 
 
-def windows_of_the_evaluation(
-    height: int, width: int, short_side: int = 512, window: int = 512, stride: int = 341
-) -> int:
-    sides = resized_size((height, width), short_side)
-    return math.prod(len(window_starts(side, window, stride)) for side in sides)
-
-
 ALSO_RIGHT: list[tuple[str, Any]] = [
     ("check_areas_and_cars", (3.0, np.int64(3), 7)),
     ("check_splitting_threshold", (0.71,)),
@@ -209,7 +199,7 @@ ALSO_RIGHT: list[tuple[str, Any]] = [
     ("check_stratified_split", (split_by(dice=np.random.RandomState, change=lambda t, v: [np.array(t), np.array(v)]),)),
     ("check_discover_colors", (colors_of_pillow,)),
     ("check_bootstrap_mean_iou", (lambda areas, draws: scores._resampled(areas, draws).tolist(),)),
-    ("check_count_windows", (windows_of_the_evaluation,)),
+    ("check_compare_models", (lambda *given: tuple(scores._compared(*given)),)),
 ]  # fmt: skip
 
 
@@ -333,12 +323,12 @@ ODD: list[tuple[str, tuple, str]] = [
     ("check_effective_batch_size", (lambda a, b=1, c=1: a * b * c,), "(0, 2, 2) the function returns 0, expected a ValueError"),
     ("check_effective_batch_size", (lambda a, b=1, c=1: a * b * c if a * b * c > 0 else int(""),), "ask each of the three"),
     ("check_effective_batch_size", (lambda a, b, c: a * b * c,), "defaults are one process"),
-    ("check_count_windows", (partial(scores._windows, whole=round),), "a half is rounded up"),
-    ("check_count_windows", (lambda h, w, *n: scores._windows(h, w, *n) if n else [][0],), "the defaults are"),
     ("check_accumulation_steps", (scaling._steps,), "(16, 3, 4) the function returns"),
     ("check_training_hours", (lambda *numbers: min(scaling._hours(*numbers)),), "the arithmetic takes time too"),
     ("check_boundary_iou", (lambda *given: np.nan_to_num(scores._iou_of(scores._rim)(*given)),), "return NaN"),
     ("check_bootstrap_mean_iou", (lambda a, d: scores._resampled(a, d).mean(),), "expected (4,)"),
+    ("check_compare_models", (lambda *given: scores._compared(*given)[0],), "expected (3,)"),
+    ("check_compare_models", (lambda *given: scores._compared(*given)[[0, 2, 1]],), "percentiles 2.5 and 97.5"),
 ]  # fmt: skip
 
 

@@ -1,6 +1,9 @@
 """The tables of trainings in the notebooks: measured with the present settings, and as stored."""
 
+import ast
+
 import nbformat
+import numpy as np
 import pytest
 from test_notebook_numbers import stored
 
@@ -19,11 +22,25 @@ def test_a_sweep_was_measured_with_the_profile_s_present_settings(name: str):
     assert measured.items() >= present.items(), f"run `python -m tools.course sweeps {name}`"
 
 
-@pytest.mark.parametrize("name", sweeps.SWEEPS)
+@pytest.mark.parametrize("name", SHOWN_IN)
 def test_the_notebook_shows_what_was_measured(name: str):
     notebook = nbformat.read(NOTEBOOKS / f"{SHOWN_IN[name]}.ipynb", as_version=4)
     table = sweeps.markdown(sweeps.stored()[name]["rows"])
     assert any(table in cell.source for cell in notebook.cells), f"expected there:\n{table}"
+
+
+def test_notebook_08_draws_the_seeds_that_were_measured():
+    notebook = nbformat.read(NOTEBOOKS / "08_scores.ipynb", as_version=4)
+    (cell,) = [cell for cell in notebook.cells if cell.id == "seeds-figure"]
+    shown = ast.literal_eval(cell.source.partition("runs = ")[2].partition("\nfound")[0])
+    rows = sweeps.stored()["seeds"]["rows"]
+    assert shown == {row["seed"]: (row["mean IoU"], row["low"], row["high"]) for row in rows}
+    scores, lows, highs = np.array([*shown.values()]).T
+    assert np.ptp(scores) == pytest.approx(1), "within one point"
+    assert highs - lows == pytest.approx(5, abs=0.5), "about five points long"
+    from_seeds, from_images = scores.std(ddof=1), (highs - lows).mean() / 3.92
+    both = np.hypot(from_seeds, from_images)
+    assert (from_seeds, from_images, both) == pytest.approx((0.5, 1.3, 1.4), abs=0.05)
 
 
 def loss_scores() -> dict[tuple[int, str, str], list[float]]:
