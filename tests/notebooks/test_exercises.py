@@ -7,6 +7,7 @@ mistakes are those that the checks declare; what is odd in another way stands in
 # ruff: noqa: E501 - a table reads best with one answer in a line
 
 import ast
+import math
 import random
 import re
 from collections import Counter
@@ -199,6 +200,10 @@ ALSO_RIGHT: list[tuple[str, Any]] = [
     ("check_stratified_split", (split_by(dice=np.random.RandomState, change=lambda t, v: [np.array(t), np.array(v)]),)),
     ("check_discover_colors", (colors_of_pillow,)),
     ("check_bootstrap_mean_iou", (lambda areas, draws: scores._resampled(areas, draws).tolist(),)),
+    ("check_worker_generator", (lambda seed, worker: np.random.default_rng([worker, seed]),)),
+    ("check_worker_generator", (lambda seed, worker: np.random.RandomState(100 * seed + worker),)),
+    ("check_bottleneck", (lambda seconds: list(scaling._bottleneck(seconds)),)),
+    ("check_card_sentence", (lambda *given: f"在 {given[3]} 张图像上 {scaling._sentence(*given)}",)),
     ("check_compare_models", (lambda *given: tuple(scores._compared(*given)),)),
 ]  # fmt: skip
 
@@ -320,11 +325,11 @@ ODD: list[tuple[str, tuple, str]] = [
     ("check_stratified_split", (split_by(dice=lambda seed: np.random.default_rng(0)),), "the seeds 0 to 3 all give one split"),
     ("check_stratified_split", (split_by(dice=lambda seed: np.random.mtrand._rand),), "two calls give two splits"),
     ("check_stratified_split", (split_by(lambda label_map, rare: label_map.max() == rare),), "the rare class"),
-    ("check_effective_batch_size", (lambda a, b=1, c=1: a * b * c,), "(0, 2, 2) the function returns 0, expected a ValueError"),
-    ("check_effective_batch_size", (lambda a, b=1, c=1: a * b * c if a * b * c > 0 else int(""),), "ask each of the three"),
-    ("check_effective_batch_size", (lambda a, b, c: a * b * c,), "defaults are one process"),
-    ("check_accumulation_steps", (scaling._steps,), "(16, 3, 4) the function returns"),
-    ("check_training_hours", (lambda *numbers: min(scaling._hours(*numbers)),), "the arithmetic takes time too"),
+    ("check_worker_generator", (lambda seed, worker: seed + worker,), "expected a generator"),
+    ("check_worker_generator", (lambda seed, worker: np.random.default_rng(2 * seed + worker),), "(7, 2) and (8, 0) draw the same"),
+    ("check_bottleneck", (lambda seconds: (seconds[4], math.ceil(seconds[1] / seconds[4])),), "the function returns [0.2, 4.0] without a word"),
+    ("check_card_sentence", (lambda *given: given,), "expected a text"),
+    ("check_card_sentence", (lambda *given: scaling._sentence(*given).replace("66.9", "66.8"),), "the upper end is not 66.9: round it"),
     ("check_boundary_iou", (lambda *given: np.nan_to_num(scores._iou_of(scores._rim)(*given)),), "return NaN"),
     ("check_bootstrap_mean_iou", (lambda a, d: scores._resampled(a, d).mean(),), "expected (4,)"),
     ("check_compare_models", (lambda *given: scores._compared(*given)[0],), "expected (3,)"),
