@@ -96,8 +96,12 @@ BOUNDS = [
     ("08", "paired-table", r"flip(?:.*\n){3} .*95 %", 0.4, 9),
     ("08", "rim-difference", "^IoU.*:", 3.5, 5.5),
     ("08", "rim-difference", "^boundary IoU.*:", 5.5, 8.5),
+    ("08", "rim-share", "^", 92, 96),
     ("09", "accumulation", "difference", 0, 0.1),
     ("09", "sixteen-bits", "the same", 95, 100),
+    ("09", "interval", "^mean IoU", 60, 68),
+    ("09", "interval", "interval", 58, 64),
+    ("09", "compare", "timed:", 3, 6),
 ]
 """Notebook, cell, what precedes the numbers, and within which bounds the text is true."""
 

@@ -138,3 +138,11 @@ def test_what_the_text_says_about_few_images_and_rims_is_so(notebook: dict[str, 
         for kind in ("IoU", "boundary IoU")
     )
     assert (rims[~np.isnan(rims)] <= plain[~np.isnan(rims)] + 0.01).all()
+
+
+@pytest.mark.slow
+def test_what_the_notebook_offers_to_type_runs(notebook: dict[str, Any]) -> None:
+    score, compare = re.findall(r"`(areas\[.+?\)\)|difference\(.+?\))`", CELLS["further"])
+    exec(score, notebook)
+    change, low, high = eval(compare, notebook)
+    assert low < change < high
