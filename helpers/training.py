@@ -456,7 +456,7 @@ def _mean_over_pixels(
 ) -> torch.Tensor:
     """The sum of a loss of upsampled logits and labels, over the batch's labelled pixels."""
     count = labelled_pixels(labels) if num_items_in_batch is None else num_items_in_batch
-    # 16-bit arithmetic under autocast would round the upsampled logits to three digits.
+    # 16-bit arithmetic under autocast would round the upsampled logits to 8 bits or 11.
     with torch.autocast(labels.device.type, enabled=False):
         # Upsampled logits are large (157 MB an image at 150 classes and 512 x 512 pixels), and
         # several copies of them are needed: so take an image at a time.

@@ -3,118 +3,181 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from notebooks.exercises.core import answers, expect_refusal, judge
+import numpy as np
 
+from notebooks.exercises.core import NotYet, answers, call, describe, expect_refusal, judge
 
-def _batch_size(images: int, processes: int = 1, parts: int = 1) -> int:
-    return images * processes * parts
-
-
-_BATCH_MISTAKES = {  # images, processes, parts
-    "that is what one process has in memory at a time": lambda i, p, n: i,
-    "gradients of all processes are averaged before the step: they count": lambda i, p, n: i * n,
-    "the parts are added up before the optimiser steps: they count": lambda i, p, n: i * p,
-    "these are added; each process works through each part, so multiply": lambda i, p, n: i + p + n,
-    "accumulation makes the batch larger: per_device is what fits into memory at once, the size "
-    "of one part": lambda i, p, n: i * p / n,
-    "that shares a batch out; per_device is one process's share already": lambda i, p, n: i / p / n,
-    "the processes share nothing: each has per_device images of its own": lambda i, p, n: i / p * n,
+_GENERATOR_MISTAKES = {  # seed, worker
+    "all workers draw the same in every epoch: use both arguments": lambda seed, worker: (
+        np.random.default_rng(0)
+    ),
+    "all workers of an epoch draw the same: use the worker's number too": lambda seed, worker: (
+        np.random.default_rng(seed)
+    ),
+    "every epoch draws the same again: use the seed too": lambda seed, worker: (
+        np.random.default_rng(worker)
+    ),
+    "seed + worker is 8 for both: give default_rng the pair": lambda seed, worker: (
+        np.random.default_rng(seed + worker)
+    ),
+    "a product is 0 for every worker 0: give default_rng the pair": lambda seed, worker: (
+        np.random.default_rng(seed * worker)
+    ),
+    "the same two arguments give other numbers each time: nobody can repeat such a run": (
+        lambda seed, worker: np.random.default_rng()
+    ),
 }
 
 
 @answers(
-    "this is the number that the learning rate was tuned for. Write it into every report: it "
-    "tells others more than the number of GPUs.",
-    _BATCH_MISTAKES,
+    "no worker repeats another one, in this epoch or in the next, and the whole run can still be "
+    "repeated from its seed.",
+    _GENERATOR_MISTAKES,
 )
-def check_effective_batch_size(effective_batch_size: Any) -> None:
-    """Write how many images one step of the optimiser learns from."""
-    text = "{} images at a time, {} processes and {} parts"
-    sizes = (4, 2, 3), (4, 2, 2), (16, 1, 1), (3, 1, 5)
-    cases = {text.format(*numbers): numbers for numbers in sizes}
-    hint = "each process works through so many images, so many times, before one step"
-    judge(effective_batch_size, _batch_size, cases, hint, _BATCH_MISTAKES)
-    hint = "the defaults are one process and one part"
-    judge(effective_batch_size, _batch_size, {"3 images at a time and nothing else": (3,)}, hint)
-    for numbers in ((0, 2, 2), (4, 0, 1), (4, 2, -1)):
-        hint = "each of the three is at least 1"
-        expect_refusal(effective_batch_size, *numbers, given=f"{numbers}", hint=hint)
-    hint = "two negative numbers have a positive product: ask each of the three"
-    expect_refusal(effective_batch_size, -4, -2, 1, given="(-4, -2, 1)", hint=hint)
+def check_worker_generator(worker_generator: Any) -> None:
+    """Give each worker of each epoch a generator of its own."""
+
+    def drawn(seed: int, worker: int) -> tuple[float, ...]:
+        given = f"seed {seed} and worker {worker}"
+        random = call(worker_generator, seed, worker, given=given)
+        if not isinstance(random, np.random.Generator | np.random.RandomState):
+            raise NotYet(f"for {given} the result is {describe(random)}, expected a generator")
+        return tuple(random.random(3))
+
+    hints = list(_GENERATOR_MISTAKES)
+    if drawn(7, 1) != drawn(7, 1):
+        raise NotYet(f"for seed 7 and worker 1, {hints[5]}")
+    workers = len({drawn(7, worker) for worker in range(4)}) < 4
+    epochs = len({drawn(seed, 1) for seed in range(7, 11)}) < 4
+    if workers or epochs:
+        raise NotYet(hints[0 if workers and epochs else 1 if workers else 2])
+    if drawn(7, 0) == drawn(8, 0):
+        raise NotYet(f"seed 7 and seed 8: {hints[4]}")
+    if drawn(7, 1) == drawn(8, 0):
+        raise NotYet(
+            f"worker 1 at seed 7 draws what worker 0 draws at seed 8, one epoch later: {hints[3]}"
+        )
+    everyone = [(seed, worker) for seed in range(7, 12) for worker in range(6)]
+    seen: dict[tuple[float, ...], tuple[int, int]] = {}
+    for pair in everyone:
+        twin = seen.setdefault(drawn(*pair), pair)
+        if twin != pair:
+            raise NotYet(f"seed and worker {twin} and {pair} draw the same numbers")
 
 
-def _steps(batch: int, processes: int, fits: int) -> int:
-    share = batch // processes
-    return next(
-        steps for steps in range(1, share + 1) if share % steps == 0 and share // steps <= fits
+def _bottleneck(
+    seconds: dict[int, float], whole: Callable[[float], int] = math.ceil
+) -> tuple[float, int]:
+    computing, alone = seconds[4], seconds[1]
+    if computing <= 1.02 * alone / 4:
+        raise ValueError("4 workers are too few")
+    return computing, whole(alone / computing)
+
+
+def _measured(seconds: dict[int, float]) -> tuple[float, int]:
+    computing = min(seconds.values())
+    return computing, min(n for n in seconds if seconds[n] == computing)
+
+
+_BOTTLENECK_MISTAKES = {
+    "the number need not be one that was measured: one worker's time over the GPU's, rounded up": (
+        _measured
+    ),
+    "round up: with a part of a worker too few, the GPU waits": (
+        partial(_bottleneck, whole=math.floor)
+    ),
+    "too many: round up only what is left over": (
+        partial(_bottleneck, whole=lambda ratio: math.floor(ratio) + 1)
+    ),
+    "with one worker the step may wait for images; computing is what remains with enough of them": (
+        lambda seconds: (seconds[1], _bottleneck(seconds)[1])
+    ),
+    "the seconds come first, then the workers": lambda seconds: _bottleneck(seconds)[::-1],
+}
+
+
+@answers(
+    "below this number of workers, a faster GPU would only wait longer; above it, more workers "
+    "would. Three short measurements tell which of the two to pay for.",
+    _BOTTLENECK_MISTAKES,
+)
+def check_bottleneck(bottleneck: Any) -> None:
+    """From the times of a step with 1, 2 and 4 workers to what the step waits for."""
+    measured = (
+        {1: 0.48, 2: 0.24, 4: 0.15},
+        {1: 0.5, 2: 0.4, 4: 0.4},
+        {1: 0.9, 2: 0.45, 4: 0.31},
+        {1: 0.2, 2: 0.2, 4: 0.2},
     )
+    cases = {f"{seconds}": (seconds,) for seconds in measured}
+    hint = "the time with 4 workers is the GPU's; one worker's time divided by it, rounded up"
+    judge(bottleneck, lambda one: np.array(_bottleneck(one)), cases, hint, _BOTTLENECK_MISTAKES)
+    for seconds in ({1: 0.8, 2: 0.4, 4: 0.2}, {1: 0.8, 2: 0.4, 4: 0.203}):
+        hint = "with 4 workers the time still falls to a quarter: the step waits for images"
+        expect_refusal(bottleneck, seconds, given=f"{seconds}", hint=hint)
 
 
-_STEP_MISTAKES = {  # batch, processes, what fits
-    "the parts must be equal: a share that does not divide evenly needs more steps": (
-        lambda b, p, fits: math.ceil(b // p / fits)
+def _sentence(
+    score: float,
+    low: float,
+    high: float,
+    images: int,
+    protocol: str,
+    digits: int = 1,
+    scale: float = 100,
+) -> str:
+    numbers = (f"{scale * number:.{digits}f}" for number in (score, low, high))
+    return "mean IoU {} % ({} to {}, ".format(*numbers) + f"{images} images; {protocol})"
+
+
+_SENTENCE_MISTAKES = {  # score, low, high, images, protocol
+    "a score without its interval says more than you know": (
+        lambda score, low, high, images, protocol: f"{100 * score:.1f}, {images}, {protocol}"
     ),
-    "too few: round up, or a part is larger than what fits": lambda b, p, fits: b // p // fits,
-    "processes share the batch before it is cut into steps": lambda b, p, fits: _steps(b, 1, fits),
-    "the number of steps need not be a power of two": (
-        lambda b, p, fits: 2 ** math.ceil(math.log2(b // p / fits))
+    "the digits after the first are noise beside the interval": partial(_sentence, digits=3),
+    "whole percents hide what differs: one digit after the point": partial(_sentence, digits=0),
+    "in percent, please: 100 times the fraction": partial(_sentence, digits=3, scale=1),
+    "how many images? On ten of them, the same interval would mean little": (
+        lambda *given: _sentence(*given[:3], "test", given[4])
     ),
-    "those are the images of one part; the steps are the share divided by it": (
-        lambda b, p, fits: b // p // _steps(b, p, fits)
-    ),
-    "one image at a time always fits, but fewer steps are faster": lambda b, p, fits: b // p,
+    "without its protocol, nobody can compare the score": lambda *given: _sentence(*given[:4], ""),
 }
 
 
 @answers(
-    "parts of equal size keep the batch, and with it the learning rate, what they were; more "
-    "steps than needed would only cost time.",
-    _STEP_MISTAKES,
+    "score, interval, number of images, protocol: with these four, somebody else can measure the "
+    "same and say whether they agree.",
+    _SENTENCE_MISTAKES,
 )
-def check_accumulation_steps(accumulation_steps: Any) -> None:
-    """Find the fewest accumulation steps with which a batch fits into memory."""
-    batches = (12, 1, 6), (16, 1, 6), (16, 2, 3), (24, 2, 5), (7, 1, 3), (16, 1, 16)
-    text = "a batch of {}, {} processes and room for {} images"
-    cases = {text.format(*numbers): numbers for numbers in batches}
-    hint = "try 1, 2, 3, ... steps until each process's share divides evenly and a part fits"
-    judge(accumulation_steps, _steps, cases, hint, _STEP_MISTAKES)
-    for numbers in ((16, 3, 4), (10, 4, 2)):
-        hint = "the processes' shares would not be equal"
-        expect_refusal(accumulation_steps, *numbers, given=f"{numbers}", hint=hint)
-
-
-def _hours(
-    images: int, flop: float, speed: float, prepare_seconds: float, cores: float
-) -> tuple[float, float]:
-    """Of the arithmetic, and of preparing the images."""
-    return images * flop / speed / 3600, images * prepare_seconds / cores / 3600
-
-
-_HOUR_MISTAKES = {
-    "those are seconds; an hour has 3600": lambda *n: max(_hours(*n)) * 3600,
-    "those are minutes; divide by 60 once more": lambda *n: max(_hours(*n)) * 60,
-    "the two happen at the same time: take the longer one, not the sum": lambda *n: sum(_hours(*n)),
-    "images must be prepared too, and here that takes longer": lambda *n: _hours(*n)[0],
-    "the arithmetic takes time too, and here it takes longer": lambda *n: _hours(*n)[1],
-    "the cores share the work: divide by their number": lambda *n: max(_hours(*n[:4], 1)),
-    "more cores are faster, not slower": lambda *n: max(_hours(*n[:4], 1 / n[4])),
-}
-
-
-@answers(
-    "whichever takes longer decides, because workers prepare the next batch while the GPU "
-    "computes. Ask for the number of cores before you pay for a faster GPU.",
-    _HOUR_MISTAKES,
-)
-def check_training_hours(training_hours: Any) -> None:
-    """Estimate the hours of a training from its arithmetic and its images."""
-    machines = (2e12, 0.016, 2), (20e12, 0.016, 4), (20e12, 0.016, 16), (100e12, 0.05, 8)
-    cases = {
-        f"2,560,000 images of 7.5e+10 FLOP, {speed:.3g} FLOP/s, {prepare} s to prepare an image, "
-        f"{cores} cores": (2_560_000, 75e9, speed, prepare, cores)
-        for speed, prepare, cores in machines
-    }
-    hint = "the arithmetic and the preparation in seconds, the longer of them, over 3600"
-    judge(training_hours, lambda *numbers: max(_hours(*numbers)), cases, hint, _HOUR_MISTAKES)
+def check_card_sentence(card_sentence: Any) -> None:
+    """Write the sentence of a model card that states the result."""
+    cases = (
+        (0.6378, 0.6149, 0.6689, 40, "short side 512, whole images"),
+        (0.7, 0.66, 0.7512, 120, "the image processor's size, with flip"),
+    )
+    bare, noisy, whole, fraction, images_missing, protocol_missing = _SENTENCE_MISTAKES
+    for score, low, high, images, protocol in cases:
+        given = f"{score}, {low}, {high}, {images} and {protocol!r}"
+        text = call(card_sentence, score, low, high, images, protocol, given=given)
+        if not isinstance(text, str):
+            raise NotYet(f"for {given} the result is {describe(text)}, expected a text")
+        if protocol not in text:
+            raise NotYet(f"for {given} the protocol is missing: {protocol_missing}")
+        numbers = re.findall(r"\d+(?:\.\d+)?", text.replace(protocol, ""))
+        for name, number in (("score", score), ("lower end", low), ("upper end", high)):
+            if f"{100 * number:.1f}" in numbers:
+                continue
+            near = [one for one in numbers if abs(float(one) - 100 * number) < 0.51]
+            digits = max((len(one.partition(".")[2]) for one in near), default=None)
+            small = [one for one in numbers if abs(float(one) - number) < 0.006]
+            hint = fraction if small else bare
+            if digits is not None:
+                hint = [whole, "round it, do not cut it off", noisy][min(digits, 2)]
+            raise NotYet(f"for {given} the {name} is not {100 * number:.1f}: {hint}")
+        if str(images) not in numbers:
+            raise NotYet(f"for {given} {images} is missing: {images_missing}")

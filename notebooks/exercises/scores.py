@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,75 +10,6 @@ import numpy as np
 from scipy.ndimage import binary_erosion
 
 from notebooks.exercises.core import answers, judge
-
-
-def _along(side: int, window: int, stride: int) -> int:
-    return 1 + max(0, math.ceil((side - window) / stride))
-
-
-def _windows(
-    height: int,
-    width: int,
-    short_side: int = 512,
-    window: int = 512,
-    stride: int = 341,
-    *,
-    limit: float = 4,
-    whole: Callable[[float], int] = lambda side: math.floor(side + 0.5),
-    count: Callable[[int, int, int], int] = _along,
-    join: Callable[[int, int], int] = operator.mul,
-) -> int:
-    scale = min(short_side / min(height, width), limit * short_side / max(height, width))
-    return join(*(count(whole(side * scale), window, stride) for side in (height, width)))
-
-
-_WINDOW_MISTAKES = {
-    "the long side stays within 4 * short_side: take the smaller of the two factors": (
-        partial(_windows, limit=math.inf)
-    ),
-    "the image is resized first": lambda height, width, short_side, window, stride: (
-        _along(height, window, stride) * _along(width, window, stride)
-    ),
-    "a half is rounded up, int(x + 0.5); Python's round goes to the even number": (
-        partial(_windows, whole=math.floor)
-    ),
-    "where less than a stride is left over, one more window is moved back inside: round up": (
-        partial(_windows, count=lambda side, w, s: 1 + max(0, (side - w) // s))
-    ),
-    "windows lie in rows and columns: multiply": partial(_windows, join=operator.add),
-    "that is one row of windows; count the rows too": partial(_windows, join=lambda r, c: c),
-    "that is one column of windows; count the columns too": partial(_windows, join=lambda r, c: r),
-    "one window covers more than a stride: count strides only beyond the first window": (
-        partial(_windows, count=lambda side, w, s: math.ceil(side / s))
-    ),
-    "windows begin every stride pixels, and overlap": (
-        partial(_windows, count=lambda side, w, s: math.ceil(side / w))
-    ),
-    "an image smaller than the window still has one": (
-        partial(_windows, count=lambda side, w, s: 1 + math.ceil((side - w) / s))
-    ),
-}
-
-
-@answers(
-    "now you know why the sliding protocol takes so long, and that it is the shape of an image "
-    "and not its size in pixels that decides how often the model is asked.",
-    _WINDOW_MISTAKES,
-)
-def check_count_windows(count_windows: Any) -> None:
-    """Count the windows of one image in the sliding protocol."""
-    text = "{} x {} pixels and a short side of {}, windows of {} and a stride of {}"
-    images = [(480, 640, 256, 100, 40), (300, 400, 256, 512, 200)]
-    for size in ((512, 512), (683, 512), (500, 4_000), (4_000, 500), (1_024, 2_389)):
-        images.append((*size, 512, 512, 341))
-    cases = {text.format(*image): image for image in images}
-    hint = (
-        "resize first; then each side has 1 window and one more for each stride, begun or whole, "
-        "that is left over; multiply the two"
-    )
-    judge(count_windows, _windows, cases, hint, _WINDOW_MISTAKES)
-    hint = "the defaults are a short side and a window of 512 and a stride of 341"
-    judge(count_windows, _windows, {"683 x 512 pixels and nothing else": (683, 512)}, hint)
 
 
 def _rectangle(top: int, bottom: int, left: int, right: int) -> np.ndarray:
@@ -215,3 +144,100 @@ def check_bootstrap_mean_iou(bootstrap_mean_iou: Any) -> None:
         "I / (P + L - I) for each class, then the mean over the classes that occur"
     )
     judge(bootstrap_mean_iou, _resampled, cases, hint, _BOOTSTRAP_MISTAKES)
+
+
+def _points(areas: np.ndarray) -> np.ndarray:
+    """Mean IoU in points of areas (..., 3, labels) in which each class occurs."""
+    return 100 * _ious(*np.moveaxis(areas.astype(float), -2, 0)).mean(axis=-1)
+
+
+def _resampled_points(areas: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    return _points(np.tensordot(draws, areas, axes=1))
+
+
+def _compared(
+    before: np.ndarray,
+    after: np.ndarray,
+    draws: np.ndarray,
+    other_draws: Callable[[np.ndarray], np.ndarray] = lambda draws: draws,
+    ends: tuple[float, float] = (2.5, 97.5),
+) -> np.ndarray:
+    """The change and the ends of its interval; the arguments after `draws` are for slips."""
+    change = _points(after.sum(axis=0)) - _points(before.sum(axis=0))
+    changes = _resampled_points(after, draws) - _resampled_points(before, other_draws(draws))
+    return np.array([change, *np.percentile(changes, ends)])
+
+
+def _by_images(before: np.ndarray, after: np.ndarray, draws: np.ndarray) -> list:
+    gains = _points(after) - _points(before)
+    return [gains.mean(), *np.percentile(draws @ gains / draws.sum(axis=1), [2.5, 97.5])]
+
+
+def _single_ends(before: np.ndarray, after: np.ndarray, draws: np.ndarray) -> list:
+    ends = [np.percentile(_resampled_points(one, draws), [2.5, 97.5]) for one in (before, after)]
+    return [_compared(before, after, draws)[0], *(ends[1] - ends[0])]
+
+
+def _extreme_ends(before: np.ndarray, after: np.ndarray, draws: np.ndarray) -> list:
+    (a_low, a_high), (b_low, b_high) = (
+        np.percentile(_resampled_points(one, draws), [2.5, 97.5]) for one in (before, after)
+    )
+    return [_compared(before, after, draws)[0], b_low - a_high, b_high - a_low]
+
+
+def _changed(change: Callable[..., Any]) -> Callable[..., Any]:
+    """From (change, low, high) to what a slip makes of the three."""
+    return lambda *given: change(*_compared(*given))
+
+
+_COMPARE_MISTAKES = {  # before, after, draws
+    "those are the ends of two single intervals, subtracted: take the differences draw by draw "
+    "first, then their percentiles": _single_ends,
+    "that is as wide as the two single intervals together: both models meet the same draws, so "
+    "take the differences draw by draw": _extreme_ends,
+    "those are fractions; a point is a hundredth": _changed(lambda *three: np.array(three) / 100),
+    "a gain of B has to come out positive: after less before": (lambda a, b, d: _compared(b, a, d)),
+    "each model was scored on draws of its own: score both on the same": (
+        partial(_compared, other_draws=lambda draws: draws[::-1])
+    ),
+    "add up the areas of a test set, then score it: those are averages of single images' scores": (
+        _by_images
+    ),
+    "95 % leave 2.5 % out at each end, not 5 %": partial(_compared, ends=(5, 95)),
+    "a difference is not reflected: resampling lowers both scores alike": (
+        _changed(lambda change, low, high: [change, 2 * change - high, 2 * change - low])
+    ),
+    "the change comes first, then the ends": _changed(lambda change, *ends: [*ends, change]),
+    "the first number is the change on all images as they are, not the mean of the resampled": (
+        lambda a, b, d: [
+            (_resampled_points(b, d) - _resampled_points(a, d)).mean(),
+            *_compared(a, b, d)[1:],
+        ]
+    ),
+}
+
+
+@answers(
+    "if the interval leaves zero out, the draw of images alone hardly explains the change. Of the "
+    "two pairs of models asked here, this holds for one.",
+    _COMPARE_MISTAKES,
+)
+def check_compare_models(compare_models: Any) -> None:
+    """Return the change of the mean IoU between two models and its paired 95 % interval."""
+    random = np.random.default_rng(3)
+    labelled = random.integers(200, 900, size=(24, 4))
+    hard = random.uniform(0.3, 0.9, size=(24, 4))  # how much of it model A finds
+    cases = {}
+    for name, gain in {"a B that finds more": 0.05, "a B that differs by luck": 0.0}.items():
+        found = [hard, np.clip(hard + gain + random.normal(0, 0.04, hard.shape), 0, 1)]
+        areas = [
+            np.stack([both := (labelled * part).astype(int), both + 60, labelled], axis=1)
+            for part in found
+        ]
+        draws = random.multinomial(24, np.full(24, 1 / 24), size=200)
+        cases[f"24 images, 4 classes, 200 draws and {name}"] = (*areas, draws)
+    hint = (
+        "score both models on each draw, subtract, and take the percentiles 2.5 and 97.5 of the "
+        "differences; times 100 for points"
+    )
+    judge(compare_models, _compared, cases, hint, _COMPARE_MISTAKES)

@@ -396,9 +396,7 @@ def test_what_is_broken_is_told_in_one_sentence(
     image = folder / "images" / "validation" / "scene_1001.jpg"
     image.write_bytes(image.read_bytes()[:300])
     monkeypatch.setenv("SEG_DATA", str(folder))
-    for options, told in (
-        (["--model", str(saved)], str(image)),
-    ):
+    for options, told in ((["--model", str(saved)], str(image)),):
         assert main(options) == 1
         lines = capsys.readouterr().err.splitlines()
         (line,) = [line for line in lines if line.startswith("error")]

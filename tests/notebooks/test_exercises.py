@@ -23,10 +23,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from helpers.inference import window_starts
 from helpers.labels import ADE20K
 from helpers.profiles import REPOSITORY
-from helpers.transforms import resized_size
 from notebooks.exercises import inference, mean_iou, scaling, scores
 from notebooks.exercises.core import compare
 from notebooks.exercises.segmentation_types import car_probability
@@ -149,13 +147,6 @@ def split_by(
     return split
 
 
-def windows_of_the_evaluation(
-    height: int, width: int, short_side: int = 512, window: int = 512, stride: int = 341
-) -> int:
-    sides = resized_size((height, width), short_side)
-    return math.prod(len(window_starts(side, window, stride)) for side in sides)
-
-
 ALSO_RIGHT: list[tuple[str, Any]] = [
     ("check_areas_and_cars", (3.0, np.int64(3), 7)),
     ("check_splitting_threshold", (np.float32(0.8),)),
@@ -173,7 +164,11 @@ ALSO_RIGHT: list[tuple[str, Any]] = [
     ("check_to_labels", (labels_by_table,)),
     ("check_stratified_split", (split_by(dice=np.random.RandomState, change=lambda t, v: [np.array(t), np.array(v)]),)),
     ("check_bootstrap_mean_iou", (lambda areas, draws: scores._resampled(areas, draws).tolist(),)),
-    ("check_count_windows", (windows_of_the_evaluation,)),
+    ("check_worker_generator", (lambda seed, worker: np.random.default_rng([worker, seed]),)),
+    ("check_worker_generator", (lambda seed, worker: np.random.RandomState(100 * seed + worker),)),
+    ("check_bottleneck", (lambda seconds: list(scaling._bottleneck(seconds)),)),
+    ("check_card_sentence", (lambda *given: f"在 {given[3]} 张图像上 {scaling._sentence(*given)}",)),
+    ("check_compare_models", (lambda *given: tuple(scores._compared(*given)),)),
 ]  # fmt: skip
 
 
@@ -273,11 +268,15 @@ ODD: list[tuple[str, tuple, str]] = [
     ("check_stratified_split", (split_by(drawn=False),), "the seeds 0 to 3 all give one split"),
     ("check_stratified_split", (split_by(dice=lambda seed: np.random.mtrand._rand),), "two calls give two splits"),
     ("check_stratified_split", (split_by(lambda label_map, rare: label_map.max() == rare),), "the rare class"),
-    ("check_effective_batch_size", (lambda a, b=1, c=1: a * b * c,), "(0, 2, 2) the function returns 0, expected a ValueError"),
-    ("check_effective_batch_size", (lambda a, b, c: a * b * c,), "defaults are one process"),
-    ("check_accumulation_steps", (scaling._steps,), "(16, 3, 4) the function returns"),
+    ("check_worker_generator", (lambda seed, worker: seed + worker,), "expected a generator"),
+    ("check_worker_generator", (lambda seed, worker: np.random.default_rng(2 * seed + worker),), "(7, 2) and (8, 0) draw the same"),
+    ("check_bottleneck", (lambda seconds: (seconds[4], math.ceil(seconds[1] / seconds[4])),), "the function returns [0.2, 4.0] without a word"),
+    ("check_card_sentence", (lambda *given: given,), "expected a text"),
+    ("check_card_sentence", (lambda *given: scaling._sentence(*given).replace("66.9", "66.8"),), "the upper end is not 66.9: round it"),
     ("check_boundary_iou", (lambda *given: np.nan_to_num(scores._iou_of(scores._rim)(*given)),), "return NaN"),
     ("check_bootstrap_mean_iou", (lambda a, d: scores._resampled(a, d).mean(),), "expected (4,)"),
+    ("check_compare_models", (lambda *given: scores._compared(*given)[0],), "expected (3,)"),
+    ("check_compare_models", (lambda *given: scores._compared(*given)[[0, 2, 1]],), "percentiles 2.5 and 97.5"),
 ]  # fmt: skip
 
 

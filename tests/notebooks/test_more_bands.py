@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,13 +32,13 @@ CODE = re.search(r"^```python\n(.+?)^```", TEXT, flags=re.DOTALL | re.MULTILINE)
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """The names of a reader who has run the cells above the fold-out, and then its code."""
-    names, verbosity = {"PROFILE": "tiny"}, logging.get_verbosity()
+    names, verbosity = {"PROFILE": "tiny", "os": os}, logging.get_verbosity()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(REPOSITORY / "notebooks")
         patch.setenv("SEG_OUTPUT", str(tmp_path_factory.mktemp("outputs")))
         for cell in CELLS[PLACES["imports"] : PLACES["more-bands"]]:
             if cell.cell_type == "code":
-                exec(cell.source, names)
+                exec(re.sub(r"^!(.+\\\n)*.+", "", cell.source, flags=re.MULTILINE), names)
         pyplot.close("all")
         yield run(CODE, names)
     logging.set_verbosity(verbosity)

@@ -5,10 +5,12 @@ holds them. Each refresh of the stored outputs asks again. At the end, the table
 `tools.course.sweeps` has measured.
 """
 
+import ast
 import re
 from functools import cache
 
 import nbformat
+import numpy as np
 import pytest
 
 from helpers.profiles import REPOSITORY, get_profile
@@ -95,8 +97,12 @@ BOUNDS = [
     ("08", "paired-table", r"flip(?:.*\n){3} .*95 %", 0.4, 9),
     ("08", "rim-difference", "^IoU.*:", 3.5, 5.5),
     ("08", "rim-difference", "^boundary IoU.*:", 5.5, 8.5),
+    ("08", "rim-share", "^", 92, 96),
     ("09", "accumulation", "difference", 0, 0.1),
     ("09", "sixteen-bits", "the same", 95, 100),
+    ("09", "interval", "^mean IoU", 60, 68),
+    ("09", "interval", "interval", 58, 64),
+    ("09", "compare", "timed:", 3, 6),
 ]
 """Notebook, cell, what precedes the numbers, and within which bounds the text is true."""
 
@@ -142,34 +148,38 @@ def test_notebook_06_most_pixels_are_in_the_last_bin_and_few_of_the_wrong_ones()
     assert 0.055 < pixels * wrong / (1 - right) < 0.085, "7 % of all wrong pixels"
 
 
-def rows(cell: str) -> dict[str, list[float]]:
-    """The table that a cell of notebook 09 shows: name to numbers."""
-    lines = cells("09")[cell].outputs[0].data["text/plain"].splitlines()[1:]
+def table(notebook: str, cell: str) -> dict[str, list[str]]:
+    """The table that a cell shows: name to entries."""
+    lines = cells(notebook)[cell].outputs[0].data["text/plain"].splitlines()[1:]
     found = (re.split(r"\s{2,}", line.strip().replace(",", "")) for line in lines)
-    return {name: [float(one) for one in numbers if one != "–"] for name, *numbers in found}
+    return {name: entries for name, *entries in found}
 
 
-def test_notebook_09_its_text_draws_no_more_from_the_tables_of_costs_than_they_hold() -> None:
-    models = rows("flops-table")
-    ratio = models["SegFormer-B5 at 640"][1] / models["SegFormer-B2"][1]
-    assert f"from B2 to B5, another {ratio:.1f} times" in cells("09")["flops-read"].source
-    assert [name for name, row in models.items() if len(row) < 4] == ["SegFormer-B5"]
+def test_notebook_08_plans_test_images_as_its_text_reads_the_table() -> None:
+    score, proportions, flip = (
+        [int(entry.removeprefix("≈ ")) for entry in row] for row in table("08", "planner").values()
+    )
+    assert 90 <= score[1] <= 115, "about a hundred"
+    assert (proportions[1], flip[1]) == pytest.approx((27, 7), rel=0.25)
+    assert 500 < flip[3] < proportions[3] < 4000, "hundreds to thousands, for a difference"
 
-    cpu, t4, four_cores, sixteen_cores, eight_gpus = rows("machines").values()
-    assert 3.6 * 7 * 24 < cpu[0] == cpu[1] < 4 * 7 * 24, "measured; nearly four weeks"
-    best, worst, images = t4
-    assert 7.5 < best < 8.5, "eight hours at best"
-    assert worst > 48, "days at worst"
-    assert images < min(6, best), "less than six hours"
-    best, _, images = sixteen_cores
-    assert images < best / 2, "the GPU decides"
-    assert eight_gpus[2] < eight_gpus[0], "here too, by two numbers of one digit"
-    best, worst, images = four_cores
-    assert images > 1.5 * best, "longer"
-    assert 9.5 < worst / images < 10.5, "ten times as long"
-    public = 45 / (200 * 20_210 / 16) * 160_000
-    assert f"{public:.1f} hours for 160,000 steps" in cells("09")["machines-read"].source
-    assert best < public < worst
+
+def test_notebook_08_knows_some_classes_well_and_others_hardly() -> None:
+    ends = {
+        name: [float(one) for one in re.findall(r"[\d.]+(?=%)", " ".join(row))]
+        for name, row in table("08", "class-intervals").items()
+    }
+    for name in ("sky", "wall"):
+        assert ends[name][2] - ends[name][1] < 4, "to within two points"
+    assert ends["fence"] == pytest.approx([64.8, 53, 84], abs=2)
+
+
+def test_notebook_09_its_text_draws_no_more_from_the_table_of_costs_than_it_holds() -> None:
+    cpu, b0, b1, quick = ([float(n) for n in row] for row in table("09", "hours").values())
+    assert 5 * 7 * 24 < cpu[1] < 6 * 7 * 24, "more than five weeks"
+    assert (b0[1], b1[1]) == pytest.approx((1.2 * 24, 1.5 * 24), rel=0.05)
+    assert b0[0] == pytest.approx(0.64, abs=0.01)
+    assert (b0[2], quick[2]) == (1, 6), "workers"
 
 
 # --- the tables of trainings ----------------------------------------------------------------------
@@ -179,11 +189,15 @@ SHOWN_IN = {"heads": "05", "rates": "05", "losses": "07"}
 
 
 @pytest.mark.parametrize("name", sweeps.SWEEPS)
-def test_the_notebook_shows_what_was_measured_with_the_present_settings(name: str) -> None:
+def test_a_sweep_was_measured_with_the_present_settings(name: str) -> None:
     measured, present = sweeps.stored()[name], sweeps.settings(get_profile("tiny"))
     message = f"run `python -m tools.course sweeps {name}`"
     assert measured["settings"].items() >= present.items(), message
-    table = sweeps.markdown(measured["rows"])
+
+
+@pytest.mark.parametrize("name", SHOWN_IN)
+def test_the_notebook_shows_what_was_measured(name: str) -> None:
+    table = sweeps.markdown(sweeps.stored()[name]["rows"])
     assert any(table in cell.source for cell in cells(SHOWN_IN[name]).values()), table
 
 
@@ -215,3 +229,16 @@ def test_the_table_of_heads_is_as_the_text_of_notebook_05_reads_it() -> None:
     rows = {row["rate of the head"]: row["mean IoU"] for row in sweeps.stored()["heads"]["rows"]}
     assert 0.20 < rows["1 × 4e-4"] < 0.30
     assert 0.60 < rows["30 × 4e-4"] < 0.68
+
+
+def test_notebook_08_draws_the_seeds_that_were_measured() -> None:
+    source = cells("08")["seeds-figure"].source
+    shown = ast.literal_eval(source.partition("runs = ")[2].partition("\nfound")[0])
+    rows = sweeps.stored()["seeds"]["rows"]
+    assert shown == {row["seed"]: (row["mean IoU"], row["low"], row["high"]) for row in rows}
+    scores, lows, highs = np.array([*shown.values()]).T
+    assert np.ptp(scores) == pytest.approx(1), "within one point"
+    assert highs - lows == pytest.approx(5, abs=0.5), "about five points long"
+    from_seeds, from_images = scores.std(ddof=1), (highs - lows).mean() / 3.92
+    both = np.hypot(from_seeds, from_images)
+    assert (from_seeds, from_images, both) == pytest.approx((0.5, 1.3, 1.4), abs=0.05)

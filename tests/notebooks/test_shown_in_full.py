@@ -36,7 +36,8 @@ NOTEBOOKS = REPOSITORY / "notebooks"
 def shown(notebook: str, name: str, **namespace: Any) -> Any:
     """The function or value `name` as the notebook's own code defines it, and nothing else run."""
     for cell in nbformat.read(NOTEBOOKS / notebook, as_version=4).cells:
-        if cell.cell_type != "code" or "setup" in cell.metadata.get("tags", []):
+        commands = re.search(r"^ *[!%]", cell.source, flags=re.MULTILINE)  # as the set-up cell has
+        if cell.cell_type != "code" or commands:
             continue
         for statement in ast.parse(cell.source).body:
             targets = [getattr(target, "id", None) for target in getattr(statement, "targets", [])]

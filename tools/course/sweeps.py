@@ -28,7 +28,7 @@ HEAD_FACTORS = (1, 3, 10, 30, 100)
 RATE_FACTORS = (0.3, 1, 3, 10, 30)
 """One learning rate for the whole model, over the profile's."""
 LOSS_STEPS = (60, 120)
-LOSS_SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2)
 
 
 def settings(profile: Profile) -> dict[str, Any]:
@@ -85,14 +85,55 @@ def losses(profile: Profile) -> dict[str, Any]:
             for name, loss in loss_of.items():
                 found = [
                     train_fruit(replace(own, seed=seed), dataset, labels, loss, steps)
-                    for seed in LOSS_SEEDS
+                    for seed in SEEDS
                 ]
                 rows.append(
                     {"steps": steps, "loss": name}
                     | {column: [scores[column] for scores in found] for column in found[0]}
                 )
-    own_settings = {"seeds": LOSS_SEEDS, "batch_size of the fruit": own.batch_size}
+    own_settings = {"seeds": SEEDS, "batch_size of the fruit": own.batch_size}
     return {"settings": settings(profile) | own_settings, "rows": rows}
+
+
+def seeds(profile: Profile) -> dict[str, Any]:
+    """Notebook 05's training with other seeds; scores at original size, in %, and intervals."""
+    rows = []
+    for seed in SEEDS:
+        score, low, high = train_and_resample(replace(profile, seed=seed))
+        rows.append({"seed": seed, "mean IoU": score, "low": low, "high": high})
+    return {"settings": settings(profile), "rows": rows}
+
+
+def train_and_resample(profile: Profile) -> list[float]:
+    """Mean IoU of the best model on the test split, and its 95 % interval as in notebook 08."""
+    import numpy as np
+
+    from helpers.data import load_scenes
+    from helpers.evaluation import evaluate
+    from helpers.training import build_trainer
+
+    scenes = load_scenes(profile)["test"]
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = build_trainer(profile, output_dir=folder)
+        trainer.train()
+        model, image_processor = trainer.model, trainer.processing_class
+        areas = []
+        for index in range(len(scenes)):
+            one = scenes.select([index])
+            counts = evaluate(one, model, image_processor, labels=profile.labels).counts
+            areas.append((counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)))
+
+    def mean_iou(areas: Any) -> Any:
+        intersection, predicted, labelled = np.moveaxis(areas, -2, 0).astype(float)
+        with np.errstate(invalid="ignore"):
+            iou = intersection / (predicted + labelled - intersection)
+        return 100 * np.nanmean(iou, axis=-1)
+
+    areas, count = np.array(areas), len(scenes)
+    draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=1000)
+    score = mean_iou(areas.sum(axis=0))
+    low, high = np.percentile(mean_iou(np.tensordot(draws, areas, axes=1)), [2.5, 97.5])
+    return [round(float(one), 1) for one in (score, 2 * score - high, 2 * score - low)]
 
 
 def clean_fruit(folder: Path, seed: int) -> Any:
@@ -169,6 +210,7 @@ SWEEPS: dict[str, Callable[[Profile], dict[str, Any]]] = {
     "heads": heads,
     "rates": rates,
     "losses": losses,
+    "seeds": seeds,
 }
 """Each returns {"settings": ..., "rows": [{column: text or number}, ...]}, ready for JSON."""
 
