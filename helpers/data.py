@@ -13,6 +13,7 @@ has its image's size and holds values with a meaning. `python -m scripts.prepare
 from __future__ import annotations
 
 import glob
+import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,9 +27,8 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, config, load_da
 from PIL import Image
 
 from helpers.hub import explained
-from helpers.images import FileFault, Source, load_image, load_mask
+from helpers.images import SUFFIXES, FileFault, Source, load_image, load_mask
 from helpers.labels import ADE20K, Labels
-from helpers.pairs import find_pairs
 from helpers.processes import is_first_process, progress
 from helpers.profiles import Profile
 
@@ -281,14 +281,28 @@ def _pair_files(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
                 f"there is no folder {folder}: expected images/training, images/validation, "
                 f"annotations/training and annotations/validation. {_LAYOUTS}"
             )
-    found = find_pairs(images, annotations)
-    if lonely := [*found.images_alone, *found.masks_alone]:
-        missing = annotations if found.images_alone else images
+    found, masks = _by_name(images), _by_name(annotations)
+    if lonely := sorted(found.keys() ^ masks.keys()):
+        file = (found | masks)[lonely[0]]
         raise FileNotFoundError(
-            f"{lonely[0]} has no partner named {lonely[0].stem} in {missing} ({len(lonely)} such "
-            "files): images and annotations are paired by name"
+            f"{file} has no partner named {file.stem} in "
+            f"{annotations if lonely[0] in found else images} ({len(lonely)} such files): images "
+            "and annotations are paired by name"
         )
-    return found.pairs
+    return [(found[name], masks[name]) for name in sorted(found)]
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """The image files below a folder by their names, of which case and ending do not count."""
+    found: dict[str, Path] = {}
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith("."):
+            name = file.relative_to(folder).with_suffix("").as_posix()
+            # macOS writes é as e and an accent, most others as one letter.
+            name = unicodedata.normalize("NFC", name).casefold()
+            if (twin := found.setdefault(name, file)) != file:
+                raise ValueError(f"{twin} and {file.name} would share one partner: rename one")
+    return found
 
 
 def _read_categories(file: Path) -> dict[str, str]:

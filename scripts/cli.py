@@ -13,12 +13,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 
 from helpers.processes import has_accelerator, processes
-from helpers.profiles import Profile, get_profile
+
+if TYPE_CHECKING:
+    from helpers.profiles import Profile
 
 Result = TypeVar("Result")
 
@@ -47,6 +49,8 @@ def chosen_profile(options: argparse.Namespace) -> Profile:
         WrongUse: there is no such profile, or a variable has no meaning.
         FileNotFoundError: there are no such data.
     """
+    from helpers.profiles import get_profile
+
     try:
         return get_profile(options.profile, options.data)
     except ValueError as error:

@@ -428,19 +428,6 @@ def test_pages_that_are_left_out_and_numbers_far_below_white_are_told(
     assert "night" not in dark
 
 
-def test_a_large_image_is_not_called_an_attack(
-    folder: Path,
-    model_dir: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    recwarn: pytest.WarningsRecorder,
-) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_500)  # Pillow warns, as of 10,000 x 10,000
-    assert run(folder, "--model", model_dir, "--output", tmp_path / "out") == 0
-    assert "bomb" not in capsys.readouterr().err + "".join(str(one.message) for one in recwarn)
-
-
 def test_an_image_that_cannot_be_opened_says_why(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
