@@ -14,7 +14,7 @@ from helpers.profiles import REPOSITORY
 from tools.course.run import choose_notebooks
 
 QUICKSTART, *NOTEBOOKS = choose_notebooks(REPOSITORY / "notebooks")
-STAND_INS = "guide = profile.capped(40)"
+STAND_INS = 'guide = get_profile("tiny").capped(40)'
 CANARY = "hf_" + "c4n4ry" * 6
 
 

@@ -3,6 +3,8 @@
 At the end: what notebooks 00 and 04 hand to `Trainer`, and what they say that it costs.
 """
 
+import ast
+import gc
 import json
 import re
 from copy import deepcopy
@@ -22,6 +24,8 @@ from reference import KEYS
 from reference import mean_iou as reference_mean_iou
 from samples import small_model, small_processor
 from torch.nn.functional import interpolate
+from torchmetrics import JaccardIndex
+from torchmetrics.segmentation import MeanIoU
 from transformers import (
     Trainer,
     TrainingArguments,
@@ -38,6 +42,9 @@ QUICKSTART, MEAN_IOU = (
     }
     for name in ("00_quickstart.ipynb", "04_mean_iou.ipynb")
 )
+
+
+TORCHMETRICS = MEAN_IOU["nb04-041"]
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +85,13 @@ def published_example() -> dict[str, Any]:
         "ignore_index": 255,
         "reduce_labels": False,
     }
+
+
+def published_pairs() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Its predictions and references as tensors."""
+    example = published_example()
+    pairs = zip(example["predictions"], example["references"], strict=True)
+    return [(torch.from_numpy(one), torch.from_numpy(other)) for one, other in pairs]
 
 
 def test_the_published_docstring_example(metric: evaluate.Metric) -> None:
@@ -187,30 +201,111 @@ def test_what_notebook_04_offers_to_copy_serves_a_trainer_that_saves(
         assert state["log_history"][-1][f"eval_{name}"] == pytest.approx(expected[name])
 
 
-@pytest.mark.parametrize("text", [QUICKSTART["evaluate"], MEAN_IOU["nb04-compute-metrics"]])
-def test_the_metric_of_notebook_00_takes_the_memory_that_the_notebooks_say(
-    text: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("line", re.findall(r"^\| .*0\.\d{4}.*$", TORCHMETRICS, re.MULTILINE))
+def test_torchmetrics_gives_what_the_table_of_notebook_04_says(line: str) -> None:
+    """The whole table but for the refusal: what is written in its first column, on the example."""
+    settings_ = {"task": "multiclass", "num_classes": 10, "ignore_index": 255}
+    pairs = published_pairs()
+    if "without the ignored pixels" in line:
+        metric = MeanIoU(num_classes=10, input_format="index")
+        pairs = [(p[r != 255], r[r != 255]) for p, r in pairs]
+    else:
+        for name, value in re.findall(r"`(average|num_classes)=([^`]+)`", line):
+            settings_[name] = ast.literal_eval(value)
+        metric = JaccardIndex(**settings_)
+    for prediction, reference in pairs:
+        metric.update(prediction[None], reference[None])
+    told = float(re.search(r"\| (0\.\d{4}) \|", line)[1])
+    assert metric.compute().mean().item() == pytest.approx(told, abs=5e-5)
+
+
+def test_torchmetrics_mean_iou_refuses_255_as_notebook_04_says() -> None:
+    assert '| `MeanIoU(num_classes=10, input_format="index")` | `RuntimeError` |' in TORCHMETRICS
+    ((prediction, reference), *_) = published_pairs()
+    with pytest.raises(RuntimeError, match="smaller than num_classes"):
+        MeanIoU(num_classes=10, input_format="index").update(prediction[None], reference[None])
+
+
+def test_what_add_batch_stores_takes_the_memory_that_notebook_04_says(
+    metric: evaluate.Metric, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`compute` decodes all maps that were added, and has them in memory at once."""
-    monkeypatch.chdir(REPOSITORY / "notebooks")
-    notebook = {
-        "evaluate": evaluate,
-        "interpolate": interpolate,
-        "id2label": range(ADE20K.num_labels),
-    }
-    exec(QUICKSTART["metric"], notebook)
-    taken, compute = [], notebook["metric"]._compute
+    taken = []
 
     def measured(predictions: list, references: list, **settings: Any) -> dict[str, Any]:
         taken.append(sum(np.asarray(one).nbytes for one in (*predictions, *references)))
-        return compute(predictions, references, **settings)
+        return {}
 
-    monkeypatch.setattr(notebook["metric"], "_compute", measured)
-    maps = torch.zeros(2, 512, 512, dtype=torch.long)
-    batch = SimpleNamespace(predictions=maps.byte(), label_ids=maps)
+    monkeypatch.setattr(metric, "_compute", measured)
+    maps = np.zeros((2, 512, 512), dtype=np.uint8)
     for batches in (1, 3):
-        for number in range(batches):
-            notebook["compute_metrics"](batch, compute_result=number + 1 == batches)
+        for _ in range(batches):
+            metric.add_batch(predictions=maps, references=maps)
+        metric.compute()
     assert taken[1] == 3 * taken[0], "it grows with the number of images"
-    told = re.search(r"about ([\d.]+) GB for 2,000 images of 512 × 512", text)
-    assert float(told[1]) == pytest.approx(2000 * taken[0] / len(maps) / 1e9, rel=0.1)
+    assert 2000 * taken[0] / len(maps) / 1e9 == pytest.approx(1, rel=0.1)
+    assert "with their annotations in the end: about 1 GB" in MEAN_IOU["nb04-058"]
+
+
+# --- what notebook 00 offers to copy --------------------------------------------------------------
+
+
+def quickstart_metric() -> dict[str, Any]:
+    """The names of the quickstart's cell, as its reader has them."""
+    names = {"torch": torch, "interpolate": interpolate}
+    names["id2label"] = dict(enumerate(ADE20K.names))
+    exec(QUICKSTART["metric"], names)
+    exec(QUICKSTART["count"], names)
+    return names
+
+
+def test_what_notebook_00_offers_to_copy_serves_a_trainer(tmp_path: Path) -> None:
+    """Evaluated twice, the last batch smaller: the scores of all images at once."""
+    copied = quickstart_metric()
+    image_processor = small_processor()
+    scenes = load_scenes(get_profile("tiny"))["test"].select(range(5))
+    scenes = scenes.with_transform(lambda rows: image_processor(rows["image"], rows["annotation"]))
+    trainer = Trainer(
+        small_model(),
+        TrainingArguments(
+            output_dir=str(tmp_path),
+            per_device_eval_batch_size=2,
+            batch_eval_metrics=True,
+            remove_unused_columns=False,
+            report_to="none",
+            use_cpu=True,
+        ),
+        eval_dataset=scenes,
+        compute_metrics=copied["compute_metrics"],
+        preprocess_logits_for_metrics=copied["to_label_maps"],
+    )
+    first, again = trainer.evaluate(), trainer.evaluate()
+    trainer.compute_metrics = trainer.preprocess_logits_for_metrics = None
+    trainer.args.batch_eval_metrics = False
+    logits, labels, _ = trainer.predict(scenes)
+    maps = interpolate(torch.from_numpy(logits), labels.shape[-2:], mode="bilinear").argmax(dim=1)
+    expected = reference_mean_iou(maps.numpy(), labels, ADE20K.num_labels, 255)
+    for name, key in (("eval_mean_iou", "mean_iou"), ("eval_accuracy", "overall_accuracy")):
+        assert first[name] == pytest.approx(expected[key]), name
+        assert again[name] == first[name], "counts of the first evaluation are left"
+
+
+def test_the_metric_of_notebook_00_keeps_nothing_but_counts() -> None:
+    """After 40 batches it holds no more tensors, and no larger ones, than after the first."""
+    compute_metrics = quickstart_metric()["compute_metrics"]
+
+    def held() -> int:
+        gc.collect()
+        tensors = {id(one): one for one in gc.get_objects() if isinstance(one, torch.Tensor)}
+        return sum(one.nbytes for one in tensors.values())
+
+    maps = torch.zeros(2, 64, 64, dtype=torch.long)
+    batch = SimpleNamespace(predictions=maps.byte(), label_ids=maps)
+    sizes = []
+    for _ in range(40):
+        assert compute_metrics(batch, compute_result=False) == {}
+        sizes.append(held())
+    assert sizes[-1] == sizes[0]
+    assert compute_metrics(batch, compute_result=True)["mean_iou"] == 1
+    assert "180 kB" in QUICKSTART["evaluate"]
+    assert ADE20K.num_labels**2 * 8 == 180_000
