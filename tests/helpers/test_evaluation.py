@@ -371,7 +371,6 @@ def test_the_command_tells_scores_and_writes_them(
     assert len(result["iou"]) == 150
 
 
-@pytest.mark.usefixtures("on_folder")
 @pytest.mark.parametrize(
     ("options", "status", "told"),
     [
@@ -382,8 +381,9 @@ def test_the_command_tells_scores_and_writes_them(
     ],
 )
 def test_what_is_missing_is_told_in_one_sentence(
-    options: list[str], status: int, told: str, capsys: pytest.CaptureFixture[str]
+    options: list[str], status: int, told: str, folder: Path, monkeypatch, capsys
 ) -> None:
+    monkeypatch.setenv("SEG_DATA", str(folder))
     assert main(options) == status
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert told in line
