@@ -400,15 +400,15 @@ def _grouped(faults: Sequence[Exception]) -> list[str]:
 def _notices(looks: Sequence[_Look], pairs: Pairs) -> list[str]:
     """One sentence for each kind of thing, with how many files it is about and an example."""
     kinds = {
-        "turned": "are turned by the camera's note, and so are the masks that were stored the "
+        "turned": "turned by the camera's note, and so are the masks that were stored the "
         "same way. Where the size of a mask does not show which it is, only an overlay can",
-        "dark": "have no bright pixel: perhaps 12 bits were stored in 16, which looks nearly black",
-        "several": "have several pages or frames, of which only the first is used",
+        "dark": "without a bright pixel: perhaps 12 bits were stored in 16, which looks nearly black",
+        "several": "of several pages or frames, of which only the first is used",
     }
     notices = []
     for kind, what in kinds.items():
         if found := [look.pair[0] for look in looks if getattr(look, kind)]:
-            notices.append(f"{len(found)} images{_such_as(found)} {what}")
+            notices.append(f"{len(found)} of {len(looks)} images{_such_as(found)}: {what}")
     if copies := equal_files([image for image, _ in pairs.pairs]):
         notices.append(
             f"{sum(map(len, copies))} images are copies of others, byte for byte (such as "
@@ -416,7 +416,7 @@ def _notices(looks: Sequence[_Look], pairs: Pairs) -> list[str]:
         )
     if pairs.left_out:
         notices.append(
-            f"{len(pairs.left_out)} files{_such_as(pairs.left_out)} are left out: no image by "
+            f"files left out: {len(pairs.left_out)}{_such_as(pairs.left_out)}, no image by "
             "their extension, or named otherwise than the others"
         )
     return notices

@@ -278,11 +278,11 @@ def test_what_deserves_a_look_is_a_notice_and_no_problem(folder: Path) -> None:
     for notice, told in zip(
         found.notices,
         (
-            f"1 images (such as {images / 'cat_0.jpg'}) are turned by the camera's note",
-            f"1 images (such as {images / 'cat_1.png'}) have no bright pixel: perhaps 12 bits",
-            f"2 images (such as {images / 'cat_2.tif'}) have several pages or frames",
+            f"1 of 4 images (such as {images / 'cat_0.jpg'}): turned by the camera's note",
+            f"1 of 4 images (such as {images / 'cat_1.png'}): without a bright pixel: perhaps 12 bits",
+            f"2 of 4 images (such as {images / 'cat_2.tif'}): of several pages or frames",
             "2 images are copies of others, byte for byte",
-            f"1 files (such as {images / 'notes.txt'}) are left out",
+            f"files left out: 1 (such as {images / 'notes.txt'})",
         ),
         strict=True,
     ):
