@@ -402,7 +402,8 @@ def _notices(looks: Sequence[_Look], pairs: Pairs) -> list[str]:
     kinds = {
         "turned": "turned by the camera's note, and so are the masks that were stored the "
         "same way. Where the size of a mask does not show which it is, only an overlay can",
-        "dark": "without a bright pixel: perhaps 12 bits were stored in 16, which looks nearly black",
+        "dark": "without a bright pixel: perhaps 12 bits were stored in 16, which looks almost "
+        "black",
         "several": "of several pages or frames, of which only the first is used",
     }
     notices = []
