@@ -25,7 +25,7 @@ from PIL import Image
 
 from helpers.images import FileFault, header, load_image, load_mask, orientation, size_of
 from helpers.labels import IGNORE_INDEX, Color, Labels
-from helpers.masks import as_numbers, color_of, of_other_size
+from helpers.masks import as_numbers, color_of, of_other_size, values_in
 from helpers.masks import labels_from_colors as labels_from_colors
 from helpers.masks import labels_from_values as labels_from_values
 from helpers.masks import resize_labels as resize_labels
@@ -281,7 +281,7 @@ class _Look:
         stored = header(self.pair[1], self.name)
         self.row |= {"mask_size": _size(stored.size), "mask_mode": stored.mode}
         mask = load_mask(self.pair[1], self.pair[0] if image_is_sound else None)
-        found = np.unique(as_numbers(mask) if mask.ndim == 3 else mask.astype(int)).tolist()
+        found = values_in(as_numbers(mask) if mask.ndim == 3 else mask.astype(int)).tolist()
         if mask.ndim == 3:
             found = self.colors = [color_of(number) for number in found]
         else:

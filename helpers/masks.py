@@ -37,7 +37,7 @@ def labels_from_values(
     name, stored = name_of(mask, "mask"), load_mask(mask, image)
     if stored.ndim == 3:
         raise _in_colors(name)
-    present = np.unique(stored).tolist()
+    present = values_in(stored).tolist()
     if unknown := [value for value in present if value not in values]:
         raise FileFault(
             name,
@@ -122,7 +122,15 @@ def _have_one_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
 def as_numbers(rgb: np.ndarray) -> np.ndarray:
     """Colors as one number for each pixel, (height, width) uint32: `np.unique` takes fifty times as
     long for rows of three."""
-    return rgb @ np.array([65536, 256, 1], dtype=np.uint32)
+    red, green, blue = (rgb[..., channel].astype(np.uint32) for channel in range(3))
+    return red << 16 | green << 8 | blue
+
+
+def values_in(mask: np.ndarray) -> np.ndarray:
+    """The different values of a mask, sorted. Where its neighbour is equal, a pixel is passed over:
+    areas have long rows of one value."""
+    flat = mask.ravel()
+    return np.unique(np.append(flat[:1], flat[1:][flat[1:] != flat[:-1]]))
 
 
 @lru_cache(maxsize=1)
