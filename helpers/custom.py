@@ -350,7 +350,8 @@ def _refuse_unexplained(looks: Sequence[_Look], labels: Labels) -> None:
             before, file = seen.setdefault(index, (color, look.pair[1]))
             if before != color:
                 remedy = f"--colors FILE if the colors count, --values {numbers} if the indices do"
-                look.refuse(f"paints index {index} in {color}, but {file} in {before}", remedy)
+                cause = f"and {file} have palettes that differ: index {index} is {color} in the "
+                look.refuse(f"{cause}first and {before} in the second", remedy)
                 return
 
 

@@ -38,7 +38,7 @@ _LAYOUTS = (
     "A data folder holds either images/{training,validation} and annotations/{training,validation},"
     " or Parquet files of the splits train and validation, neither of them empty. "
     "`python -m scripts.prepare FOLDER` makes one of a folder of images and masks, or of what an "
-    "annotation tool exports."
+    "annotation tool exports; see notebook 07."
 )
 _PREPARE = "`python -m scripts.prepare` finds all such files and says what settles them"
 

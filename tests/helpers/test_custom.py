@@ -238,7 +238,7 @@ def test_values_and_colors_are_listed_so_that_a_mapping_can_be_written(folder: P
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ([100], "paints index 100 in"),
+        ([100], "palettes that differ: index 100 is"),
         # No mask uses these, and 3 * 100 in a byte is 44, which lies in the first of them.
         ([14, 15], None),
     ],
@@ -254,7 +254,7 @@ def test_palettes_are_compared_at_the_indices_that_masks_hold(
         mask.putpalette(colors.tobytes())
         mask.save(folder / "masks" / f"cat_{number}.png")
     problems = report(folder, Labels([f"class {k}" for k in range(101)])).problems
-    mentioned = [problem for problem in problems if "paints index" in problem]
+    mentioned = [problem for problem in problems if "palettes that differ" in problem]
     assert len(mentioned) == (told is not None)
     for problem in mentioned:
         assert told in problem

@@ -32,7 +32,7 @@ LINES_BEHIND = {
     "04_mean_iou": 2820,
     "05_training": 3570,
     "06_inference_and_overlays": 3290,
-    "07_custom_dataset": 4520,
+    "07_custom_dataset": 4530,
     "08_scores": 2940,
     "09_scaling_and_sharing": 3790,
 }
