@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import struct
 import zlib
@@ -47,6 +48,11 @@ STORED = {
     8: lambda image: image.transpose(_Turn.ROTATE_270),
 }
 """By EXIF orientation: what a camera that was held so stores of an upright image."""
+
+
+def without_commands(source: str) -> str:
+    """A notebook's cell without its lines for the shell, which plain Python cannot run."""
+    return re.sub(r"^!(.+\\\n)*.+", "", source, flags=re.MULTILINE)
 
 
 def draw_blocks(seed: int, size: tuple[int, int] = (48, 36)) -> tuple[Image.Image, Image.Image]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import pyplot
+from samples import without_commands
 from torchvision.transforms import v2
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 from transformers.utils import logging
@@ -38,7 +39,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
         patch.setenv("SEG_OUTPUT", str(tmp_path_factory.mktemp("outputs")))
         for cell in CELLS[PLACES["imports"] : PLACES["more-bands"]]:
             if cell.cell_type == "code":
-                exec(re.sub(r"^!(.+\\\n)*.+", "", cell.source, flags=re.MULTILINE), names)
+                exec(without_commands(cell.source), names)
         pyplot.close("all")
         yield run(CODE, names)
     logging.set_verbosity(verbosity)

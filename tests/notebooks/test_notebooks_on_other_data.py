@@ -1,5 +1,6 @@
 """With `SEG_DATA` naming other data, the notebooks run unchanged."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 from PIL import Image
+from samples import without_commands
 
 from helpers.labels import Labels
 from helpers.profiles import REPOSITORY, folder_name, get_profile
@@ -74,9 +76,9 @@ def run_cells(name: str, last: str, **variables: Any) -> None:
     """
     (path,) = choose_notebooks(NOTEBOOKS, [name])
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    namespace = {"PROFILE": "tiny", "__name__": "__main__"}
+    namespace = {"PROFILE": "tiny", "__name__": "__main__", "os": os}
     for cell in cells[1:]:
-        exec(compile(cell.source, f"{path.name}, {cell.id}", "exec"), namespace)
+        exec(compile(without_commands(cell.source), f"{path.name}, {cell.id}", "exec"), namespace)
         namespace |= variables
         pyplot.close("all")
         if cell.id == last:
