@@ -13,11 +13,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import psutil
 
-from helpers.processes import has_accelerator, processes
+from helpers.processes import has_accelerator, is_first_process, processes
 
 if TYPE_CHECKING:
     from helpers.profiles import Profile
@@ -30,6 +30,26 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 class WrongUse(ValueError):
     """What is asked for cannot be: exit status 2, where a fault of the data is 1."""
+
+
+def refuse(message: str, status: int) -> int:
+    """Say why in a sentence, below what was said before, and return the exit status.
+
+    Of several processes with the same mistake the first one says it. The others exit with 0:
+    a launcher ends them all as soon as one has failed, and that must not be before it is said.
+    """
+    if not is_first_process():
+        return 0
+    sys.stdout.flush()
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    return status
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one sentence what is wrong with the options."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.exit(refuse(f"{message} (--help lists what there is)", status=2))
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:

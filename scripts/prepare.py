@@ -14,9 +14,9 @@ from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from scripts.cli import at_least, draw_bars_where_somebody_looks
+from scripts.cli import Parser, at_least, draw_bars_where_somebody_looks, refuse
 
 if TYPE_CHECKING:
     from helpers.custom import Convert, Pair, Pairs, Report
@@ -66,14 +66,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         refuse_other_files(options.output)
     except (ValueError, OSError) as error:
-        return _refuse(f"--output: {error}", status=2)
+        return refuse(f"--output: {error}", status=2)
     try:
         with TemporaryDirectory() as scratch:
             return _prepare(options, Path(scratch))
     except (ValueError, OSError, ImportError) as error:
-        return _refuse(str(error), status=1)
+        return refuse(str(error), status=1)
     except KeyboardInterrupt:
-        return _refuse(f"interrupted: nothing was written to {options.output}", status=130)
+        return refuse(f"interrupted: nothing was written to {options.output}", status=130)
 
 
 def _prepare(options: argparse.Namespace, scratch: Path) -> int:
@@ -93,7 +93,7 @@ def _prepare(options: argparse.Namespace, scratch: Path) -> int:
     sheet = options.output.with_name(f"{options.output.name}-overlays.png")
     _write_sheet(pairs, report, labels, convert, sheet)
     if report.problems:
-        return _refuse(
+        return refuse(
             f"nothing was written to {options.output}: settle each problem above, in the files or "
             "with the options that it names",
             status=1,
@@ -211,14 +211,9 @@ def _from_here(path: Path) -> str:
     return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        sys.exit(_refuse(f"{message} (--help lists what there is)", status=2))
-
-
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line's options; a wrong one ends the program with a sentence."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m scripts.prepare",
         description="Make a data set for scripts.train of a folder of images and masks, or of an "
         "annotation tool's export: pairs them, reports what is wrong and which option settles it, "
@@ -356,12 +351,6 @@ def _share(text: str) -> float:
     if not 0 <= share < 1:
         raise argparse.ArgumentTypeError(f"it is {text}, expected 0 to 1, as in 0.2")
     return share
-
-
-def _refuse(message: str, status: int) -> int:
-    sys.stdout.flush()  # what was found comes first
-    print(f"error: {message}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

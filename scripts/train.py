@@ -14,17 +14,19 @@ import warnings
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from helpers.processes import is_first_process
 from helpers.profiles import Profile
 from scripts.cli import (
+    Parser,
     WrongUse,
     add_data_options,
     at_least,
     chosen_profile,
     positive,
     processes_wanted,
+    refuse,
     sentence,
     start_processes,
     together,
@@ -47,11 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _run(options)
     except KeyboardInterrupt:
-        return _refuse("interrupted: the same command with --resume continues", status=130)
+        return refuse("interrupted: the same command with --resume continues", status=130)
     except Exception as error:
         if (message := when_disk_is_full(error)) is None:
             raise
-        return _refuse(message, status=1)
+        return refuse(message, status=1)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -61,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
         trainer = together(lambda: _build(options))
         checkpoint = together(lambda: _checkpoint_to_resume(trainer)) if options.resume else None
     except ValueError as error:
-        return _refuse(str(error), 2 if isinstance(error, WrongUse) else 1)
+        return refuse(str(error), 2 if isinstance(error, WrongUse) else 1)
     if options.patience:
         _stop_early(trainer, options.patience, checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -210,18 +212,13 @@ def _share(options: argparse.Namespace, metrics: dict[str, float]) -> int:
         card = model_card(repo_id.rpartition("/")[2], profile, metrics[_SCORE])
         print(f"uploaded to {share(options.output_dir, repo_id, card)}")
     except (ValueError, OSError) as error:
-        return _refuse(f"not uploaded: {error}", status=1)
+        return refuse(f"not uploaded: {error}", status=1)
     return 0
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        sys.exit(_refuse(f"{message} (--help lists what there is)", status=2))
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line's options; a wrong one ends the program with a sentence."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m scripts.train",
         description="Fine-tune SegFormer, or a model of another family, on a profile's data or "
         "your own. The best model lies in the output directory at the end, checkpoints in its "
@@ -350,18 +347,6 @@ def _check_folder(folder: Path, resume: bool) -> None:
             f"{last} exists already: continue that run with --resume, or choose another "
             "--output-dir"
         )
-
-
-def _refuse(message: str, status: int) -> int:
-    """Say why in a sentence, and return the exit status.
-
-    Of several processes with the same mistake the first one says it. The others exit with 0:
-    a launcher ends them all as soon as one has failed, and that must not be before it is said.
-    """
-    if not is_first_process():
-        return 0
-    print("error:", " ".join(message.split()), file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":
