@@ -202,6 +202,8 @@ def write_dataset(
         partial.rename(folder)
         shutil.rmtree(older, ignore_errors=True)
     except OSError as error:
+        if older.exists() and not folder.exists():
+            older.rename(folder)
         kept = "; what was there is as before" if folder.exists() else ""
         raise OSError(f"{folder} cannot be written ({error}){kept}") from error
     finally:

@@ -652,3 +652,21 @@ def test_one_output_cannot_tell_two_classes_apart() -> None:
     model = small_model(num_labels=1)
     label_map = segment(draw_blocks(0, SIZE)[0], model, small_processor())
     assert (label_map == 0).all()
+
+
+def test_an_older_data_set_is_put_back_where_the_new_one_cannot_take_its_place(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dataset(pairs_in(folder), FRUIT, folder / "own")
+    rename, before = Path.rename, sorted((folder / "own").rglob("*"))
+
+    def refused(self: Path, target: Path) -> Path:
+        if self.name.endswith(".partial"):
+            raise PermissionError(13, "Permission denied")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(OSError, match="what was there is as before"):
+        write_dataset(pairs_in(folder), FRUIT, folder / "own")
+    assert sorted((folder / "own").rglob("*")) == before
+    assert not list(folder.glob(".own*"))
