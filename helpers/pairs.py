@@ -259,9 +259,8 @@ def _files(folder: Path, other: Path) -> list[Path]:
     apart = {other.resolve()} - {folder.resolve()}
     for top, folders, names in os.walk(folder, followlinks=True):
         here = Path(top).absolute()
-        left_out = apart | {
-            place.resolve() for place in (here, *here.parents)
-        }  # links that lead up
+        above = {place.resolve() for place in (here, *here.parents)}  # where links may lead back to
+        left_out = apart | above
         folders[:] = [
             name
             for name in folders

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+FORMATS = ("coco", "labelme", "voc", "roboflow", "objects", "per-class")
+"""The exports of annotation tools that are read."""
+
 _OPTION = "__num_processes"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -30,12 +30,12 @@ from scripts.class_names import (
     read_names,
     voc_colors,
 )
+from scripts.cli import FORMATS
 from scripts.outlines import Annotated, Sheet
 from scripts.tool_files import read_json, understood
 
 __all__ = ["FORMATS", "Export", "read_colors", "read_export", "read_names"]
 
-FORMATS = ("coco", "labelme", "voc", "roboflow", "objects", "per-class")
 
 _VOC_BORDER = (224, 224, 192)  # around each object of PASCAL VOC: a line without a class
 _NAMES = ("labelmap.txt", "class_names.txt", "labels.txt", "codes.txt", "class_dict.csv")

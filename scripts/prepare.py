@@ -16,13 +16,12 @@ from tempfile import TemporaryDirectory
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from scripts.cli import Parser, at_least, draw_bars_where_somebody_looks, refuse
+from scripts.cli import FORMATS, Parser, at_least, draw_bars_where_somebody_looks, refuse
 
 if TYPE_CHECKING:
     from helpers.custom import Convert, Pair, Pairs, Report
     from helpers.labels import Labels
 
-_FORMATS = ("coco", "labelme", "voc", "roboflow", "objects", "per-class")
 _APART = (  # options that do not go together
     (
         {"format"},
@@ -231,7 +230,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="what the masks' values mean, in order, as background,apple,pear; or a file with a "
         "name a line. With --format: which classes to take, and their order",
     )
-    add("--format", choices=_FORMATS, help="an annotation tool's export, which names its classes")
+    add("--format", choices=FORMATS, help="an annotation tool's export, which names its classes")
     add("--images", metavar="DIR", help="default: FOLDER/images")
     add("--masks", metavar="DIR", help="default: FOLDER/masks")
     add("--mask-suffix", default="", metavar="S", help='as "_mask" in cat_mask.png')
