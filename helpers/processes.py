@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from tqdm.auto import tqdm
-
 if TYPE_CHECKING:
     from accelerate import PartialState
 
@@ -23,6 +21,8 @@ def progress(
     items: Iterable[Item], description: str, total: int | None = None, delay: float = 0
 ) -> Iterable[Item]:
     """Iterate with a bar that disappears at the end; `delay`: only after so many seconds."""
+    from tqdm.auto import tqdm  # it reads `TQDM_DISABLE` when it is imported
+
     return tqdm(items, description, total=total, delay=delay, leave=False, disable=bars_disabled())
 
 

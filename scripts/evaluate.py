@@ -25,6 +25,7 @@ from scripts.cli import (
     add_data_options,
     at_least,
     chosen_profile,
+    draw_bars_where_somebody_looks,
     processes_wanted,
     start_processes,
 )
@@ -153,4 +154,5 @@ def _as_json(scores: dict[str, Any], id2label: dict[int, str]) -> dict[str, Any]
 
 
 if __name__ == "__main__":
+    draw_bars_where_somebody_looks()
     sys.exit(main())

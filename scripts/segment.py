@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.cli import WrongUse, at_least, sentence
+from scripts.cli import WrongUse, at_least, draw_bars_where_somebody_looks, sentence
 
 if TYPE_CHECKING:
     import torch
@@ -201,4 +201,5 @@ def _load(source: str) -> tuple[PreTrainedModel, BaseImageProcessor, Labels]:
 
 
 if __name__ == "__main__":
+    draw_bars_where_somebody_looks()
     sys.exit(main())

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helpers.processes import is_first_process
+from helpers.processes import bars_disabled, is_first_process
 from helpers.profiles import Profile
 from scripts.cli import (
     Parser,
@@ -24,6 +24,7 @@ from scripts.cli import (
     add_data_options,
     at_least,
     chosen_profile,
+    draw_bars_where_somebody_looks,
     positive,
     processes_wanted,
     refuse,
@@ -66,7 +67,7 @@ def _run(options: argparse.Namespace) -> int:
         return refuse(str(error), 2 if isinstance(error, WrongUse) else 1)
     if options.patience:
         _stop_early(trainer, options.patience, checkpoint)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    _train(trainer, checkpoint)
     metrics = _evaluate_and_save(trainer, options.output_dir)
     if options.push_to_hub and is_first_process():
         return _share(options, metrics)
@@ -76,8 +77,7 @@ def _run(options: argparse.Namespace) -> int:
 def _say_little() -> None:
     from transformers.utils import logging
 
-    if not is_first_process():
-        logging.set_verbosity_error()  # one process says enough
+    logging.set_verbosity_error()  # or each new weight of the head is reported
     # Harmless here, and nothing that a reader could do about it.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
 
@@ -191,6 +191,21 @@ def _stop_early(trainer: SegmentationTrainer, patience: int, checkpoint: Path | 
         callback.early_stopping_patience_counter = len(scores) - 1 - scores.index(max(scores))
     if callback.early_stopping_patience_counter >= patience:
         trainer.args.max_steps = state.global_step  # the run has ended here
+
+
+def _train(trainer: SegmentationTrainer, checkpoint: Path | None) -> None:
+    """Train; where no bar shows scores, as in a log file or a notebook, lines do."""
+    from transformers import TrainerCallback
+
+    class Lines(TrainerCallback):
+        def on_evaluate(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            score = others["metrics"][_SCORE]
+            print(f"step {state.global_step} of {state.max_steps}: mIoU {score:.4f}", flush=True)
+
+    if bars_disabled() and is_first_process():
+        trainer.add_callback(Lines)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.remove_callback(Lines)
 
 
 def _evaluate_and_save(trainer: SegmentationTrainer, folder: Path) -> dict[str, float]:
@@ -350,4 +365,5 @@ def _check_folder(folder: Path, resume: bool) -> None:
 
 
 if __name__ == "__main__":
+    draw_bars_where_somebody_looks()
     sys.exit(main())
