@@ -79,51 +79,70 @@ def check_to_labels(to_labels: Any) -> None:
         expect_refusal(to_labels, mask, given=f"a mask that holds {value}", hint=hint)
 
 
-_RARE = 1
+def _split_by(
+    change: Callable[[list[int], list[int]], Any] = lambda training, validation: (
+        training,
+        validation,
+    ),
+    by_group: bool = True,
+    drawn: bool = True,
+    count_of: Callable[[float], int] = lambda wanted: max(1, round(wanted)),
+) -> Callable[..., Any]:
+    """The split, or one with a slip."""
+
+    def split(groups: list[str], fraction: float, seed: int) -> Any:
+        keys = list(groups) if by_group else list(range(len(groups)))
+        names = sorted(set(keys))
+        order = np.random.default_rng(seed).permutation(len(names)) if drawn else range(len(names))
+        chosen = {names[k] for k in list(order)[: count_of(fraction * len(names))]}
+        training = [k for k, key in enumerate(keys) if key not in chosen]
+        return change(training, [k for k, key in enumerate(keys) if key in chosen])
+
+    return split
+
+
+_SPLIT_MISTAKES = {
+    "draw groups, and not images": _split_by(by_group=False),
+    "training comes first, and validation second": _split_by(lambda train, val: (val, train)),
+    "the seeds 0 to 3 all give one split": _split_by(drawn=False),
+    "the lists are not sorted": _split_by(lambda train, val: (train, val[::-1])),
+    "a model is scored on at least one": _split_by(count_of=round),
+}
 
 
 @answers(
-    "both parts show the rare class in the same proportion, so its IoU means something, and the "
-    "seed brings back the same split tomorrow."
+    "no image has a near twin on the other side, so the score is that of new afternoons, and the "
+    "seed brings back the same split tomorrow.",
+    _SPLIT_MISTAKES,
 )
-def check_stratified_split(stratified_split: Any) -> None:
-    """Share out the images with a rare class, and those without it, in proportion."""
-    # One pixel shows the class, and it is neither an image's largest label nor its corner. No
-    # share ends in .5, which Python rounds to even numbers.
+def check_group_split(group_split: Any) -> None:
+    """Share out images such that no group is on both sides of the split."""
+    # No share ends in .5, which Python rounds to even numbers.
     cases = {
-        "20 images, every fifth with the rare class": ([k % 5 == 0 for k in range(20)], 0.25),
-        "30 images, the last nine with the rare class": ([k >= 21 for k in range(30)], 0.3),
-        "12 images without the rare class": ([False] * 12, 0.25),
+        "20 images of five afternoons in turn": ([*"abcde"] * 4, 0.4),
+        "12 images of four patients, of one to six images": ([*"ppppppqqqrrs"], 0.25),
+        "nine images of nine flights": ([*"ihgfedcba"], 1 / 3),
+        "eight images of four walks": ([*"wwxxyyzz"], 0.1),
     }
-    for given, (rare, fraction) in cases.items():
-        maps = [_map_with(one, number) for number, one in enumerate(rare)]
+    for given, (groups, fraction) in cases.items():
         splits = []
         for seed in range(4):
-            text = f"{given}, a fraction of {fraction} and seed {seed}"
+            text = f"{given}, a fraction of {fraction:.2g} and seed {seed}"
             for dice in (1, 2):
                 with seeded(dice):
-                    answer = call(stratified_split, maps, _RARE, fraction, seed, given=text)
-                splits.append(_two_parts(answer, len(maps), text))
-                _expect_shares(*splits[-1], rare, fraction, text)
+                    answer = call(group_split, list(groups), fraction, seed, given=text)
+                splits.append(_two_parts(answer, len(groups), text))
+                _expect_groups(*splits[-1], groups, fraction, text)
             if splits[-1] != splits[-2]:
                 raise NotYet(
                     f"for {text} two calls give two splits: draw from "
                     "`np.random.default_rng(seed)`, made inside the function"
                 )
-        if any(rare) and all(split == splits[0] for split in splits):
+        if all(split == splits[0] for split in splits):
             raise NotYet(
-                f"for {given}, the seeds 0 to 3 all give one split: which images of a group go "
-                "to validation should be drawn, not the first or the last ones"
+                f"for {given}, the seeds 0 to 3 all give one split: which groups go to validation "
+                "should be drawn, not the first or the last ones"
             )
-
-
-def _map_with(rare: bool, number: int) -> np.ndarray:
-    label_map = np.zeros((4, 5), dtype=np.uint8)
-    label_map[2:, 2:] = 2 + number % 2
-    label_map[3, 4] = IGNORE_INDEX
-    if rare:
-        label_map[1, number % 5] = _RARE
-    return label_map
 
 
 def _two_parts(answer: Any, count: int, given: str) -> tuple[list[int], list[int]]:
@@ -152,27 +171,29 @@ def _two_parts(answer: Any, count: int, given: str) -> tuple[list[int], list[int
     return training, validation
 
 
-def _expect_shares(
-    training: list[int], validation: list[int], rare: list[bool], fraction: float, given: str
+def _expect_groups(
+    training: list[int], validation: list[int], groups: list[str], fraction: float, given: str
 ) -> None:
-    groups = {"with": sum(rare), "without": len(rare) - sum(rare)}
-    taken = {"with": sum(rare[k] for k in validation)}
-    taken["without"] = len(validation) - taken["with"]
-    wanted = {name: round(fraction * count) for name, count in groups.items()}
-    for name, count in groups.items():
-        if taken[name] == wanted[name]:
-            continue
-        hint = "draw round(fraction * count) from each group, with the class and without it"
-        if all(taken[k] == groups[k] - wanted[k] for k in groups):
-            hint = "training comes first, and validation second"
-        elif sum(taken.values()) == sum(wanted.values()):
-            hint = f"the size is right, but chance decides who goes: {hint}"
+    sides = [{groups[k] for k in part} for part in (training, validation)]
+    if both := sorted(sides[0] & sides[1]):
         raise NotYet(
-            f"for {given}, of the {count} images {name} the rare class {taken[name]} go to "
-            f"validation, expected {wanted[name]}. {hint[:1].upper()}{hint[1:]}"
+            f"for {given}, images of group {both[0]!r} are on both sides: draw groups, and not "
+            "images"
+        )
+    count = len(set(groups))
+    wanted = max(1, round(fraction * count))
+    if len(sides[1]) != wanted:
+        hint = "draw max(1, round(fraction * number of groups)) of them"
+        if not validation:
+            hint = "a model is scored on at least one"
+        elif len(sides[0]) == wanted:
+            hint = "training comes first, and validation second"
+        raise NotYet(
+            f"for {given}, {len(sides[1])} of {count} groups go to validation, expected {wanted}: "
+            f"{hint}"
         )
     if training != sorted(training) or validation != sorted(validation):
-        raise NotYet(f"for {given} the shares are right, but the lists are not sorted")
+        raise NotYet(f"for {given} the groups are right, but the lists are not sorted")
 
 
 Color = tuple[int, int, int]

@@ -25,7 +25,7 @@ from torchvision.transforms import v2
 
 from helpers.labels import ADE20K
 from helpers.profiles import REPOSITORY
-from notebooks.exercises import inference, mean_iou, scaling, scores
+from notebooks.exercises import custom_dataset, inference, mean_iou, scaling, scores
 from notebooks.exercises.core import compare
 from notebooks.exercises.segmentation_types import car_probability
 
@@ -126,27 +126,6 @@ def labels_by_table(mask: Image.Image, table: Any = {0: 255, 10: 0, 20: 1, 30: 2
     return np.vectorize(table.get, otypes=[np.uint8])(values)
 
 
-def split_by(
-    holds: Any = lambda label_map, rare: rare in label_map,
-    share: Callable[[float], int] = round,
-    dice: Callable[[int], Any] = np.random.default_rng,
-    drawn: bool = True,
-    change: Callable[[list, list], Any] = lambda training, validation: (training, validation),
-) -> Any:
-    """A stratified split, or one with a slip."""
-
-    def split(label_maps: list, rare: int, fraction: float, seed: int) -> Any:
-        random, validation = dice(seed), []
-        for wanted in (True, False):
-            group = [k for k, one in enumerate(label_maps) if bool(holds(one, rare)) == wanted]
-            order = random.permutation(len(group)) if drawn else range(len(group))
-            validation += [group[k] for k in list(order)[: share(fraction * len(group))]]
-        rest = set(range(len(label_maps))) - set(validation)
-        return change(sorted(rest), sorted(validation))
-
-    return split
-
-
 ALSO_RIGHT: list[tuple[str, Any]] = [
     ("check_areas_and_cars", (3.0, np.int64(3), 7)),
     ("check_splitting_threshold", (np.float32(0.8),)),
@@ -162,7 +141,7 @@ ALSO_RIGHT: list[tuple[str, Any]] = [
     ("check_logits_shape", (torch.Size([8, 19, 96, 128]),)),
     ("check_target_size", ([(480, 640)],)),
     ("check_to_labels", (labels_by_table,)),
-    ("check_stratified_split", (split_by(dice=np.random.RandomState, change=lambda t, v: [np.array(t), np.array(v)]),)),
+    ("check_group_split", (custom_dataset._split_by(lambda train, val: [np.array(train), np.array(val)]),)),
     ("check_bootstrap_mean_iou", (lambda areas, draws: scores._resampled(areas, draws).tolist(),)),
     ("check_worker_generator", (lambda seed, worker: np.random.default_rng([worker, seed]),)),
     ("check_worker_generator", (lambda seed, worker: np.random.RandomState(100 * seed + worker),)),
@@ -257,17 +236,12 @@ ODD: list[tuple[str, tuple, str]] = [
     ("check_to_labels", (lambda m: labels_by_table(m.convert("L")),), "(mode P) the function raises ValueError"),
     ("check_to_labels", (lambda m: np.asarray(m.convert("L")) // 10 - np.uint8(1),), "in a palette PNG the indices are the values"),
     ("check_to_labels", (lambda m: np.asarray(m) // 10 - np.uint8(1),), "holds 40 the function returns [[255, 0], [3, 2]] without a word"),
-    ("check_stratified_split", (split_by(lambda label_map, rare: True),), "chance decides who goes"),
-    ("check_stratified_split", (split_by(change=lambda t, v: (sorted(t + v), v)),), "is in both parts"),
-    ("check_stratified_split", (split_by(change=lambda t, v: (t[1:], v)),), "is in neither part"),
-    ("check_stratified_split", (split_by(change=lambda t, v: (t, v + v)),), "in one part twice"),
-    ("check_stratified_split", (split_by(change=lambda t, v: (v, t)),), "training comes first"),
-    ("check_stratified_split", (split_by(change=lambda t, v: (t, v[::-1])),), "the lists are not sorted"),
-    ("check_stratified_split", (split_by(change=lambda t, v: ([k + 1 for k in t], [k + 1 for k in v])),), "holds 20, expected two lists, training and validation, of indices from 0 to 19"),
-    ("check_stratified_split", (split_by(share=int),), "2 go to validation, expected 3. Draw round(fraction * count)"),
-    ("check_stratified_split", (split_by(drawn=False),), "the seeds 0 to 3 all give one split"),
-    ("check_stratified_split", (split_by(dice=lambda seed: np.random.mtrand._rand),), "two calls give two splits"),
-    ("check_stratified_split", (split_by(lambda label_map, rare: label_map.max() == rare),), "the rare class"),
+    ("check_group_split", (custom_dataset._split_by(lambda train, val: (sorted(train + val), val)),), "is in both parts"),
+    ("check_group_split", (custom_dataset._split_by(lambda train, val: (train[1:], val)),), "is in neither part"),
+    ("check_group_split", (custom_dataset._split_by(lambda train, val: (train, val + val)),), "in one part twice"),
+    ("check_group_split", (custom_dataset._split_by(lambda train, val: ([k + 1 for k in train], [k + 1 for k in val])),), "holds 20, expected two lists, training and validation, of indices from 0 to 19"),
+    ("check_group_split", (custom_dataset._split_by(count_of=math.ceil),), "2 of 4 groups go to validation, expected 1"),
+    ("check_group_split", (lambda groups, fraction, seed: custom_dataset._split_by()(groups, fraction, np.random.mtrand._rand.randint(99)),), "two calls give two splits"),
     ("check_worker_generator", (lambda seed, worker: seed + worker,), "expected a generator"),
     ("check_worker_generator", (lambda seed, worker: np.random.default_rng(2 * seed + worker),), "(7, 2) and (8, 0) draw the same"),
     ("check_bottleneck", (lambda seconds: (seconds[4], math.ceil(seconds[1] / seconds[4])),), "the function returns [0.2, 4.0] without a word"),
