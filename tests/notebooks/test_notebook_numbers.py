@@ -191,7 +191,7 @@ SHOWN_IN = {"heads": "05", "rates": "05", "losses": "07"}
 """The notebook that shows each sweep's table."""
 
 
-@pytest.mark.parametrize("name", sweeps.SWEEPS)
+@pytest.mark.parametrize("name", sweeps.stored())
 def test_a_sweep_was_measured_with_the_present_settings(name: str) -> None:
     measured, present = sweeps.stored()[name], sweeps.settings(get_profile("tiny"))
     message = f"run `python -m tools.course sweeps {name}`"
