@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SEEDS = (0, 1, 2)
 BATCH_SIZE = 4
+SETTINGS = {"seeds": [*SEEDS], "batch_size of the fruit": BATCH_SIZE}
+"""Beside those of the profile."""
 SHORT, LONG, LONGEST = 60, 120, 240
 """Steps: as the notebook trains; until the losses hardly differ; until time is not what lacks."""
 COUNTS = (6, 12, 23, 46)

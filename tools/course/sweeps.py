@@ -30,13 +30,14 @@ RATE_FACTORS = (0.3, 1, 3, 10, 30)
 """One learning rate for the whole model, over the profile's."""
 
 
-def settings(profile: Profile) -> dict[str, Any]:
+def settings(profile: Profile, sweep: str) -> dict[str, Any]:
     """What the result of a training run depends on; a sweep varies one or two of them."""
     names = (
         "name image_size max_steps warmup_steps batch_size learning_rate "
         "head_learning_rate_factor weight_decay eval_steps seed"
     )
-    return {name: getattr(profile, name) for name in names.split()}
+    own = fruit_sweeps.SETTINGS if sweep in FRUIT else {}
+    return {name: getattr(profile, name) for name in names.split()} | own
 
 
 def heads(profile: Profile) -> list[dict[str, Any]]:
@@ -144,13 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("sweeps", nargs="+", choices=SWEEPS, metavar="|".join(SWEEPS))
     profile = get_profile("tiny")
     for name in parser.parse_args(arguments).sweeps:
-        given = settings(profile)
-        if name in FRUIT:
-            given |= {
-                "seeds": fruit_sweeps.SEEDS,
-                "batch_size of the fruit": fruit_sweeps.BATCH_SIZE,
-            }
-        found = {"settings": given, "rows": SWEEPS[name](profile)}
+        found = {"settings": settings(profile, name), "rows": SWEEPS[name](profile)}
         text = json.dumps(stored() | {name: found}, indent=2, ensure_ascii=False, sort_keys=False)
         Path(FILE).write_text(text + "\n", encoding="utf-8")
         print(f"{name}\n\n{markdown(found['rows'])}\n", flush=True)
