@@ -15,11 +15,12 @@ import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from helpers.profiles import BUNDLED, REPOSITORY, Profile, get_profile
+from helpers.profiles import REPOSITORY, Profile, get_profile
+from tools.course import fruit_sweeps
 
 FILE = REPOSITORY / "tools" / "course" / "sweeps.json"
 
@@ -27,20 +28,19 @@ HEAD_FACTORS = (1, 3, 10, 30, 100)
 """The decode head's learning rate over the encoder's."""
 RATE_FACTORS = (0.3, 1, 3, 10, 30)
 """One learning rate for the whole model, over the profile's."""
-LOSS_STEPS = (60, 120)
-SEEDS = (0, 1, 2)
 
 
-def settings(profile: Profile) -> dict[str, Any]:
+def settings(profile: Profile, sweep: str) -> dict[str, Any]:
     """What the result of a training run depends on; a sweep varies one or two of them."""
     names = (
         "name image_size max_steps warmup_steps batch_size learning_rate "
         "head_learning_rate_factor weight_decay eval_steps seed"
     )
-    return {name: getattr(profile, name) for name in names.split()}
+    own = fruit_sweeps.SETTINGS if sweep in FRUIT else {}
+    return {name: getattr(profile, name) for name in names.split()} | own
 
 
-def heads(profile: Profile) -> dict[str, Any]:
+def heads(profile: Profile) -> list[dict[str, Any]]:
     """The head learns faster and faster; the encoder's rate stays."""
     rows = []
     for factor in HEAD_FACTORS:
@@ -50,58 +50,26 @@ def heads(profile: Profile) -> dict[str, Any]:
             {"rate of the encoder": _rate(rate), "rate of the head": f"{factor} × {_rate(rate)}"}
             | scores
         )
-    return {"settings": settings(profile), "rows": rows}
+    return rows
 
 
-def rates(profile: Profile) -> dict[str, Any]:
+def rates(profile: Profile) -> list[dict[str, Any]]:
     """The whole model learns faster and faster, its head no faster than the rest."""
     rows = []
     for factor in RATE_FACTORS:
         rate = factor * profile.learning_rate
         scores = train(replace(profile, learning_rate=rate, head_learning_rate_factor=1.0))
         rows.append({"rate of the encoder": _rate(rate), "rate of the head": _rate(rate)} | scores)
-    return {"settings": settings(profile), "rows": rows}
+    return rows
 
 
-def losses(profile: Profile) -> dict[str, Any]:
-    """Notebook 07's fruit with four losses; each score is a list, one of each seed."""
-    from helpers import data, training
-    from helpers.labels import Labels
-    from tools.drawing import fruit
-
-    own = replace(profile, batch_size=4)
-    with tempfile.TemporaryDirectory() as folder:
-        labels, dataset = Labels(fruit.CLASSES), clean_fruit(Path(folder), profile.seed)
-        share = data.check_scenes(dataset["train"], "train", labels)
-        weights = class_weights(share / share.sum())
-        loss_of = {
-            "cross-entropy": training.pixel_cross_entropy,
-            "class weights": partial(training.pixel_cross_entropy, weights=weights),
-            "focal": training.focal_loss,
-            "dice": training.dice_loss,
-        }
-        rows = []
-        for steps in LOSS_STEPS:
-            for name, loss in loss_of.items():
-                found = [
-                    train_fruit(replace(own, seed=seed), dataset, labels, loss, steps)
-                    for seed in SEEDS
-                ]
-                rows.append(
-                    {"steps": steps, "loss": name}
-                    | {column: [scores[column] for scores in found] for column in found[0]}
-                )
-    own_settings = {"seeds": SEEDS, "batch_size of the fruit": own.batch_size}
-    return {"settings": settings(profile) | own_settings, "rows": rows}
-
-
-def seeds(profile: Profile) -> dict[str, Any]:
+def seeds(profile: Profile) -> list[dict[str, Any]]:
     """Notebook 05's training with other seeds; scores at original size, in %, and intervals."""
     rows = []
-    for seed in SEEDS:
+    for seed in fruit_sweeps.SEEDS:
         score, low, high = train_and_resample(replace(profile, seed=seed))
         rows.append({"seed": seed, "mean IoU": score, "low": low, "high": high})
-    return {"settings": settings(profile), "rows": rows}
+    return rows
 
 
 def train_and_resample(profile: Profile) -> list[float]:
@@ -136,83 +104,15 @@ def train_and_resample(profile: Profile) -> list[float]:
     return [round(float(one), 1) for one in (score, 2 * score - high, 2 * score - low)]
 
 
-def clean_fruit(folder: Path, seed: int) -> Any:
-    """The drawn fruit of notebook 07 with its masks converted, as a `DatasetDict`."""
-    from datasets import Dataset, DatasetDict, Features
-    from datasets import Image as ImageFeature
-
-    from helpers import custom
-    from helpers.images import header, load_image
-    from tools.drawing import fruit
-
-    drawn, clean = BUNDLED / "fruit", folder / "masks"
-    clean.mkdir()
-    found = custom.find_pairs(drawn / "images", drawn / "masks")
-    values = {label: label for label in range(len(fruit.CLASSES))} | {7: 255}
-    kept = []
-    for image, mask in found.pairs:
-        try:
-            load_image(image)
-        except ValueError:  # it was not copied to its end
-            continue
-        if header(mask).mode == "RGB":
-            converted = custom.labels_from_colors(mask, fruit.COLORS, image=image)
-        else:
-            converted = custom.labels_from_values(mask, values, image)
-        kept.append((image, clean / f"{image.stem}.png"))
-        custom.resize_labels(converted, image).save(kept[-1][1])
-    rows = {"image": [str(image) for image, _ in kept], "annotation": [str(m) for _, m in kept]}
-    features = Features(image=ImageFeature(), annotation=ImageFeature())
-    halves = Dataset.from_dict(rows, features=features).train_test_split(0.2, seed=seed)
-    return DatasetDict(train=halves["train"], validation=halves["test"])
-
-
-def class_weights(share: Any) -> Any:
-    """One over the square root of a class's share of the pixels; 1 on average over the pixels."""
-    import torch
-
-    weights = 1 / share**0.5
-    return torch.tensor(weights / (share * weights).sum()).float()
-
-
-def train_fruit(
-    profile: Profile, dataset: Any, labels: Any, loss: Any, steps: int
-) -> dict[str, float]:
-    """Train on the fruit as notebook 07 does; scores of the last model on the validation split."""
-    from datasets import DatasetDict
-
-    from helpers.training import build_trainer
-
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = build_trainer(
-            replace(profile, own=labels),
-            DatasetDict(train=dataset["train"], test=dataset["validation"]),
-            folder,
-            max_steps=steps,
-            warmup_steps=steps // 12,
-            eval_strategy="no",
-            eval_on_start=False,
-            save_strategy="no",
-            load_best_model_at_end=False,
-        )
-        trainer.compute_loss_func = loss
-        trainer.train()
-        trainer.evaluate()
-    scores = trainer.compute_metrics.matrix.compute()
-    iou = dict(zip(labels.names, scores["per_category_iou"], strict=True))
-    found = {f"IoU of the {name}": iou[name] for name in ("pear", "cherry")}
-    return {name: round(float(one), 4) for name, one in found.items()} | {
-        "mean IoU": round(float(scores["mean_iou"]), 4)
-    }
-
-
-SWEEPS: dict[str, Callable[[Profile], dict[str, Any]]] = {
-    "heads": heads,
-    "rates": rates,
-    "losses": losses,
-    "seeds": seeds,
+FRUIT: dict[str, Callable[[Profile], list[dict[str, Any]]]] = {
+    "images": fruit_sweeps.images,
+    "split": fruit_sweeps.split,
+    "start": fruit_sweeps.start,
+    "sizes": fruit_sweeps.sizes,
+    "losses": fruit_sweeps.losses,
 }
-"""Each returns {"settings": ..., "rows": [{column: text or number}, ...]}, ready for JSON."""
+SWEEPS = {"heads": heads, "rates": rates, "seeds": seeds} | FRUIT
+"""Each returns rows, [{column: text or number}, ...], ready for JSON."""
 
 
 @cache
@@ -245,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("sweeps", nargs="+", choices=SWEEPS, metavar="|".join(SWEEPS))
     profile = get_profile("tiny")
     for name in parser.parse_args(arguments).sweeps:
-        found = SWEEPS[name](profile)
+        found = {"settings": settings(profile, name), "rows": SWEEPS[name](profile)}
         text = json.dumps(stored() | {name: found}, indent=2, ensure_ascii=False, sort_keys=False)
         Path(FILE).write_text(text + "\n", encoding="utf-8")
         print(f"{name}\n\n{markdown(found['rows'])}\n", flush=True)
