@@ -51,8 +51,9 @@ STORED = {
 
 
 def without_commands(source: str) -> str:
-    """A notebook's cell without its lines for the shell, which plain Python cannot run."""
-    return re.sub(r"^!(.+\\\n)*.+", "", source, flags=re.MULTILINE)
+    """A notebook's cell up to its first line for the shell, which plain Python cannot run: what
+    follows reads what that has written."""
+    return re.split(r"^!", source, maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def draw_blocks(seed: int, size: tuple[int, int] = (48, 36)) -> tuple[Image.Image, Image.Image]:

@@ -120,7 +120,7 @@ def check_group_split(group_split: Any) -> None:
     # No share ends in .5, which Python rounds to even numbers.
     cases = {
         "20 images of five afternoons in turn": ([*"abcde"] * 4, 0.4),
-        "12 images of four patients, of one to six images": ([*"ppppppqqqrrs"], 0.25),
+        "12 images of four patients, of one to six images": ([*"ppppppqqqrrs"], 0.3),
         "nine images of nine flights": ([*"ihgfedcba"], 1 / 3),
         "eight images of four walks": ([*"wwxxyyzz"], 0.1),
     }

@@ -111,7 +111,7 @@ def test_training_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_notebook_07_reads_color_coded_masks_as_the_helper_does() -> None:
     colors = {(0, 0, 0): 0, (255, 0, 0): 1, (255, 0, 255): 4}
-    by_hand = shown("07_custom_dataset.ipynb", "labels_by_hand", np=np, COLORS=colors)
+    by_hand = shown("07_custom_dataset.ipynb", "labels_by_hand", np=np, FRUIT_COLORS=colors)
     codes = np.array([*colors, (9, 9, 9)], dtype=np.uint8)
     coded = Image.fromarray(codes[np.random.default_rng(0).integers(0, 4, (12, 16))])
     expected = np.asarray(labels_from_colors(coded, colors, unknown=IGNORE_INDEX))
