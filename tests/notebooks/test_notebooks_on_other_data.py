@@ -136,3 +136,32 @@ def test_notebook_07_overwrites_nothing_of_other_data(tmp_path, monkeypatch) -> 
     with pytest.raises(ValueError, match=f"{folder_name(folders[0])} belongs to other data"):
         run_cells("07", last="custom-42", FOLDER=str(folders[0]))
     assert contents(own) == before
+
+
+@pytest.mark.slow
+def test_notebook_07_decides_nothing_about_a_folder_of_one_s_own(tmp_path, monkeypatch) -> None:
+    """A stray value, and colours that the drawn fruit's table would explain."""
+    monkeypatch.setenv("SEG_OUTPUT", str(tmp_path / "outputs"))
+    folder = tmp_path / "table"
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    for number in range(10):
+        image, mask = fruit.draw_fruit(number)
+        if number == 4:
+            mask.paste(7, (0, 0, 2, 3))
+        if number == 8:
+            red_green_blue = np.zeros((*mask.size[::-1], 3), dtype=np.uint8)
+            red_green_blue[:9] = 255, 0, 0
+            mask = Image.fromarray(red_green_blue)
+        image.save(folder / "images" / f"{number}.png")
+        mask.save(folder / "masks" / f"{number}.png")
+    given = {"FOLDER": str(folder)}
+    with pytest.raises(ValueError, match=r"4\.png holds the value 7 in 6 pixels"):
+        run_cells("07", last="custom-24", **given)
+    given |= {"VALUES": {7: 255}}
+    with pytest.raises(ValueError, match=r"8\.png"):
+        run_cells("07", last="custom-24", **given)
+    run_cells("07", last="custom-24", **given, COLORS={(0, 0, 0): 0, (255, 0, 0): 4})
+    clean = tmp_path / "outputs" / "tiny" / "workshop" / "clean"
+    assert np.unique(Image.open(clean / "8.png")).tolist() == [0, 4]
+    assert (np.asarray(Image.open(clean / "4.png"))[:3, :2] == 255).all()

@@ -12,6 +12,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from PIL import Image
 from scipy.ndimage import binary_erosion, maximum_filter, minimum_filter
 from torch.nn.functional import cross_entropy, interpolate
@@ -46,6 +47,13 @@ def shown(notebook: str, name: str, **namespace: Any) -> Any:
                 exec(compile(module, f"{notebook}: {name}", "exec"), namespace)
                 return namespace[name]
     pytest.fail(f"{notebook} does not define {name}")
+
+
+def text_of(number: str) -> str:
+    """The Markdown of the notebook with this number."""
+    (path,) = NOTEBOOKS.glob(f"{number}_*.ipynb")
+    cells = nbformat.read(path, as_version=4).cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
 def test_reduce_by_hand() -> None:
@@ -135,6 +143,17 @@ def test_notebook_07_weights_classes_as_the_helper_does() -> None:
         expected = pixel_cross_entropy(outputs, labels, count, weights=weights)
         torch.testing.assert_close(by_hand(outputs, labels, count), expected)
     assert by_hand(outputs, torch.full_like(labels, 255)) == 0
+
+
+def test_notebook_07_shows_images_of_the_rare_class_three_times_as_often() -> None:
+    (code,) = re.findall(r"^```python\n(rare = .+?)^```", text_of("07"), re.DOTALL | re.MULTILINE)
+    masks = [np.full((4, 6), value, dtype=np.uint8) for value in (0, 2, 1)]
+    masks[2][3, 5] = 2
+    rows = {"annotation": [Image.fromarray(mask) for mask in masks], "number": [0, 1, 2]}
+    space = {"np": np, "share": np.array([0.7, 0.2, 0.1])}
+    space["dataset"] = {"train": Dataset.from_dict(rows)}
+    exec(code, space)
+    assert space["often"]["number"] == [0, 1, 1, 1, 2, 2, 2]
 
 
 @pytest.mark.parametrize("shape", [(60, 80), (33, 50), (12, 12)])

@@ -5,13 +5,20 @@ import re
 import shlex
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
+from datasets import Image as ImageFeature
+from datasets import load_dataset
 from PIL import Image
 
 from helpers.inference import load_labels, load_model
 from helpers.labels import Labels
-from helpers.profiles import BUNDLED
+from helpers.profiles import BUNDLED, REPOSITORY
+from scripts import evaluate as evaluate_script
+from scripts import prepare as prepare_script
+from scripts import segment as segment_script
+from scripts import train as train_script
 from scripts.evaluate import main as evaluate
 from scripts.prepare import main as prepare
 from scripts.segment import main as segment
@@ -109,3 +116,66 @@ def test_a_model_of_other_classes_gets_a_new_layer_or_is_refused(
     assert train(command) == 0
     assert "the last layer is new" in capsys.readouterr().out
     assert load_labels(tmp_path / "model") == LABELS
+
+
+# --- the commands that notebook 07 shows ----------------------------------------------------------
+
+CELLS = nbformat.read(REPOSITORY / "notebooks" / "07_custom_dataset.ipynb", as_version=4).cells
+SCRIPTS = {
+    "scripts.prepare": prepare_script,
+    "scripts.train": train_script,
+    "scripts.segment": segment_script,
+    "scripts.evaluate": evaluate_script,
+}
+
+
+def shown(cell: nbformat.NotebookNode) -> list[tuple[str, list[str]]]:
+    """The commands of the course that a cell offers for copying: the module, and its options."""
+    blocks = re.findall(r"^```sh\n(.+?)^```", cell.source, flags=re.DOTALL | re.MULTILINE)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    words = [shlex.split(line) for line in lines if line.startswith("python -m scripts.")]
+    return [(module, options) for _, _, module, *options in words]
+
+
+def test_notebook_07_shows_options_that_the_commands_have() -> None:
+    commands = [command for cell in CELLS for command in shown(cell)]
+    assert {module for module, _ in commands} == SCRIPTS.keys()
+    for module, options in commands:
+        SCRIPTS[module]._parse(options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cells", [["short-path", "better-runs"], ["which-split"]])
+def test_the_commands_that_notebook_07_shows_lead_to_the_end(
+    cells: list[str], tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw(tmp_path / "drawn", reduce=False)
+    for part, kind in (("images", "images"), ("annotations", "masks")):
+        (tmp_path / "photos" / kind).mkdir(parents=True)
+        for file in (tmp_path / "drawn" / part).rglob("*.*"):
+            name = f"day{int(file.stem) // 2}_{file.stem}{file.suffix}"
+            file.rename(tmp_path / "photos" / kind / name)
+    (tmp_path / "new-photos").mkdir()
+    image = next((tmp_path / "photos" / "images").iterdir())
+    (tmp_path / "new-photos" / "new.jpg").write_bytes(image.read_bytes())
+    nearer = {  # without a network, and on a CPU
+        "sample": "tiny",
+        "nvidia/segformer-b0-finetuned-ade-512-512": str(BUNDLED / "checkpoints" / "segformer-toy"),
+        "640": "96",
+    }
+    for module, options in [one for cell in CELLS if cell.id in cells for one in shown(cell)]:
+        options = [nearer.get(option, option) for option in options]
+        if module == "scripts.train":
+            options += ["--max-steps", "20", "--save-steps", "10"]
+        assert SCRIPTS[module].main(options) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    if "which-split" in cells:
+        data = load_dataset(str(tmp_path / "outputs" / "by-day"))
+        files = {
+            name: part.cast_column("image", ImageFeature(decode=False))
+            for name, part in data.items()
+        }
+        days = [{image["path"].split("_")[0] for image in part["image"]} for part in files.values()]
+        assert sorted(map(len, days)) == [1, 1, 3]
+        assert len(set.union(*days)) == 5
