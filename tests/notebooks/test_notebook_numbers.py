@@ -227,6 +227,21 @@ def test_the_table_of_losses_is_as_the_text_of_notebook_07_reads_it() -> None:
         assert shown == pytest.approx(found[60, loss][mean][0], abs=0.03)
 
 
+def test_the_tables_of_the_fruit_say_what_notebook_07_draws_from_them() -> None:
+    images, split, start = (
+        {next(iter(row.values())): row for row in sweeps.stored()[name]["rows"]}
+        for name in ("images", "split", "start")
+    )
+    mean = "mean IoU"
+    assert min(images[12][mean]) > max(images[6][mean])
+    assert max(images[12][mean]) > min(images[46][mean]), "no difference in so few steps"
+    assert min(split["at random"]["difference"]) > 0.04, "a random split flatters"
+    assert -0.04 < min(split["by table"]["difference"]) < 0, "one by table errs both ways"
+    assert 0 < max(split["by table"]["difference"]) < 0.04
+    assert min(start["finished model"][mean]) > max(start["pretrained encoder"][mean])
+    assert min(start["pretrained encoder"][mean]) > max(start["random weights"][mean])
+
+
 def test_the_table_of_heads_is_as_the_text_of_notebook_05_reads_it() -> None:
     rows = {row["rate of the head"]: row["mean IoU"] for row in sweeps.stored()["heads"]["rows"]}
     assert 0.20 < rows["1 × 4e-4"] < 0.30

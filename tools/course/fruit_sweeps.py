@@ -44,7 +44,7 @@ def images(profile: Profile) -> list[dict[str, Any]]:
         dataset = clean_fruit(profile.seed)
         order = np.random.default_rng(own.seed).permutation(len(dataset["train"]))
         dataset["train"] = dataset["train"].select(order[:count])
-        return class_scores(train(own, dataset, LONGEST))
+        return class_scores(train(own, dataset, LONG))
 
     return [{"images": count} | over_seeds(profile, partial(run, count)) for count in COUNTS]
 

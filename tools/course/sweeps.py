@@ -1,6 +1,6 @@
-"""Measure the tables of settings in the notebooks.
+"""Measure the tables of settings in the notebooks: `python -m tools.course sweeps heads losses`.
 
-`python -m tools.course sweeps heads rates losses` takes under twenty minutes.
+Each takes from three to ten minutes on two free cores; those of the fruit stand in `fruit_sweeps`.
 
 A table of ten trainings would keep a reader waiting for minutes, so the notebook shows what this
 command has measured on profile `tiny` and trains one point of it. `sweeps.json` holds, for each
