@@ -191,7 +191,7 @@ SHOWN_IN = {"heads": "05", "rates": "05", "losses": "07"}
 """The notebook that shows each sweep's table."""
 
 
-@pytest.mark.parametrize("name", sweeps.stored())
+@pytest.mark.parametrize("name", sweeps.SWEEPS)
 def test_a_sweep_was_measured_with_the_present_settings(name: str) -> None:
     measured, present = sweeps.stored()[name], sweeps.settings(get_profile("tiny"), name)
     assert measured["settings"] == present, f"run `python -m tools.course sweeps {name}`"
@@ -228,11 +228,11 @@ def test_the_table_of_losses_is_as_the_text_of_notebook_07_reads_it() -> None:
 
 
 def test_the_tables_of_the_fruit_say_what_notebook_07_draws_from_them() -> None:
-    images, split, start = (
+    images, split, start, sizes = (
         {next(iter(row.values())): row for row in sweeps.stored()[name]["rows"]}
-        for name in ("images", "split", "start")
+        for name in ("images", "split", "start", "sizes")
     )
-    mean = "mean IoU"
+    mean, cherry = "mean IoU", "IoU of the cherry"
     assert min(images[12][mean]) > max(images[6][mean])
     assert max(images[12][mean]) > min(images[46][mean]), "no difference in so few steps"
     assert min(split["at random"]["difference"]) > 0.04, "a random split flatters"
@@ -240,6 +240,9 @@ def test_the_tables_of_the_fruit_say_what_notebook_07_draws_from_them() -> None:
     assert 0 < max(split["by table"]["difference"]) < 0.04
     assert min(start["finished model"][mean]) > max(start["pretrained encoder"][mean])
     assert min(start["pretrained encoder"][mean]) > max(start["random weights"][mean])
+    for small, large in ((64, 96), (96, 128), (128, 192)):
+        assert min(sizes[large][cherry]) > max(sizes[small][cherry])
+        assert min(sizes[large][mean]) > max(sizes[small][mean])
 
 
 def test_the_table_of_heads_is_as_the_text_of_notebook_05_reads_it() -> None:
