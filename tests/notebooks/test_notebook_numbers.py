@@ -8,6 +8,7 @@ holds them. Each refresh of the stored outputs asks again. At the end, the table
 import ast
 import re
 from functools import cache
+from itertools import combinations
 
 import nbformat
 import numpy as np
@@ -76,11 +77,10 @@ BOUNDS = [
     ("06", "calibration", "^one look.*\n.*\n.*last bin:", 62, 71),  # two thirds
     ("06", "calibration", "^one look.*\n.*\n.*pixels,", 1, 1.6),
     ("07", "custom-50", "accuracy", 0.90, 0.94),
-    ("07", "custom-53", "plain loss:", 0.54, 0.60),
-    ("07", "custom-53", "class weights:", 0.60, 0.66),
+    ("07", "custom-50", "mean IoU", 0.54, 0.60),
     ("07", "worst-class", "worst: pear, IoU", 0.13, 0.24),
     ("07", "worst-class", "  apple", 60, 72),
-    ("07", "custom-55", "a class:", 3, 12),
+    ("07", "custom-55", "a class:", 1, 8),
     ("07", "custom-55", "ignored:", 99, 100),
     ("08", "bootstrap", "^mean IoU", 76, 80),
     ("08", "bootstrap", "interval:", 75, 78),
@@ -187,8 +187,9 @@ def test_notebook_09_its_text_draws_no_more_from_the_table_of_costs_than_it_hold
 
 # --- the tables of trainings ----------------------------------------------------------------------
 
-SHOWN_IN = {"heads": "05", "rates": "05", "losses": "07"}
-"""The notebook that shows each sweep's table."""
+SHOWN_IN = {"heads": "05", "rates": "05", "split": "07"}
+"""The notebook that shows each sweep's table. Notebook 07 draws figures of two more, and quotes the
+others."""
 
 
 @pytest.mark.parametrize("name", sweeps.SWEEPS)
@@ -221,10 +222,37 @@ def test_the_table_of_losses_is_as_the_text_of_notebook_07_reads_it() -> None:
         assert above(cherry, 120, "dice", loss)
     assert above(cherry, 120, "dice", "cross-entropy")
     assert above(cherry, 120, "cross-entropy", "class weights")
-    # The notebook trains seed 0 of two rows.
-    for title, loss in (("plain loss:", "cross-entropy"), ("class weights:", "class weights")):
-        (shown,) = stored("07", "custom-53", title)
-        assert shown == pytest.approx(found[60, loss][mean][0], abs=0.03)
+    # The notebook trains seed 0 of the first row.
+    (shown,) = stored("07", "custom-50", "mean IoU")
+    assert shown == pytest.approx(found[60, "cross-entropy"][mean][0], abs=0.03)
+    pairs = [
+        (above(column, steps, one, other) or above(column, steps, other, one))
+        for steps in (60, 120)
+        for column in (pear, cherry, mean)
+        for one, other in combinations([loss for of, loss in found if of == steps], 2)
+    ]
+    text = cells("07")["custom-54"].source
+    assert f"Here are {len(pairs)} comparisons" in text
+    assert f"nine are expected to lie apart by luck alone, and {sum(pairs)} do" in text
+
+
+def test_notebook_07_quotes_what_was_measured() -> None:
+    rows = [row for name in ("images", "start", "sizes") for row in sweeps.stored()[name]["rows"]]
+    measured = sweeps.markdown(sweeps.stored()["split"]["rows"])
+    measured += "".join(sweeps.markdown([row]) for row in rows)
+    for cell in ("learning-curve-read", "better-runs", "which-split"):
+        quoted = re.findall(r"\d\.\d\d to \d\.\d\d", cells("07")[cell].source)
+        assert quoted
+        assert [one for one in quoted if one not in measured] == []
+
+
+def test_notebook_07_its_commands_learn_something_in_forty_steps() -> None:
+    told = cells("07")["train-command"].outputs[0].text
+    scores = [float(one) for one in re.findall(r"^step \d+ of 40: mIoU (\S+)", told, re.MULTILINE)]
+    assert scores == sorted(scores), "it is still rising"
+    assert len(scores) == 3
+    assert scores[0] < 0.02
+    assert 0.4 < scores[-1] < 0.6, "about a half"
 
 
 def test_the_tables_of_the_fruit_say_what_notebook_07_draws_from_them() -> None:
