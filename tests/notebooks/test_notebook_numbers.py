@@ -8,7 +8,7 @@ holds them. Each refresh of the stored outputs asks again. At the end, the table
 import ast
 import re
 from functools import cache
-from itertools import combinations
+from itertools import combinations, product
 
 import nbformat
 import numpy as np
@@ -211,17 +211,22 @@ def test_the_table_of_losses_is_as_the_text_of_notebook_07_reads_it() -> None:
         return min(found[steps, better][column]) > max(found[steps, worse][column])
 
     pear, cherry, mean = "IoU of the pear", "IoU of the cherry", "mean IoU"
-    for loss in ("class weights", "focal", "dice"):
+    for loss in ("class weights", "focal", "dice", "dice+cross-entropy"):
         assert above(pear, 60, loss, "cross-entropy")
         assert above(mean, 60, loss, "cross-entropy")
-        assert not above(pear, 120, loss, "cross-entropy")
-        assert not above(pear, 120, "cross-entropy", loss)
-    for loss in ("class weights", "focal"):
-        assert above(mean, 60, "dice", loss)
+        best, plain = max(found[120, loss][mean]), min(found[120, "cross-entropy"][mean])
+        assert best - plain < 0.05, "little is left"
+    for dice in ("dice", "dice+cross-entropy"):
+        for loss in ("class weights", "focal", "sampling"):
+            assert np.mean(found[60, dice][cherry]) > np.mean(found[60, loss][cherry])
+            assert above(cherry, 120, dice, loss)
+    for loss in ("cross-entropy", "class weights", "focal", "sampling"):
         assert above(cherry, 60, "dice", loss)
         assert above(cherry, 120, "dice", loss)
-    assert above(cherry, 120, "dice", "cross-entropy")
     assert above(cherry, 120, "cross-entropy", "class weights")
+    for steps, column in product((60, 120), (pear, cherry, mean)):
+        assert not above(column, steps, "sampling", "cross-entropy")
+        assert not above(column, steps, "cross-entropy", "sampling")
     # The notebook trains seed 0 of the first row.
     (shown,) = stored("07", "custom-50", "mean IoU")
     assert shown == pytest.approx(found[60, "cross-entropy"][mean][0], abs=0.03)
@@ -244,6 +249,12 @@ def test_notebook_07_quotes_what_was_measured() -> None:
         quoted = re.findall(r"\d\.\d\d to \d\.\d\d", cells("07")[cell].source)
         assert quoted
         assert [one for one in quoted if one not in measured] == []
+    told = cells("07")["prepare-writes"].outputs[0].text
+    (small,) = re.findall(r"(\d+) x \d+ pixels +cherry", told)
+    widths = [
+        round(int(small) * row["image size"] / 512) for row in sweeps.stored()["sizes"]["rows"]
+    ]
+    assert widths == [4, 7, 9, 13]
 
 
 def test_notebook_07_its_commands_learn_something_in_forty_steps() -> None:

@@ -165,3 +165,19 @@ def test_notebook_07_decides_nothing_about_a_folder_of_one_s_own(tmp_path, monke
     clean = tmp_path / "outputs" / "tiny" / "workshop" / "clean"
     assert np.unique(Image.open(clean / "8.png")).tolist() == [0, 4]
     assert (np.asarray(Image.open(clean / "4.png"))[:3, :2] == 255).all()
+
+
+@pytest.mark.slow
+def test_notebook_07_goes_to_its_end_with_two_classes(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SEG_OUTPUT", str(tmp_path / "outputs"))
+    monkeypatch.setenv("SEG_MAX_STEPS", "2")
+    folder = tmp_path / "fruit"
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    for number in range(10):
+        image, mask = fruit.draw_fruit(number)
+        image.save(folder / "images" / f"{number}.png")
+        mask.point(lambda value: min(value, 1)).save(folder / "masks" / f"{number}.png")
+    run_cells(
+        "07", last="learning-curve", FOLDER=str(folder), CLASSES=["background", "fruit"], STEPS=12
+    )

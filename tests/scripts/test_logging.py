@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from helpers import profiles
 from scripts import train
+from scripts.cli import draw_bars_where_somebody_looks
 
 
 @pytest.fixture
@@ -43,6 +45,21 @@ def test_nothing_is_written_unless_asked(command: list[str], tmp_path: Path) -> 
     assert not (tmp_path / "out" / "logs").exists()
     assert not list(tmp_path.rglob("events.out*"))
     assert "TENSORBOARD_LOGGING_DIR" not in os.environ
+
+
+def test_lines_say_the_scores_where_no_bar_does(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where a notebook calls the command."""
+    monkeypatch.setenv("TQDM_DISABLE", "")
+    monkeypatch.delenv("TQDM_DISABLE")
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    draw_bars_where_somebody_looks()
+    assert train.main([*command, "--max-steps", "2", "--save-steps", "1"]) == 0
+    told, errors = capsys.readouterr()
+    scores = re.findall(r"^step (\d) of 2: mIoU 0\.\d{4}$", told, flags=re.MULTILINE)
+    assert scores == ["0", "1", "2"]
+    assert "it/s" not in errors
 
 
 @pytest.mark.parametrize(
