@@ -169,6 +169,7 @@ def test_notebook_07_decides_nothing_about_a_folder_of_one_s_own(tmp_path, monke
 
 @pytest.mark.slow
 def test_notebook_07_goes_to_its_end_with_two_classes(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(NOTEBOOKS)
     monkeypatch.setenv("SEG_OUTPUT", str(tmp_path / "outputs"))
     monkeypatch.setenv("SEG_MAX_STEPS", "2")
     folder = tmp_path / "fruit"
