@@ -7,13 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.cli import WrongUse, at_least, sentence
+from scripts.cli import WrongUse, at_least
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import BaseImageProcessor, PreTrainedModel
-
-    from helpers.labels import Labels
     from scripts.segmenter import Segmenter
 
 
@@ -29,17 +25,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    import torch  # heavy, as are these modules: not before the options are read
-
+    # Some of it is heavy: not before the options are read.
     from scripts.results import Results, check_folder
-    from scripts.segmenter import DONE, FAILED, SKIPPED, segment_all
+    from scripts.segmenter import DONE, FAILED, SKIPPED, OutOfMemory, segment_all
     from scripts.sources import find_sources
 
     try:
         sources = find_sources(options.images)
         check_folder(options.output)  # before a model is loaded
-        device = _choose_device(options.device)
-        segmenter = _segmenter(options, device)
+        segmenter = _segmenter(options)
         settings = {"model": options.model} | segmenter.settings()
         results = Results(options.output, settings, options.overwrite)
     except WrongUse:
@@ -49,9 +43,8 @@ def _run(options: argparse.Namespace) -> int:
     try:
         with results:
             counts = segment_all(sources, results, segmenter)
-    except torch.OutOfMemoryError:
-        why = f"a batch of {options.batch_size} does not fit into the memory of {device}"
-        why += ", choose a smaller --batch-size"
+    except OutOfMemory as error:
+        why = str(error)
     except OSError as error:
         why = f"results cannot be written ({error})"
     else:
@@ -143,61 +136,15 @@ def _alpha(text: str) -> float:
     return alpha
 
 
-def _segmenter(options: argparse.Namespace, device: torch.device) -> Segmenter:
-    from scripts.segmenter import Segmenter
-
-    model, image_processor, labels = _load(options.model)
+def _segmenter(options: argparse.Namespace) -> Segmenter:
     alpha = None if options.no_overlays else options.alpha
-    return Segmenter(
+    from scripts.torch_segmenter import TorchSegmenter, choose_device, load
+
+    device = choose_device(options.device)
+    model, image_processor, labels = load(options.model)
+    return TorchSegmenter(
         model.to(device), image_processor, labels, alpha, options.batch_size, options.window
     )
-
-
-def _choose_device(name: str | None) -> torch.device:
-    import torch
-
-    found = torch.accelerator.current_accelerator(check_available=True)
-    if name is None:
-        return found or torch.device("cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise WrongUse(
-            f"--device {name} is not available here: expected cpu{f' or {found}' if found else ''}"
-        ) from None
-    return device
-
-
-def _load(source: str) -> tuple[PreTrainedModel, BaseImageProcessor, Labels]:
-    """As `load_model`, with the labels; refuses what is no semantic segmentation model."""
-    from transformers import AutoConfig
-
-    from helpers.hub import explained
-    from helpers.inference import load_labels, load_model
-
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        source = str(folder)
-        if not (folder / "config.json").is_file():
-            raise ValueError(
-                f"--model {source} has no config.json: expected a folder written by save_pretrained"
-            )
-    elif folder.exists() or folder.is_absolute() or source.count("/") != 1 or source[0] in ".~":
-        raise ValueError(f"there is no model folder {source}")
-    try:
-        with explained(source):
-            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-        kinds = config.architectures or []
-        if kinds and not any("SemanticSegmentation" in kind for kind in kinds):
-            raise ValueError(
-                f"it is a {kinds[0]}, and this command needs a model for semantic segmentation, "
-                "such as SegformerForSemanticSegmentation"
-            )
-        labels = load_labels(source)
-        return *load_model(source), labels
-    except Exception as error:
-        raise ValueError(f"--model {source} cannot be used: {sentence(error)}") from error
 
 
 if __name__ == "__main__":
