@@ -84,7 +84,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--model",
         required=True,
         metavar="DIR",
-        help="folder written by save_pretrained, or a Hub id",
+        help="folder written by save_pretrained, or a Hub id; or a file that scripts.export wrote, "
+        "which is run by onnxruntime on the CPU, without PyTorch",
     )
     parser.add_argument(
         "--output",
@@ -137,7 +138,17 @@ def _alpha(text: str) -> float:
 
 
 def _segmenter(options: argparse.Namespace) -> Segmenter:
+    """Of the model that `--model` names: PyTorch is imported for a folder or a Hub id alone."""
     alpha = None if options.no_overlays else options.alpha
+    if options.model.lower().endswith(".onnx"):
+        from scripts.onnx_segmenter import OnnxSegmenter
+
+        if options.window is not None or options.device not in (None, "cpu"):
+            raise WrongUse(
+                f"{options.model} runs on the CPU, at the model's input size: for --window or "
+                "--device, give --model the folder that it was exported from"
+            )
+        return OnnxSegmenter(Path(options.model).expanduser(), alpha, options.batch_size)
     from scripts.torch_segmenter import TorchSegmenter, choose_device, load
 
     device = choose_device(options.device)
