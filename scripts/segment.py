@@ -152,10 +152,34 @@ def _segmenter(options: argparse.Namespace) -> Segmenter:
     from scripts.torch_segmenter import TorchSegmenter, choose_device, load
 
     device = choose_device(options.device)
+    if device.type == "cpu" and options.window is None:
+        exported = _exported(options.model, alpha, options.batch_size)
+        if exported is not None:
+            return exported
     model, image_processor, labels = load(options.model)
     return TorchSegmenter(
         model.to(device), image_processor, labels, alpha, options.batch_size, options.window
     )
+
+
+def _exported(model: str, alpha: float | None, batch_size: int) -> Segmenter | None:
+    """The model.onnx in a model's folder, if it was exported from what lies there now."""
+    file = Path(model).expanduser() / "model.onnx"
+    if not file.is_file():
+        return None
+    from scripts.onnx_segmenter import OnnxSegmenter, digest_of
+
+    try:
+        exported = OnnxSegmenter(file, alpha, batch_size)
+    except ValueError as error:
+        why = str(error)
+    else:
+        if exported.files == digest_of(file.parent):
+            print(f"ONNX Runtime runs {file}")
+            return exported
+        why = f"{file} was exported from other weights, labels or preprocessing"
+    print(f"notice: PyTorch is used ({why})", file=sys.stderr)
+    return None
 
 
 if __name__ == "__main__":
