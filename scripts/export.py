@@ -63,7 +63,10 @@ def _export(options: argparse.Namespace) -> None:
     folder = Path(options.model).expanduser()
     output = options.output or folder / "model.onnx"
     if output.suffix.lower() != ".onnx" or not output.resolve().parent.is_dir():
-        raise WrongUse(f"--output is {output}, expected NAME.onnx in a folder that exists")
+        raise WrongUse(
+            f"--output is {output}, expected NAME.onnx in a folder that exists (for a model from "
+            "the Hub, it has to be given)"
+        )
     from scripts.onnx_segmenter import OnnxSegmenter, digest_of, need
 
     need("onnx")

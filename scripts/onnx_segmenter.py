@@ -1,9 +1,9 @@
 """A model.onnx that scripts.export wrote, run by ONNX Runtime on the CPU, without PyTorch.
 
 Images are resized here, not in the graph. Image processors resize as PyTorch does, in whole
-numbers, and any other way shifts some values by one: Pillow's up to 15 % of them (it takes a tall
-image's rows first), floating point, as in a graph, 8 to 16 %. On the toy model such steps move
-logits by up to 0.4, and pixels get another class.
+numbers, and any other way shifts some values by one: Pillow's up to a fifth of them (it takes a
+tall image's rows first), floating point, as in a graph, 8 to 16 %. On the toy model such steps move
+logits by tenths, and pixels get another class.
 """
 
 from __future__ import annotations
