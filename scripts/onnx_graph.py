@@ -50,12 +50,13 @@ def resize_of(image_processor: BaseImageProcessor) -> list[int] | None:
     if not image_processor.do_resize:
         return None
     size, resample = image_processor.size, image_processor.resample
-    if not (size.height and size.width) or resample != Image.Resampling.BILINEAR:
+    resize = [size.get("height"), size.get("width")]
+    if not all(resize) or resample != Image.Resampling.BILINEAR:
         raise ValueError(
             f"its {type(image_processor).__name__} resizes to {dict(size)} with resample "
             f"{resample}, expected a height and a width, and resample 2 (bilinear)"
         )
-    return [size.height, size.width]
+    return resize
 
 
 def write(file: Path, graph: Graph, about: dict[str, str]) -> None:

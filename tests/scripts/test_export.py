@@ -240,6 +240,17 @@ def test_wrong_use_and_missing_models_are_refused(
     assert not list(tmp_path.glob(".export-*"))
 
 
+def test_an_interrupted_export_leaves_nothing_behind(
+    tmp_path: Path, model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scripts.onnx_graph, "compare_label_maps", interrupt)
+    assert export("--model", model_dir, "--output", tmp_path / "a.onnx") == 130
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
 def test_a_missing_package_is_named(
     model_dir: Path,
