@@ -22,7 +22,6 @@ def progress(
 ) -> Iterable[Item]:
     """Iterate with a bar that disappears at the end; `delay`: only after so many seconds."""
     from tqdm.auto import tqdm  # it reads `TQDM_DISABLE` when it is imported
-
     return tqdm(items, description, total=total, delay=delay, leave=False, disable=bars_disabled())
 
 
