@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import create_autospec
 
 import nbformat
 import numpy as np
@@ -17,7 +18,6 @@ from PIL import Image
 from scipy.ndimage import binary_erosion, maximum_filter, minimum_filter
 from torch.nn.functional import cross_entropy, interpolate
 from torchvision import tv_tensors
-from transformers.utils import PushToHubMixin
 
 from helpers.custom import labels_from_colors
 from helpers.labels import ADE20K, IGNORE_INDEX
@@ -153,10 +153,12 @@ def test_what_notebook_05_offers_to_copy_runs_in_it(training_cells, monkeypatch,
     )
     space["trainer"].train()
     pushed = []
-    monkeypatch.setattr("huggingface_hub.notebook_login", lambda: pushed.append("login"))
-    monkeypatch.setattr(PushToHubMixin, "push_to_hub", lambda *a, **k: pushed.append((a[1:], k)))
+    monkeypatch.setattr("huggingface_hub.notebook_login", lambda: None)
+    for one in (space["trainer"].model, space["image_processor"]):
+        push = create_autospec(type(one).push_to_hub, side_effect=lambda *a, **k: pushed.append(k))
+        monkeypatch.setattr(type(one), "push_to_hub", push)
     space = training_cells("share course-trainer")
-    assert len(pushed) == 3
+    assert pushed == [{"private": True}] * 2
     told = capsys.readouterr().out
     assert "no checkpoint in" in told
     assert space["exact"].state.global_step == 2
