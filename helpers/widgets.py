@@ -276,7 +276,7 @@ def explore_probabilities(
         }
         listed = ", ".join(f"{labels.short_names[k]} {here[k]:.2f}" for k in best)
         told = f"Row {row}, column {column}: {listed}. {name}: probability {here[chosen]:.2f} here,"
-        return images, [], f"{told} the winner in {np.mean(winner == chosen):.1%} of the image."
+        return images, [], f"{told} wins {np.mean(winner == chosen):.1%} of the image."
 
     found = largest_labels(winner, most=labels.num_labels)
     controls = {
