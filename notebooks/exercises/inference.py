@@ -148,7 +148,9 @@ def check_doubtful_pixels(doubtful_pixels: Any) -> None:
     sure = torch.zeros_like(logits)
     sure[:, 2] = 60  # its probability is exactly 1 in float32
     cases["logits of 60 for class 2 and 0 for the others, size (6, 10) and threshold 1.0"] = (
-        (sure, (6, 10), 1.0)
+        sure,
+        (6, 10),
+        1.0,
     )
     hint = (
         "upsample the logits, softmax over the classes (dim=1), argmax, and 255 where the largest "
