@@ -180,7 +180,7 @@ def test_a_pixel_tells_its_most_likely_classes_at_its_place(scene) -> None:
     explorer.controls["column"].value = scene.image.width - 1
     assert "sky 0.98" in explorer.told.value
     explorer.controls["label"].value = 20
-    assert "car is 0.00 likely here, and wins 50.0% of the image." in explorer.told.value
+    assert "car: probability 0.00 here, wins 50.0% of the image." in explorer.told.value
 
 
 def put(upload: ipywidgets.FileUpload, name: str, content: bytes) -> None:
