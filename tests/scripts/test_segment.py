@@ -5,27 +5,23 @@ import json
 import os
 import shutil
 import signal
-import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from samples import draw_blocks, save_encoder, small_model, small_processor
-from transformers import (
-    DPTConfig,
-    DPTForSemanticSegmentation,
-    DPTImageProcessor,
-    MobileNetV2Config,
-    MobileNetV2ForSemanticSegmentation,
-    MobileNetV2ImageProcessor,
-    ViTConfig,
-    ViTForImageClassification,
+from samples import (
+    draw_blocks,
+    png_file,
+    save_encoder,
+    save_family,
+    small_model,
+    small_processor,
 )
+from transformers import DPTForSemanticSegmentation
 
 import scripts.results
 import scripts.segment
@@ -83,10 +79,11 @@ def content(folder: Path) -> dict[str, bytes]:
 # --- what is written ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("num_labels", [ADE20K.num_labels, 3])
 def test_a_folder_gives_label_maps_overlays_and_shares(
-    folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], num_labels: int
 ) -> None:
-    out = tmp_path / "out"
+    model_dir, out = save_model(tmp_path / "model", num_labels), tmp_path / "out"
     (folder / "notes.txt").write_text("no image, and none is expected")
     (folder / "._one.png").write_bytes(b"what a Mac leaves beside files")
     assert run(folder, "--model", model_dir, "--output", out, "--batch-size", 2) == 0
@@ -96,6 +93,7 @@ def test_a_folder_gives_label_maps_overlays_and_shares(
     expected = {f"{kind}/{name}{ending}" for kind, ending in written.items() for name in names}
     assert set(content(out)) == expected | {"segmentation.json", "shares.json"}
     model, image_processor = load_model(model_dir)
+    labels = load_labels(model_dir)
     table = json.loads((out / "shares.json").read_text())
     for name in names:
         (file,) = folder.glob(f"{name}.*")
@@ -104,9 +102,9 @@ def test_a_folder_gives_label_maps_overlays_and_shares(
         with Image.open(out / "labels" / f"{name}.png") as stored:
             assert stored.mode == "P"
             assert (np.asarray(stored) == expected).all()
-            assert (np.asarray(stored.convert("RGB")) == ADE20K.palette[expected]).all()
+            assert (np.asarray(stored.convert("RGB")) == labels.palette[expected]).all()
         with Image.open(out / "overlays" / f"{name}.jpg") as shown:
-            painted = np.asarray(overlay(image, expected)).astype(int)
+            painted = np.asarray(overlay(image, expected, labels=labels)).astype(int)
             assert np.abs(np.asarray(shown) - painted).mean() < 6  # JPEG
         record = json.loads((out / "shares" / f"{name}.json").read_text())
         assert (record["width"], record["height"]) == image.size
@@ -114,63 +112,22 @@ def test_a_folder_gives_label_maps_overlays_and_shares(
         assert shares == table[str(file)]
         assert list(shares.values()) == sorted(shares.values(), reverse=True)
         assert sum(shares.values()) == pytest.approx(1, abs=1e-4)
-        labels, areas = np.unique(expected, return_counts=True)
-        assert len(labels) > 1
+        present, areas = np.unique(expected, return_counts=True)
+        assert len(present) > 1
         assert shares == {
-            ADE20K.id2label[label].strip(): pytest.approx(area / expected.size, abs=1e-6)
-            for label, area in zip(labels.tolist(), areas, strict=True)
+            labels.id2label[label]: pytest.approx(area / expected.size, abs=1e-6)
+            for label, area in zip(present.tolist(), areas, strict=True)
         }
 
 
-def test_without_overlays_and_with_another_share_of_color(
+def test_overlays_have_the_share_of_color_asked_for(
     folder: Path, model_dir: Path, tmp_path: Path
 ) -> None:
-    assert run(folder, "--model", model_dir, "--output", tmp_path / "a", "--no-overlays") == 0
-    assert not (tmp_path / "a" / "overlays").exists()
-    assert (
-        run(folder / "one.png", "--model", model_dir, "--output", tmp_path / "b", "--alpha", 0) == 0
-    )
-    with Image.open(tmp_path / "b" / "overlays" / "one.jpg") as shown:
+    out = tmp_path / "out"
+    assert run(folder / "one.png", "--model", model_dir, "--output", out, "--alpha", 0) == 0
+    with Image.open(out / "overlays" / "one.jpg") as shown:
         difference = np.asarray(shown).astype(int) - np.asarray(load_image(folder / "one.png"))
     assert np.abs(difference).mean() < 6
-
-
-def test_a_model_of_other_labels_has_colors_of_its_own(folder: Path, tmp_path: Path) -> None:
-    model_dir = save_model(tmp_path / "model", num_labels=3)
-    out = tmp_path / "out"
-    assert run(folder, "--model", model_dir, "--output", out) == 0
-    model, image_processor = load_model(model_dir)
-    expected = segment(load_image(folder / "one.png"), model, image_processor)
-    palette = load_labels(model_dir).palette
-    assert len(np.unique(palette, axis=0)) == 3
-    with Image.open(out / "labels" / "one.png") as stored:
-        assert (np.asarray(stored) == expected).all()
-        assert (np.asarray(stored.convert("RGB")) == palette[expected]).all()
-    shares = json.loads((out / "shares" / "one.json").read_text())["shares"]
-    assert set(shares) <= {"LABEL_0", "LABEL_1", "LABEL_2"}
-
-
-def test_images_of_all_kinds_work(model_dir: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "images"
-    folder.mkdir()
-    image = draw_blocks(1, (60, 40))[0]
-    for mode, ending in {"L": "png", "RGBA": "png", "CMYK": "jpg", "1": "png", "P": "gif"}.items():
-        image.convert(mode).save(folder / f"{mode}.{ending}")
-    grey = np.asarray(image.convert("L"))
-    Image.fromarray(grey.astype(np.uint16) * 256).save(folder / "sixteen.png")
-    image.convert("P").save(
-        folder / "moving.gif", save_all=True, append_images=[Image.new("P", image.size)]
-    )
-    Image.new("RGB", (1, 1), (9, 9, 9)).save(folder / "dot.png")
-    Image.new("RGB", (300, 1), (9, 200, 9)).save(folder / "line.png")
-    out = tmp_path / "out"
-    assert run(folder, "--model", model_dir, "--output", out) == 0
-    maps = {file.stem: np.asarray(Image.open(file)) for file in (out / "labels").iterdir()}
-    assert maps["dot"].shape == (1, 1)
-    assert maps["line"].shape == (1, 300)
-    assert (maps["sixteen"] == maps["L"]).all()  # and not all white
-    assert (maps["moving"] == maps["P"]).all()  # the first frame
-    assert len(maps) == 9
 
 
 # --- what is found -----------------------------------------------------------------------------
@@ -329,73 +286,38 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(
     assert str(folder / "cut.jpg") not in json.loads((out / "shares.json").read_text())
 
 
-def save_other(folder: Path, kind: str) -> Path:
-    """A small model whose logits have another stride than SegFormer's quarter."""
-    torch.manual_seed(0)
-    if kind == "MobileNetV2":
-        config = MobileNetV2Config(num_labels=5, depth_multiplier=0.1, output_stride=16)
-        MobileNetV2ForSemanticSegmentation(config).save_pretrained(folder)
-        MobileNetV2ImageProcessor(size={"shortest_edge": 64}).save_pretrained(folder)
-    else:
-        sizes = {"hidden_size": 8, "intermediate_size": 8, "fusion_hidden_size": 8}
-        layers = {"num_hidden_layers": 4, "num_attention_heads": 1, "patch_size": 16}
-        config = DPTConfig(
-            num_labels=5,
-            image_size=64,
-            backbone_out_indices=[0, 1, 2, 3],
-            neck_hidden_sizes=[8, 8, 8, 8],
-            **sizes,
-            **layers,
-        )
-        DPTForSemanticSegmentation(config).save_pretrained(folder)
-        DPTImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
-    return folder
-
-
-@pytest.mark.parametrize(("kind", "alone"), [("MobileNetV2", []), ("DPT", ["line.png"])])
+@pytest.mark.parametrize(("family", "alone"), [("mobilenet_v2", []), ("dpt", ["line.png"])])
 def test_windows_of_other_models_and_an_image_that_fails_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, alone: list[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], family: str, alone: list[str]
 ) -> None:
     folder, out = tmp_path / "images", tmp_path / "out"
     folder.mkdir()
     sizes = {"a.png": (150, 70), "dot.png": (1, 1), "line.png": (90, 9), "z.png": (64, 64)}
     for name, size in sizes.items():
         Image.new("RGB", size, (90, 200, 90)).save(folder / name)
-    model_dir = save_other(tmp_path / "model", kind)
-    common = [folder, "--model", model_dir, "--output", out, "--window", 64, "--no-overlays"]
-    assert run(*common) == (1 if alone else 0)
+    save_family(family, tmp_path / "model", num_labels=5)
+    common = [folder, "--model", tmp_path / "model", "--output", out, "--window", 64]
+    assert run(*common, "--no-overlays") == (1 if alone else 0)
     shown = capsys.readouterr()
     assert f"{4 - len(alone)} segmented, 0 finished before, {len(alone)} failed" in shown.out
     failed = [line for line in shown.err.splitlines() if "failed: " in line]
     assert len(failed) == len(alone)  # DPT's windows have to be square
     assert all(f"{folder / name} cannot be segmented (" in failed[0] for name in alone)
     assert len(list((out / "labels").iterdir())) == 4 - len(alone)
+    assert not (out / "overlays").exists()
 
 
 def test_a_window_that_a_model_cannot_look_through_is_refused_before_the_first_image(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model_dir, out = save_other(tmp_path / "model", "DPT"), tmp_path / "out"
-    model = DPTForSemanticSegmentation.from_pretrained(model_dir)
-    model.config.patch_size = 64  # larger than the window
-    DPTForSemanticSegmentation(model.config).save_pretrained(model_dir)
+    model_dir, out = tmp_path / "model", tmp_path / "out"
+    config = save_family("dpt", model_dir, num_labels=5).config
+    config.patch_size = 64  # larger than the window
+    DPTForSemanticSegmentation(config).save_pretrained(model_dir)
     line = refused(capsys, folder, "--model", model_dir, "--output", out, "--window", 40)
     assert "--window 40 cannot be used (" in line
     assert "choose another size" in line
     assert not content(out)
-
-
-def png_of_16_bits(values: np.ndarray) -> bytes:
-    """A PNG of (height, width, 3) uint16, which Pillow cannot write."""
-    height, width, _ = values.shape
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in values.astype(">u2")))
-    parts = [(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")]
-    chunks = (
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in parts
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def test_pages_that_are_left_out_and_numbers_far_below_white_are_told(
@@ -411,10 +333,10 @@ def test_pages_that_are_left_out_and_numbers_far_below_white_are_told(
     grey = np.asarray(image.convert("L")).astype(np.uint16)
     for bits, name in ((12, "twelve.png"), (12, "twelve.tif"), (16, "sixteen.png")):
         Image.fromarray(grey << (bits - 8)).save(folder / name)
-    (folder / "twelve_rgb.png").write_bytes(
-        png_of_16_bits(np.asarray(image).astype(np.uint16) << 4)
-    )
-    Image.new("RGB", (40, 30)).save(folder / "night.png")
+    twelve = np.asarray(image).astype(np.uint16) << 4
+    (folder / "twelve_rgb.png").write_bytes(png_file(twelve, bits=16))
+    Image.new("RGB", (1, 1)).save(folder / "night.png")
+    Image.new("RGB", (300, 1)).save(folder / "line.png")
     assert run(folder, "--model", model_dir, "--output", tmp_path / "out") == 0
     dark, stack = sorted(
         line for line in capsys.readouterr().err.splitlines() if "notice: " in line
@@ -501,14 +423,6 @@ def test_wrong_models_are_refused(
     folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     encoder = save_encoder(tmp_path / "encoder")
-    config = ViTConfig(
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        intermediate_size=8,
-        image_size=32,
-    )
-    ViTForImageClassification(config).save_pretrained(tmp_path / "classifier")
     damaged = shutil.copytree(model_dir, tmp_path / "damaged")
     (damaged / "model.safetensors").write_bytes(b"damaged")
     unprepared = shutil.copytree(model_dir, tmp_path / "unprepared")
@@ -519,7 +433,6 @@ def test_wrong_models_are_refused(
         tmp_path: "no config.json",
         folder / "one.png": "there is no model folder",
         encoder: "it is a SegformerModel",
-        tmp_path / "classifier": "it is a ViTForImageClassification",
         damaged: "cannot be used",
         unprepared: "cannot be used",
         large: "the number of labels is 300",
@@ -712,16 +625,6 @@ def test_huge_images_are_not_decoded_together(
     assert sum(map(len, sizes)) == 5
     assert max(map(sum, sizes)) <= 60 * 40 + 31 * 47
     assert max(map(len, sizes)) > 1
-
-
-def test_an_interrupted_start_is_no_traceback(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(scripts.segment, "_load", interrupt)
-    assert run(folder, "--model", tmp_path, "--output", tmp_path / "out") == 130
 
 
 def test_help_comes_before_anything_heavy_is_imported() -> None:
