@@ -14,23 +14,12 @@ import pytest
 import torch
 from datasets import Dataset
 from PIL import Image
-from samples import (
-    STORED,
-    draw_blocks,
-    save_turned,
-    small_model,
-    small_processor,
-    write_ade_folder,
-)
+from samples import STORED, draw_blocks, save_turned, small_model, small_processor, write_ade_folder
 from torch.nn.functional import interpolate
 from transformers import BaseImageProcessor, SegformerForSemanticSegmentation
 
 from helpers.data import load_scenes
-from helpers.evaluation import (
-    Protocol,
-    evaluate,
-    segment_by_protocol,
-)
+from helpers.evaluation import Protocol, evaluate, segment_by_protocol
 from helpers.inference import load_model, segment, window_starts
 from helpers.labels import ADE20K, Labels
 from helpers.metrics import ConfusionMatrix

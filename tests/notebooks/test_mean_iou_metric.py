@@ -263,10 +263,7 @@ def test_what_notebook_00_offers_to_copy_serves_a_trainer(tmp_path: Path) -> Non
     trainer = Trainer(
         small_model(),
         TrainingArguments(
-            output_dir=str(tmp_path),
-            per_device_eval_batch_size=2,
-            batch_eval_metrics=True,
-            **PLAIN,
+            output_dir=str(tmp_path), per_device_eval_batch_size=2, batch_eval_metrics=True, **PLAIN
         ),
         eval_dataset=scenes,
         compute_metrics=copied["compute_metrics"],

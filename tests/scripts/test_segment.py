@@ -13,14 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from samples import (
-    draw_blocks,
-    png_file,
-    save_encoder,
-    save_family,
-    small_model,
-    small_processor,
-)
+from samples import draw_blocks, png_file, save_encoder, save_family, small_model, small_processor
 from transformers import DPTForSemanticSegmentation
 
 import scripts.results

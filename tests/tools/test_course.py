@@ -23,13 +23,7 @@ from helpers.labels import ADE20K, Labels
 from helpers.profiles import REPOSITORY
 from tools.course import map as course_map
 from tools.course import run as course
-from tools.course.execute import (
-    HARDLY_SEEN,
-    UNSEEN,
-    NotebookError,
-    execute,
-    smaller_png,
-)
+from tools.course.execute import HARDLY_SEEN, UNSEEN, NotebookError, execute, smaller_png
 from tools.course.pages import write_index, write_markdown_page, write_page
 from tools.drawing import fruit
 
