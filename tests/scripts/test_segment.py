@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from samples import draw_blocks, png_file, save_encoder, save_family, small_model, small_processor
+from samples import draw_blocks, png_file, save_encoder, save_family, save_model, save_turned
 from transformers import DPTForSemanticSegmentation
 
 import scripts.results
@@ -30,16 +30,6 @@ from scripts.sources import find_sources
 RUNNING_AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 
-def save_model(folder: Path, num_labels: int = 150, seed: int = 0) -> Path:
-    """A small model whose weights give several classes an image."""
-    model = small_model(num_labels)
-    torch.manual_seed(seed)
-    torch.nn.init.normal_(model.decode_head.classifier.weight, std=2)
-    model.save_pretrained(folder)
-    small_processor().save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_model(tmp_path_factory.mktemp("model"))
@@ -54,10 +44,19 @@ def folder(tmp_path: Path) -> Path:
     draw_blocks(2, (31, 47))[0].save(folder / "two.JPG", quality=95)
     draw_blocks(3, (47, 31))[0].save(folder / "deep" / "one.png")
     draw_blocks(4, (40, 40))[0].save(folder / "deep" / "er" / "three.webp")
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    draw_blocks(5, (36, 48))[0].save(folder / "turned.png", exif=exif)
+    save_turned(draw_blocks(5, (48, 36))[0], folder / "turned.png", 6)
     return folder
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def common(model_dir: Path, out: Path) -> list[object]:
+    """Options that nearly every call has."""
+    return ["--model", model_dir, "--output", out]
 
 
 def run(*arguments: object) -> int:
@@ -74,9 +73,9 @@ def content(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("num_labels", [ADE20K.num_labels, 3])
 def test_a_folder_gives_label_maps_overlays_and_shares(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], num_labels: int
+    folder: Path, tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str], num_labels: int
 ) -> None:
-    model_dir, out = save_model(tmp_path / "model", num_labels), tmp_path / "out"
+    model_dir = save_model(tmp_path / "model", num_labels)
     (folder / "notes.txt").write_text("no image, and none is expected")
     (folder / "._one.png").write_bytes(b"what a Mac leaves beside files")
     assert run(folder, "--model", model_dir, "--output", out, "--batch-size", 2) == 0
@@ -113,11 +112,8 @@ def test_a_folder_gives_label_maps_overlays_and_shares(
         }
 
 
-def test_overlays_have_the_share_of_color_asked_for(
-    folder: Path, model_dir: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    assert run(folder / "one.png", "--model", model_dir, "--output", out, "--alpha", 0) == 0
+def test_overlays_have_the_share_of_color_asked_for(folder: Path, common: list, out: Path) -> None:
+    assert run(folder / "one.png", *common, "--alpha", 0) == 0
     with Image.open(out / "overlays" / "one.jpg") as shown:
         difference = np.asarray(shown).astype(int) - np.asarray(load_image(folder / "one.png"))
     assert np.abs(difference).mean() < 6
@@ -126,10 +122,12 @@ def test_overlays_have_the_share_of_color_asked_for(
 # --- what is found -----------------------------------------------------------------------------
 
 
-def test_files_folders_and_patterns_are_found_once(folder: Path) -> None:
-    def names(*given: object) -> list[str]:
-        return [source.name.as_posix() for source in find_sources([str(one) for one in given])]
+def names(*given: object) -> list[str]:
+    """What the results of the images that are found are called."""
+    return [source.name.as_posix() for source in find_sources([str(one) for one in given])]
 
+
+def test_files_folders_and_patterns_are_found_once(folder: Path) -> None:
     everything = ["deep/er/three", "deep/one", "one", "turned", "two"]
     assert sorted(names(folder)) == everything
     assert sorted(names(folder / "**" / "*")) == everything
@@ -153,7 +151,7 @@ def test_links_to_folders_are_followed_and_not_in_circles(folder: Path, tmp_path
     (folder / "gone.png").symlink_to(folder / "removed.png")  # named when it cannot be read
     expected = ["deep/er/three", "deep/one", "gone", "one", "site/b", "turned", "two"]
     for given in (folder, folder / "**", folder / "**" / "*"):
-        assert sorted(one.name.as_posix() for one in find_sources([str(given)])) == expected
+        assert sorted(names(given)) == expected
 
 
 def test_what_a_file_server_adds_is_not_the_reader_s(folder: Path) -> None:
@@ -162,36 +160,30 @@ def test_what_a_file_server_adds_is_not_the_reader_s(folder: Path) -> None:
     shutil.copy(folder / "one.png", thumbnails / "SYNOPHOTO_THUMB_M.jpg")
     shutil.copy(folder / "one.png", folder / "@home.png")
     for given in (folder, folder / "**" / "*.*", folder / "**"):
-        names = [one.name.name for one in find_sources([str(given)])]
-        assert sorted(names) == ["@home", "one", "one", "three", "turned", "two"]
-    assert [one.name.name for one in find_sources([str(folder / "*.png")])] == [
-        "@home",
-        "one",
-        "turned",
-    ]
-    assert len(find_sources([str(thumbnails)])) == 1  # asked for
+        everything = ["@home", "deep/er/three", "deep/one", "one", "turned", "two"]
+        assert sorted(names(given)) == everything
+    assert names(folder / "*.png") == ["@home", "one", "turned"]
+    assert len(names(thumbnails)) == 1  # asked for
 
 
 def test_names_too_long_for_results_are_cut(
-    folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, common: list, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a" * 250 + "b", "a" * 251, "写" * 80):
         shutil.copy(folder / "one.png", folder / f"{name}.png")
-    common = [folder, "--model", model_dir, "--output", tmp_path / "out", "--batch-size", 2]
-    assert run(*common) == 0
-    names = [file.stem for file in (tmp_path / "out" / "labels").glob("*.png")]
+    assert run(folder, *common) == 0
+    names = [file.stem for file in (out / "labels").glob("*.png")]
     assert len(names) == 6
     assert max(len(name.encode()) for name in names) == 211
-    assert len(json.loads((tmp_path / "out" / "shares.json").read_text())) == 8
-    assert run(*common) == 0
+    assert len(json.loads((out / "shares.json").read_text())) == 8
+    assert run(folder, *common) == 0
     assert "0 segmented, 8 finished before" in capsys.readouterr().out
 
 
 def test_images_of_one_name_do_not_overwrite_each_other(
-    folder: Path, model_dir: Path, tmp_path: Path
+    folder: Path, model_dir: Path, common: list, out: Path
 ) -> None:
-    first, second, out = folder / "one.png", folder / "deep" / "one.png", tmp_path / "out"
-    common = ["--model", model_dir, "--output", out]
+    first, second = folder / "one.png", folder / "deep" / "one.png"
     assert run(first, *common) == 0
     before = content(out)
     assert run(second, *common) == 0  # a call of its own
@@ -242,11 +234,7 @@ def test_a_file_whose_results_have_too_long_a_path_fails_alone(
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_goes_on(
-    folder: Path,
-    model_dir: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    folder: Path, common: list, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
     whole = (folder / "two.JPG").read_bytes()
     (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
@@ -256,41 +244,35 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(
     Image.new("L", (300, 200)).save(folder / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20_000)  # Pillow refuses twice as many
     broken = ["bomb.png", "cut.jpg", "empty.jpg", "nowhere.png", "text.png"]
-    if not RUNNING_AS_ROOT:
-        shutil.copy(folder / "one.png", folder / "secret.png")
-        (folder / "secret.png").chmod(0)
-        broken.append("secret.png")
-    out = tmp_path / "out"
-    assert run(folder, "--model", model_dir, "--output", out, "--batch-size", 3) == 1
+    assert run(folder, *common, "--batch-size", 3) == 1
     shown = capsys.readouterr()
     for name in broken:
         assert len([line for line in shown.err.splitlines() if f"{folder / name}" in line]) == 1
         assert not list((out / "labels").rglob(f"{Path(name).stem}*"))
-    summary = f"5 segmented, 0 finished before, {len(broken)} failed"
-    assert summary in shown.out
+    assert f"5 segmented, 0 finished before, {len(broken)} failed" in shown.out
     assert len(json.loads((out / "shares.json").read_text())) == 5
     # Fixed, it is the only one that is done.
     (folder / "cut.jpg").write_bytes(whole)
-    assert run(folder, "--model", model_dir, "--output", out) == 1
+    assert run(folder, *common) == 1
     assert "1 segmented, 5 finished before, " in capsys.readouterr().out
     # Damaged afterwards, its results no longer count.
     (folder / "cut.jpg").write_bytes(whole[:100])
-    assert run(folder, "--model", model_dir, "--output", out) == 1
+    assert run(folder, *common) == 1
     assert str(folder / "cut.jpg") not in json.loads((out / "shares.json").read_text())
 
 
 @pytest.mark.parametrize(("family", "alone"), [("mobilenet_v2", []), ("dpt", ["line.png"])])
 def test_windows_of_other_models_and_an_image_that_fails_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], family: str, alone: list[str]
+    tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str], family: str, alone: list[str]
 ) -> None:
-    folder, out = tmp_path / "images", tmp_path / "out"
+    folder = tmp_path / "images"
     folder.mkdir()
     sizes = {"a.png": (150, 70), "dot.png": (1, 1), "line.png": (90, 9), "z.png": (64, 64)}
     for name, size in sizes.items():
         Image.new("RGB", size, (90, 200, 90)).save(folder / name)
     save_family(family, tmp_path / "model", num_labels=5)
-    common = [folder, "--model", tmp_path / "model", "--output", out, "--window", 64]
-    assert run(*common, "--no-overlays") == (1 if alone else 0)
+    common = ["--model", tmp_path / "model", "--output", out]
+    assert run(folder, *common, "--window", 64, "--no-overlays") == (1 if alone else 0)
     shown = capsys.readouterr()
     assert f"{4 - len(alone)} segmented, 0 finished before, {len(alone)} failed" in shown.out
     failed = [line for line in shown.err.splitlines() if "failed: " in line]
@@ -314,7 +296,7 @@ def test_a_window_that_a_model_cannot_look_through_is_refused_before_the_first_i
 
 
 def test_pages_that_are_left_out_and_numbers_far_below_white_are_told(
-    model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, common: list, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
@@ -330,10 +312,9 @@ def test_pages_that_are_left_out_and_numbers_far_below_white_are_told(
     (folder / "twelve_rgb.png").write_bytes(png_file(twelve, bits=16))
     Image.new("RGB", (1, 1)).save(folder / "night.png")
     Image.new("RGB", (300, 1)).save(folder / "line.png")
-    assert run(folder, "--model", model_dir, "--output", tmp_path / "out") == 0
-    dark, stack = sorted(
-        line for line in capsys.readouterr().err.splitlines() if "notice: " in line
-    )[::-1]
+    assert run(folder, *common) == 0
+    told = capsys.readouterr().err.splitlines()
+    stack, dark = sorted(line for line in told if "notice: " in line)
     assert f"{folder / 'moving.gif'} (5 pages or frames), {folder / 'stack.tif'} (5 pages" in stack
     assert "only the first page or frame is segmented" in stack
     highest = f"values up to {(int(grey.max()) >> 4 << 8) + 255:,} of 65,535"
@@ -366,11 +347,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object, status: int 
 
 
 def test_wrong_inputs_are_refused(
-    folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, common: list, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "none").mkdir()
-    out = tmp_path / "out"
-    common = ["--model", model_dir, "--output", out]
     cases = [
         (tmp_path / "missing.jpg", "there is no image or folder"),
         (tmp_path / "none", "no image found in"),
@@ -443,15 +422,9 @@ def test_wrong_models_are_refused(
 
 
 def test_a_second_call_does_only_what_is_missing(
-    folder: Path,
-    model_dir: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    folder: Path, common: list, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
-    out = tmp_path / "out"
-    common = [folder, "--model", model_dir, "--output", out]
-    assert run(*common) == 0
+    assert run(folder, *common) == 0
     before = content(out)
     segmented: list[Path] = []
 
@@ -460,37 +433,34 @@ def test_a_second_call_does_only_what_is_missing(
         return load_image(path)
 
     monkeypatch.setattr(scripts.segmenter, "load_image", counting)
-    assert run(*common) == 0
+    assert run(folder, *common) == 0
     assert segmented == []
     # Missing, empty, or made from an image that has changed since.
     (out / "labels" / "one.png").unlink()
     (out / "overlays" / "two.jpg").write_bytes(b"")
     (out / "shares" / "turned.json").write_text('{"file": "half')
-    assert run(*common, "--batch-size", 1) == 0
+    assert run(folder, *common, "--batch-size", 1) == 0
     assert {path.name for path in segmented} == {"one.png", "two.JPG", "turned.png"}
     assert content(out) == before
     draw_blocks(9, (50, 30))[0].save(folder / "one.png")
     capsys.readouterr()
-    assert run(*common) == 0
+    assert run(folder, *common) == 0
     assert "1 segmented, 4 finished before" in capsys.readouterr().out
     with Image.open(out / "labels" / "one.png") as stored:
         assert stored.size == (50, 30)
 
 
 def test_other_settings_are_refused_unless_all_is_overwritten(
-    folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, model_dir: Path, tmp_path: Path, common: list, out: Path, capsys
 ) -> None:
-    out = tmp_path / "out"
-    assert run(folder, "--model", model_dir, "--output", out) == 0
+    assert run(folder, *common) == 0
     before = content(out)
     other = save_model(tmp_path / "other", seed=1)
     line = refused(capsys, folder, "--model", other, "--output", out)
     assert "made with other settings" in line
     assert str(other) in line
     assert "--overwrite" in line
-    assert "alpha 0.25" in refused(
-        capsys, folder, "--model", model_dir, "--output", out, "--alpha", 0.25
-    )
+    assert "alpha 0.25" in refused(capsys, folder, *common, "--alpha", 0.25)
     assert content(out) == before
     moved = shutil.copytree(model_dir, tmp_path / "moved")  # the same weights elsewhere
     assert run(folder, "--model", moved, "--output", out) == 0
@@ -528,9 +498,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_files(
     common = [folder, "--model", model_dir, "--batch-size", 2]
     assert run(*common, "--output", whole) == 0
     arguments = [str(one) for one in (9, *common, "--output", out)]
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED_RUN, *arguments], cwd=REPOSITORY, check=False
-    )
+    killed = subprocess.run([sys.executable, "-c", KILLED_RUN, *arguments], cwd=REPOSITORY)
     assert killed.returncode == -signal.SIGKILL
     finished = len(list((out / "shares").rglob("*.json")))
     assert 0 < finished < 5
@@ -543,11 +511,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_files(
 
 
 def test_a_full_disk_ends_the_run_with_a_sentence(
-    folder: Path,
-    model_dir: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
     whole, out = tmp_path / "whole", tmp_path / "out"
     common = [folder, "--model", model_dir, "--batch-size", 1]
@@ -575,16 +539,8 @@ def test_a_full_disk_ends_the_run_with_a_sentence(
     ],
 )
 def test_a_stopped_run_says_how_to_resume(
-    folder: Path,
-    model_dir: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    error: BaseException,
-    status: int,
-    said: str,
+    folder: Path, common: list, capsys, monkeypatch, error: BaseException, status: int, said: str
 ) -> None:
-    common = [folder, "--model", model_dir, "--output", tmp_path / "out", "--batch-size", 2]
     segment_batch, left = scripts.segmenter.segment_batch, [2]
 
     def stopping(*arguments: object) -> list:
@@ -595,15 +551,15 @@ def test_a_stopped_run_says_how_to_resume(
 
     with monkeypatch.context() as patch:
         patch.setattr(scripts.segmenter, "segment_batch", stopping)
-        assert run(*common) == status
+        assert run(folder, *common, "--batch-size", 2) == status
     assert said in capsys.readouterr().err
-    assert run(*common) == 0
+    assert run(folder, *common) == 0
     finished = 5 - int(capsys.readouterr().out.split(" segmented")[0].split()[-1])
     assert finished >= 2
 
 
 def test_huge_images_are_not_decoded_together(
-    folder: Path, model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, common: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scripts.segmenter, "_MOST_PIXELS", 60 * 40 + 31 * 47)
     sizes = []
@@ -614,7 +570,7 @@ def test_huge_images_are_not_decoded_together(
         return segment_batch(images, *rest)
 
     monkeypatch.setattr(scripts.segmenter, "segment_batch", watched)
-    assert run(folder, "--model", model_dir, "--output", tmp_path / "out") == 0
+    assert run(folder, *common) == 0
     assert sum(map(len, sizes)) == 5
     assert max(map(sum, sizes)) <= 60 * 40 + 31 * 47
     assert max(map(len, sizes)) > 1
