@@ -4,7 +4,6 @@ import builtins
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -471,46 +470,7 @@ def test_other_settings_are_refused_unless_all_is_overwritten(
     assert "labels/two.png" not in after
 
 
-KILLED_RUN = """
-import os, signal, sys
-from pathlib import Path
-import scripts.results as files
-from scripts.segment import main
-
-replace, left = os.replace, [int(sys.argv[1])]
-def dying(part, target):
-    left[0] -= 1
-    if left[0] < 0:  # half of a file is written, and none has its name
-        Path(part).write_bytes(Path(part).read_bytes()[:20])
-        os.kill(os.getpid(), signal.SIGKILL)
-    replace(part, target)
-files.os.replace = dying
-main(sys.argv[2:])
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
-def test_a_killed_run_resumes_and_ends_with_the_same_files(
-    folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    whole, out = tmp_path / "whole", tmp_path / "killed"
-    common = [folder, "--model", model_dir, "--batch-size", 2]
-    assert run(*common, "--output", whole) == 0
-    arguments = [str(one) for one in (9, *common, "--output", out)]
-    killed = subprocess.run([sys.executable, "-c", KILLED_RUN, *arguments], cwd=REPOSITORY)
-    assert killed.returncode == -signal.SIGKILL
-    finished = len(list((out / "shares").rglob("*.json")))
-    assert 0 < finished < 5
-    assert "shares.json" not in content(out)
-    assert len(content(out)) > 1 + 3 * finished  # begun and not finished
-    capsys.readouterr()
-    assert run(*common, "--output", out) == 0
-    assert f"{5 - finished} segmented, {finished} finished before" in capsys.readouterr().out
-    assert content(out) == content(whole)
-
-
-def test_a_full_disk_ends_the_run_with_a_sentence(
+def test_after_a_full_disk_the_same_command_ends_with_the_same_files(
     folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
     whole, out = tmp_path / "whole", tmp_path / "out"
@@ -527,6 +487,9 @@ def test_a_full_disk_ends_the_run_with_a_sentence(
         patch.setattr(scripts.results.os, "replace", full)
         assert run(*common, "--output", out) == 1
     assert "No space left on device" in capsys.readouterr().err
+    assert "shares.json" not in content(out)
+    (out / ".unfinished-0").mkdir()  # as a killed run leaves it
+    (out / ".unfinished-0" / "1.png").write_bytes(b"half of a file")
     assert run(*common, "--output", out) == 0
     assert content(out) == content(whole)
 
