@@ -22,10 +22,12 @@ from samples import (
     FRUIT,
     STORED,
     draw_blocks,
+    edit,
     save_encoder,
     save_turned,
     small_processor,
     small_profile,
+    with_value,
 )
 
 from helpers import custom
@@ -83,25 +85,6 @@ def pairs_in(folder: Path) -> custom.Pairs:
 
 def report(folder: Path, labels: Labels = FRUIT, convert: Any = None) -> custom.Report:
     return report_pairs(pairs_in(folder), labels, convert)
-
-
-def edit(change: Callable[[Image.Image], Image.Image]) -> Callable[[Path], None]:
-    def spoil(file: Path) -> None:
-        with Image.open(file) as image:
-            image.load()
-            changed = change(image)
-        changed.save(file)
-
-    return spoil
-
-
-def with_value(value: int) -> Callable[[Path], None]:
-    def change(mask: Image.Image) -> Image.Image:
-        values = np.array(mask, dtype=np.uint16 if value > 255 else np.uint8)
-        values[2, 3] = value
-        return Image.fromarray(values)
-
-    return edit(change)
 
 
 def gradient(file: Path) -> None:
@@ -370,10 +353,8 @@ def test_masks_are_turned_as_their_images_are_all_the_way(folder: Path, note: in
 def rows_in(folder: Path) -> dict[str, dict[str, Image.Image]]:
     """The rows of all splits by the image's name, as `load_dataset` reads them."""
     data = load_dataset("parquet", data_files=str(folder / "data" / "*.parquet"), split="train")
-    names = [
-        row["image"]["path"] for row in data.cast_column("image", datasets.Image(decode=False))
-    ]
-    return dict(zip(names, data, strict=True))
+    stored = data.cast_column("image", datasets.Image(decode=False))
+    return dict(zip((row["image"]["path"] for row in stored), data, strict=True))
 
 
 def test_a_data_set_holds_the_pixels_of_its_files_and_outlives_them(
