@@ -55,6 +55,12 @@ def without_commands(source: str) -> str:
     return re.sub(r"^!(.+\\\n)*.+", "", source, flags=re.MULTILINE)
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, by their path in it."""
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file())
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
 def draw_blocks(seed: int, size: tuple[int, int] = (48, 36)) -> tuple[Image.Image, Image.Image]:
     """An image of four plain blocks and its annotation: RGB, and L with values of 0-150."""
     rng = np.random.default_rng(seed)
@@ -65,6 +71,13 @@ def draw_blocks(seed: int, size: tuple[int, int] = (48, 36)) -> tuple[Image.Imag
             annotation[rows, columns] = rng.choice([0, 1, 4, 7, 21, 150])
     colors = np.random.default_rng(0).integers(0, 256, (ADE20K.num_labels + 1, 3), dtype=np.uint8)
     return Image.fromarray(colors[annotation]), Image.fromarray(annotation)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """An image as the content of a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def edit(change: Callable[[Image.Image], Image.Image]) -> Callable[[Path], None]:

@@ -21,6 +21,7 @@ from pyarrow import parquet
 from samples import (
     FRUIT,
     STORED,
+    contents,
     draw_blocks,
     edit,
     save_encoder,
@@ -437,7 +438,7 @@ def test_after_a_failure_the_older_data_set_is_whole_and_nothing_is_left_over(
     folder: Path, when: str
 ) -> None:
     write_dataset(pairs_in(folder), FRUIT, folder / "own")
-    before = {file: file.read_bytes() for file in (folder / "own").rglob("*.*")}
+    before = contents(folder / "own")
     if when == "full disk":
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
@@ -454,7 +455,7 @@ def test_after_a_failure_the_older_data_set_is_whole_and_nothing_is_left_over(
 
         with pytest.raises(KeyboardInterrupt):
             write_dataset(pairs_in(folder), FRUIT, folder / "own", stop, report=told)
-    assert {file: file.read_bytes() for file in (folder / "own").rglob("*.*")} == before
+    assert contents(folder / "own") == before
     assert sorted(os.listdir(folder)) == ["images", "masks", "own"]
 
 
@@ -462,7 +463,7 @@ def test_an_older_data_set_is_put_back_where_the_new_one_cannot_take_its_place(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_dataset(pairs_in(folder), FRUIT, folder / "own")
-    rename, before = Path.rename, sorted((folder / "own").rglob("*"))
+    rename, before = Path.rename, contents(folder / "own")
 
     def refused(self: Path, target: Path) -> Path:
         if self.name.endswith(".partial"):
@@ -472,7 +473,7 @@ def test_an_older_data_set_is_put_back_where_the_new_one_cannot_take_its_place(
     monkeypatch.setattr(Path, "rename", refused)
     with pytest.raises(OSError, match="what was there is as before"):
         write_dataset(pairs_in(folder), FRUIT, folder / "own")
-    assert sorted((folder / "own").rglob("*")) == before
+    assert contents(folder / "own") == before
     assert not list(folder.glob(".own*"))
 
 

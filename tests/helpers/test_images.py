@@ -13,18 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from samples import STORED, draw_blocks, png_file, save_turned, tiff_file
+from samples import STORED, draw_blocks, encoded, png_file, save_turned, tiff_file
 
 from helpers.images import FileFault, is_turned, load_image, load_mask, orientation, size_of
 
 VALUES = np.arange(48, dtype=np.uint8).reshape(6, 8)
 few = settings(max_examples=40, deadline=None)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def turned(image: Image.Image, note: int, kind: str = "PNG") -> bytes:

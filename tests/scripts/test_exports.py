@@ -1,7 +1,6 @@
 """What annotation tools export: written in the tool's format from a known mask, and read back."""
 
 import base64
-import io
 import json
 import sys
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
+from samples import encoded
 
 from helpers.custom import labels_from_colors, labels_from_values
 from helpers.images import load_mask
@@ -293,9 +293,7 @@ def shape(label: str, kind: str | None, points: list, **more: str) -> dict:
 
 
 def five_by_five() -> str:
-    content = io.BytesIO()
-    Image.fromarray(np.full((5, 5), True)).save(content, format="PNG")
-    return base64.b64encode(content.getvalue()).decode()
+    return base64.b64encode(encoded(Image.fromarray(np.full((5, 5), True)))).decode()
 
 
 def write_labelme(folder: Path, mask: np.ndarray, kind: str | None) -> None:

@@ -12,16 +12,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from samples import draw_blocks, png_file, save_encoder, save_family, save_model, save_turned
+from samples import contents, draw_blocks, png_file, save_family, save_model, save_turned
 from transformers import DPTForSemanticSegmentation
 
 import scripts.results
-import scripts.segment
 import scripts.segmenter
 from helpers.images import load_image
 from helpers.inference import load_labels, load_model, segment
 from helpers.labels import ADE20K
-from helpers.profiles import REPOSITORY
+from helpers.profiles import REPOSITORY, get_profile
 from helpers.visualize import overlay
 from scripts.segment import main
 from scripts.sources import find_sources
@@ -62,11 +61,6 @@ def run(*arguments: object) -> int:
     return main([str(one) for one in arguments])
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    files = (file for file in sorted(folder.rglob("*")) if file.is_file())
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
-
-
 # --- what is written ---------------------------------------------------------------------------
 
 
@@ -82,7 +76,7 @@ def test_a_folder_gives_label_maps_overlays_and_shares(
     names = ["deep/er/three", "deep/one", "one", "turned", "two"]
     written = {"labels": ".png", "overlays": ".jpg", "shares": ".json"}
     expected = {f"{kind}/{name}{ending}" for kind, ending in written.items() for name in names}
-    assert set(content(out)) == expected | {"segmentation.json", "shares.json"}
+    assert set(contents(out)) == expected | {"segmentation.json", "shares.json"}
     model, image_processor = load_model(model_dir)
     labels = load_labels(model_dir)
     table = json.loads((out / "shares.json").read_text())
@@ -184,13 +178,13 @@ def test_images_of_one_name_do_not_overwrite_each_other(
 ) -> None:
     first, second = folder / "one.png", folder / "deep" / "one.png"
     assert run(first, *common) == 0
-    before = content(out)
+    before = contents(out)
     assert run(second, *common) == 0  # a call of its own
-    both = content(out)
+    both = contents(out)
     assert before["labels/one.png"] == both["labels/one.png"]
     assert len(both) == len(before) + 3
     assert run(second, first, *common) == 0  # together, in another order
-    assert content(out) == both
+    assert contents(out) == both
     assert set(json.loads(both["shares.json"])) == {str(first), str(second)}
     model, image_processor = load_model(model_dir)
     for file, (width, height) in ((first, (60, 40)), (second, (47, 31))):
@@ -202,9 +196,9 @@ def test_images_of_one_name_do_not_overwrite_each_other(
 def test_its_own_results_are_no_images(folder: Path, model_dir: Path, tmp_path: Path) -> None:
     common = ["--model", model_dir, "--output"]
     assert run(folder, *common, folder / "results") == 0
-    before = content(folder)
+    before = contents(folder)
     assert run(folder, *common, folder / "results") == 0
-    assert content(folder) == before
+    assert contents(folder) == before
     assert run(folder, *common, tmp_path / "elsewhere") == 0  # nor those of another output
     assert run(folder / "**" / "*", *common, tmp_path / "elsewhere") == 0
     assert len(list((tmp_path / "elsewhere" / "labels").rglob("*.png"))) == 5
@@ -291,7 +285,7 @@ def test_a_window_that_a_model_cannot_look_through_is_refused_before_the_first_i
     line = refused(capsys, folder, "--model", model_dir, "--output", out, "--window", 40)
     assert "--window 40 cannot be used (" in line
     assert "choose another size" in line
-    assert not content(out)
+    assert not contents(out)
 
 
 def test_pages_that_are_left_out_and_numbers_far_below_white_are_told(
@@ -369,14 +363,14 @@ def test_wrong_inputs_are_refused(
         assert "--device cuda is not available" in refused(
             capsys, folder, *common, "--device", "cuda"
         )
-    assert not content(out)
+    assert not contents(out)
 
 
 def test_wrong_outputs_are_refused(
     folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common = [folder, "--model", model_dir, "--output"]
-    before = content(folder)
+    before = contents(folder)
     assert "is a file" in refused(capsys, *common, folder / "one.png")
     assert "cannot be written to" in refused(capsys, *common, folder / "one.png" / "below")
     assert "not this command's" in refused(capsys, *common, folder)
@@ -384,7 +378,7 @@ def test_wrong_outputs_are_refused(
     (folder / "labels").mkdir()
     assert "not this command's" in refused(capsys, *common, folder, "--overwrite")
     assert (folder / "labels").is_dir()
-    assert content(folder).keys() - before.keys() == {"segmentation.json"}
+    assert contents(folder).keys() - before.keys() == {"segmentation.json"}
     if not RUNNING_AS_ROOT:
         (tmp_path / "locked").mkdir(mode=0o500)
         assert "cannot be written to" in refused(capsys, *common, tmp_path / "locked")
@@ -393,7 +387,6 @@ def test_wrong_outputs_are_refused(
 def test_wrong_models_are_refused(
     folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    encoder = save_encoder(tmp_path / "encoder")
     damaged = shutil.copytree(model_dir, tmp_path / "damaged")
     (damaged / "model.safetensors").write_bytes(b"damaged")
     unprepared = shutil.copytree(model_dir, tmp_path / "unprepared")
@@ -403,7 +396,7 @@ def test_wrong_models_are_refused(
         tmp_path / "missing": "there is no model folder",
         tmp_path: "no config.json",
         folder / "one.png": "there is no model folder",
-        encoder: "it is a SegformerModel",
+        get_profile("tiny").encoder: "it is a SegformerModel",
         damaged: "cannot be used",
         unprepared: "cannot be used",
         large: "the number of labels is 300",
@@ -414,7 +407,7 @@ def test_wrong_models_are_refused(
         line = refused(capsys, folder, "--model", source, "--output", out, status=1)
         assert expected in line
         assert str(source) in line
-    assert not content(out)
+    assert not contents(out)
 
 
 # --- resuming ----------------------------------------------------------------------------------
@@ -424,7 +417,7 @@ def test_a_second_call_does_only_what_is_missing(
     folder: Path, common: list, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
     assert run(folder, *common) == 0
-    before = content(out)
+    before = contents(out)
     segmented: list[Path] = []
 
     def counting(path: Path) -> Image.Image:
@@ -440,7 +433,7 @@ def test_a_second_call_does_only_what_is_missing(
     (out / "shares" / "turned.json").write_text('{"file": "half')
     assert run(folder, *common, "--batch-size", 1) == 0
     assert {path.name for path in segmented} == {"one.png", "two.JPG", "turned.png"}
-    assert content(out) == before
+    assert contents(out) == before
     draw_blocks(9, (50, 30))[0].save(folder / "one.png")
     capsys.readouterr()
     assert run(folder, *common) == 0
@@ -453,19 +446,19 @@ def test_other_settings_are_refused_unless_all_is_overwritten(
     folder: Path, model_dir: Path, tmp_path: Path, common: list, out: Path, capsys
 ) -> None:
     assert run(folder, *common) == 0
-    before = content(out)
+    before = contents(out)
     other = save_model(tmp_path / "other", seed=1)
     line = refused(capsys, folder, "--model", other, "--output", out)
     assert "made with other settings" in line
     assert str(other) in line
     assert "--overwrite" in line
     assert "alpha 0.25" in refused(capsys, folder, *common, "--alpha", 0.25)
-    assert content(out) == before
+    assert contents(out) == before
     moved = shutil.copytree(model_dir, tmp_path / "moved")  # the same weights elsewhere
     assert run(folder, "--model", moved, "--output", out) == 0
-    assert content(out) == before
+    assert contents(out) == before
     assert run(folder / "one.png", "--model", other, "--output", out, "--overwrite") == 0
-    after = content(out)
+    after = contents(out)
     assert after["labels/one.png"] != before["labels/one.png"]
     assert "labels/two.png" not in after
 
@@ -487,11 +480,11 @@ def test_after_a_full_disk_the_same_command_ends_with_the_same_files(
         patch.setattr(scripts.results.os, "replace", full)
         assert run(*common, "--output", out) == 1
     assert "No space left on device" in capsys.readouterr().err
-    assert "shares.json" not in content(out)
+    assert "shares.json" not in contents(out)
     (out / ".unfinished-0").mkdir()  # as a killed run leaves it
     (out / ".unfinished-0" / "1.png").write_bytes(b"half of a file")
     assert run(*common, "--output", out) == 0
-    assert content(out) == content(whole)
+    assert contents(out) == contents(whole)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import yaml
 from matplotlib.colors import TABLEAU_COLORS, to_rgb
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
+from samples import encoded
 from scipy import ndimage
 
 from helpers.labels import ADE20K, Labels
@@ -253,11 +254,9 @@ def test_refresh_runs_what_a_notebook_reads_from_and_does_not_store_it(tmp_path:
     assert nbformat.read(second, as_version=4).cells[1].outputs[0].text == "True\n"
 
 
-def encoded(image: Image.Image) -> str:
-    """An image as a PNG in base64, as notebooks store it."""
-    data = io.BytesIO()
-    image.save(data, "PNG")
-    return base64.b64encode(data.getvalue()).decode()
+def in_base64(image: Image.Image) -> str:
+    """An image as a PNG, as notebooks store it."""
+    return base64.b64encode(encoded(image)).decode()
 
 
 def decoded(png: str) -> np.ndarray:
@@ -276,7 +275,7 @@ def test_legends_keep_their_colors_exactly_in_a_smaller_figure(size: tuple[int, 
         legend[row : row + height, column : column + width] = color
     soft = np.mgrid[:900, :300].sum(0)[..., None] // np.array([20, 30, 40]) + 40
     grain = np.random.default_rng(0).integers(0, 6, soft.shape)
-    figure = encoded(Image.fromarray(np.vstack([legend, soft + grain]).astype(np.uint8)))
+    figure = in_base64(Image.fromarray(np.vstack([legend, soft + grain]).astype(np.uint8)))
     smaller = smaller_png(figure)
     assert len(smaller) < len(figure)
     assert (decoded(smaller)[:200] == legend).all()
@@ -355,7 +354,7 @@ def test_a_run_writes_the_pages_of_every_language(tmp_path: Path) -> None:
 
 def test_the_index_shows_each_notebook_and_links_what_else_is_there(tmp_path: Path) -> None:
     opening = "# 01 · Sky & sea\n\n<!-- badges -->\n\nAfter this you can run `fit`, and more."
-    figure = {"image/png": encoded(Image.new("RGB", (1200, 600), "red"))}
+    figure = {"image/png": in_base64(Image.new("RGB", (1200, 600), "red"))}
     shown = new_code_cell("plot()", outputs=[new_output("display_data", figure)])
     said = new_markdown_cell('*Figure: a "red" field.*\n\nAll of it is red.')
     first = new_notebook(cells=[new_markdown_cell(opening), shown, said])
