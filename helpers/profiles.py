@@ -43,9 +43,10 @@ class Profile:
     """Take only the first so many training images and split those; None: all, as split."""
     encoder: str
     """A pretrained Mix Transformer (MiT), to fine-tune."""
+    photo_encoder: str
+    """One pretrained on photographs, for notebook 10."""
     encoder_revision: str | None
-    """The commit that holds its weights as safetensors; None: the newest. Another encoder needs
-    another."""
+    """The commit that holds the weights of both as safetensors; None: the newest."""
     semantic_model: str
     """A finished semantic segmentation model, for notebook 01."""
     finetuned_model: str
@@ -122,7 +123,6 @@ class Profile:
 _STREET_PHOTOGRAPH = (
     "hf://datasets/huggingface/documentation-images/transformers/tasks/segmentation_input.jpg"
 )
-
 _LABEL_FILE = "hf://datasets/huggingface/label-files/ade20k-id2label.json"
 
 _TINY = Profile(
@@ -131,6 +131,7 @@ _TINY = Profile(
     dataset=str(BUNDLED / "scenes"),
     max_images=None,
     encoder=str(BUNDLED / "checkpoints" / "mit-toy"),
+    photo_encoder=str(BUNDLED / "checkpoints" / "efficientnet-lite0"),
     encoder_revision=None,
     semantic_model=str(BUNDLED / "checkpoints" / "segformer-toy"),
     finetuned_model=str(BUNDLED / "checkpoints" / "segformer-toy"),
@@ -154,8 +155,8 @@ _SAMPLE = Profile(
     dataset="merve/scene_parse_150",
     max_images=50,
     encoder="nvidia/mit-b0",
-    # Its main branch holds a pickle alone; this commit, a child of it by the Hub's own converter,
-    # adds the same weights as safetensors.
+    photo_encoder="nvidia/mit-b0",
+    # The Hub's own conversion to safetensors; the main branch holds a pickle alone.
     encoder_revision="25ce79d97e6d9d509ed12e17cb2eb89b0a83a2dc",
     semantic_model="nvidia/segformer-b1-finetuned-cityscapes-1024-1024",
     finetuned_model="nvidia/segformer-b0-finetuned-ade-512-512",

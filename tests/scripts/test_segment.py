@@ -17,6 +17,7 @@ from transformers import DPTForSemanticSegmentation
 
 import scripts.results
 import scripts.segmenter
+import scripts.torch_segmenter
 from helpers.images import load_image
 from helpers.inference import load_labels, load_model, segment
 from helpers.labels import ADE20K
@@ -497,7 +498,7 @@ def test_after_a_full_disk_the_same_command_ends_with_the_same_files(
 def test_a_stopped_run_says_how_to_resume(
     folder: Path, common: list, capsys, monkeypatch, error: BaseException, status: int, said: str
 ) -> None:
-    segment_batch, left = scripts.segmenter.segment_batch, [2]
+    segment_batch, left = scripts.torch_segmenter.segment_batch, [2]
 
     def stopping(*arguments: object) -> list:
         left[0] -= 1
@@ -506,7 +507,7 @@ def test_a_stopped_run_says_how_to_resume(
         return segment_batch(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(scripts.segmenter, "segment_batch", stopping)
+        patch.setattr(scripts.torch_segmenter, "segment_batch", stopping)
         assert run(folder, *common, "--batch-size", 2) == status
     assert said in capsys.readouterr().err
     assert run(folder, *common) == 0
@@ -519,13 +520,13 @@ def test_huge_images_are_not_decoded_together(
 ) -> None:
     monkeypatch.setattr(scripts.segmenter, "_MOST_PIXELS", 60 * 40 + 31 * 47)
     sizes = []
-    segment_batch = scripts.segmenter.segment_batch
+    segment_batch = scripts.torch_segmenter.segment_batch
 
     def watched(images: list, *rest: object) -> list:
         sizes.append([image.width * image.height for image in images])
         return segment_batch(images, *rest)
 
-    monkeypatch.setattr(scripts.segmenter, "segment_batch", watched)
+    monkeypatch.setattr(scripts.torch_segmenter, "segment_batch", watched)
     assert run(folder, *common) == 0
     assert sum(map(len, sizes)) == 5
     assert max(map(sum, sizes)) <= 60 * 40 + 31 * 47
