@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from accelerate import PartialState
-
-Item = TypeVar("Item")
 
 
 def bars_disabled() -> bool:
@@ -18,10 +16,11 @@ def bars_disabled() -> bool:
 
 
 def progress(
-    items: Iterable[Item], description: str, total: int | None = None, delay: float = 0
-) -> Iterable[Item]:
+    items: Iterable[Any], description: str, total: int | None = None, delay: float = 0
+) -> Iterable[Any]:
     """Iterate with a bar that disappears at the end; `delay`: only after so many seconds."""
     from tqdm.auto import tqdm  # it reads `TQDM_DISABLE` when it is imported
+
     return tqdm(items, description, total=total, delay=delay, leave=False, disable=bars_disabled())
 
 
