@@ -295,13 +295,13 @@ def test_notebook_07_quotes_what_was_measured() -> None:
     assert widths == [4, 7, 9, 13]
 
 
-def test_notebook_07_its_commands_learn_something_in_forty_steps() -> None:
+def test_notebook_07_its_commands_learn_something_in_thirty_steps() -> None:
     told = cells("07")["train-command"].outputs[0].text
-    scores = [float(one) for one in re.findall(r"^step \d+ of 40: mIoU (\S+)", told, re.MULTILINE)]
+    scores = [float(one) for one in re.findall(r"^step \d+ of 30: mIoU (\S+)", told, re.MULTILINE)]
     assert scores == sorted(scores), "it is still rising"
     assert len(scores) == 3
     assert scores[0] < 0.02
-    assert 0.4 < scores[-1] < 0.6, "about a half"
+    assert 1 / 3 < scores[-1] < 0.5, "above a third"
 
 
 def test_the_tables_of_the_fruit_say_what_notebook_07_draws_from_them() -> None:
