@@ -1,0 +1,338 @@
+"""Compare heads on frozen features, and the features themselves, with the bundled photographs.
+
+`python -m tools.photos.heads features photographs splits decays` takes some minutes.
+
+The encoder stays as it is: its features of every photograph are computed once, and only the head is
+trained, on the splits `train`; the best of many would be chosen on `validation`, and `test` shows
+other places. `heads.json` holds, for each experiment, its rows: mean IoU at the photographs' own
+size, one number for each seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn.functional import avg_pool2d, cross_entropy, interpolate
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForSemanticSegmentation
+
+from helpers.data import load_scenes
+from helpers.inference import upsampled_argmax
+from helpers.labels import IGNORE_INDEX
+from helpers.metrics import ConfusionMatrix
+from helpers.profiles import BUNDLED, REPOSITORY, get_profile
+from helpers.transforms import annotation_tensor, augmentation
+from tools.photos.encoder import pad_symmetrically
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor, PreTrainedModel
+
+FILE = REPOSITORY / "tools" / "photos" / "heads.json"
+SIDE = 448
+"""Photographs are resized to SIDE x SIDE pixels for the encoder."""
+STRIDE = 8
+"""The features of all strides are joined at this one."""
+VIEWS = 8
+"""So many augmented copies of each training photograph, drawn once, train the large heads."""
+SEEDS = (0, 1, 2)
+DECAY = 1.0
+"""Of the linear layer's weights: 496 numbers for few photographs."""
+DECAYS = (0.01, 0.1, 1.0, 3.0)
+COUNTS = (1, 2, 4, 8, 12)
+DRAWS = 4
+
+Maps = list[torch.Tensor]
+"""Features of one image, (1, channels, height, width) at each stride."""
+Head = Callable[[Maps], torch.Tensor]
+"""From an image's features to (1, num_labels, height, width) logits."""
+
+
+# --- photographs and features ---------------------------------------------------------------------
+
+
+@cache
+def photographs(folder: str) -> tuple[Any, Any]:
+    """The three splits of a data set, train, validation and test, and its labels."""
+    profile = replace(get_profile("tiny"), dataset=folder)
+    scenes = load_scenes(profile, splits=("train", "test", "third"))
+    return dict(zip(("train", "validation", "test"), scenes.values(), strict=True)), profile.labels
+
+
+class Handed(torch.nn.Module):
+    """In the place of a decode head: keeps the features that the encoder hands to it."""
+
+    def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+        self.maps = list(maps)
+        return maps[0][:, :1]
+
+
+def frozen_features(model: PreTrainedModel) -> Callable[[torch.Tensor], Maps]:
+    """What a model's encoder finds at each stride, whatever its family calls the encoder."""
+    model.eval()
+    model.decode_head = handed = Handed()
+
+    def features(pixel_values: torch.Tensor) -> Maps:
+        with torch.no_grad():
+            model(pixel_values)
+        return handed.maps
+
+    return features
+
+
+def colors_and_positions(pixel_values: torch.Tensor) -> Maps:
+    """Without an encoder: each cell's mean color, contrast, and place, and their squares."""
+    mean = avg_pool2d(pixel_values, STRIDE)
+    contrast = (avg_pool2d(pixel_values**2, STRIDE) - mean**2).clamp(min=0).sqrt()
+    axes = [torch.linspace(-1, 1, size) for size in mean.shape[-2:]]
+    place = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+    plain = torch.cat([mean, contrast, place], dim=1)
+    return [torch.cat([plain, plain**2], dim=1)]
+
+
+def joined(maps: Maps) -> torch.Tensor:
+    """(1, channels of all strides, height, width) at `STRIDE`."""
+    size = (SIDE // STRIDE, SIDE // STRIDE)
+    return torch.cat([interpolate(one, size=size, mode="bilinear") for one in maps], dim=1)
+
+
+def tensors(row: dict[str, Any], image_processor: BaseImageProcessor, augment: Any = None):
+    """(1, 3, SIDE, SIDE) pixel values and (1, SIDE, SIDE) labels of one photograph."""
+    image, mask = row["image"].convert("RGB"), annotation_tensor(row["annotation"])
+    if augment is not None:
+        image, mask = augment(image, mask)
+    size = {"height": SIDE, "width": SIDE}
+    found = image_processor(image, segmentation_maps=mask, size=size, return_tensors="pt")
+    return found["pixel_values"], found["labels"]
+
+
+def load_encoder(name: str) -> tuple[Callable[[torch.Tensor], Maps], BaseImageProcessor]:
+    """The features by the name of an experiment's row, and what prepares images for them."""
+    profile = get_profile("tiny")
+    source = profile.encoder if name == "toy scenes" else profile.photo_encoder
+    image_processor = AutoImageProcessor.from_pretrained(source, do_reduce_labels=False)
+    if name == "color and position":
+        return colors_and_positions, image_processor
+    if name == "random weights":
+        model = AutoModelForSemanticSegmentation.from_config(AutoConfig.from_pretrained(source))
+    else:
+        model = AutoModelForSemanticSegmentation.from_pretrained(source)
+    if name == "ImageNet, other padding":
+        pad_symmetrically(model)
+    return frozen_features(model), image_processor
+
+
+# --- heads ----------------------------------------------------------------------------------------
+
+
+def train_linear(
+    features: list[torch.Tensor], labels: list[torch.Tensor], classes: int, decay: float = DECAY
+) -> Head:
+    """One linear layer on joined, standardized features: 200 steps over all positions at once."""
+    x = torch.cat([one.flatten(2)[0].T for one in features])
+    middle = STRIDE // 2  # the label of a cell is that of the pixel in its middle
+    y = torch.cat([one[0, middle::STRIDE, middle::STRIDE].flatten() for one in labels])
+    x, y = x[y != IGNORE_INDEX], y[y != IGNORE_INDEX]
+    mean, deviation = x.mean(dim=0), x.std(dim=0) + 1e-6
+    x = (x - mean) / deviation
+    layer = torch.nn.Linear(x.shape[1], classes)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=1e-2, weight_decay=decay)
+    for _ in range(200):
+        loss = cross_entropy(layer(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    def head(maps: Maps) -> torch.Tensor:
+        scaled = (joined(maps).movedim(1, -1) - mean) / deviation
+        return layer(scaled).movedim(-1, 1)
+
+    return head
+
+
+def train_upernet(
+    views: list[tuple[Maps, torch.Tensor]], classes: int, steps: int, **settings: Any
+) -> Head:
+    """The decode head of a UPerNet on the bundled encoder, in batches of four views."""
+    source = get_profile("tiny").photo_encoder
+    model = AutoModelForSemanticSegmentation.from_pretrained(
+        source, num_labels=classes, hidden_size=64, **settings
+    )
+    head = model.decode_head.train()
+    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
+    for _ in range(steps):
+        batch = [views[index] for index in torch.randint(len(views), (4,))]
+        maps = [torch.cat(one) for one in zip(*(maps for maps, _ in batch), strict=True)]
+        labels = torch.cat([labels for _, labels in batch])
+        logits = interpolate(head(maps), size=labels.shape[-2:], mode="bilinear")
+        loss = cross_entropy(logits, labels, ignore_index=IGNORE_INDEX)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return head.eval()
+
+
+@torch.inference_mode()
+def mean_iou(head: Head, rows: list[tuple[Maps, np.ndarray]], classes: int) -> float:
+    """Over photographs, given as features and annotation, at their own size."""
+    matrix = ConfusionMatrix(classes, IGNORE_INDEX)
+    for maps, annotation in rows:
+        matrix.update(upsampled_argmax(head(maps)[0], annotation.shape), annotation)
+    return round(matrix.compute()["mean_iou"], 4)
+
+
+# --- experiments ----------------------------------------------------------------------------------
+
+
+class Photographs:
+    """The features of all photographs by one encoder."""
+
+    def __init__(self, folder: str, encoder: str, views: int = 0) -> None:
+        splits, labels = photographs(folder)
+        features, image_processor = load_encoder(encoder)
+        self.classes = labels.num_labels
+        self.train, self.views, self.scored = [], [], {}
+        for row in splits["train"]:
+            pixel_values, label_map = tensors(row, image_processor)
+            self.train.append((joined(features(pixel_values)), label_map))
+            for _ in range(views):
+                pixel_values, label_map = tensors(row, image_processor, augmentation(SIDE))
+                self.views.append((features(pixel_values), label_map))
+        for name in ("validation", "test"):
+            self.scored[name] = [
+                (features(tensors(row, image_processor)[0]), np.asarray(row["annotation"]))
+                for row in splits[name]
+            ]
+
+    def linear(self, chosen: list[int] | None = None, decay: float = DECAY) -> Head:
+        """A linear head trained on some of the photographs; None: on all of them."""
+        pairs = [self.train[index] for index in chosen or range(len(self.train))]
+        return train_linear(*map(list, zip(*pairs, strict=True)), self.classes, decay)
+
+    def scores(self, head: Head) -> dict[str, float]:
+        """Mean IoU on validation and test."""
+        return {name: mean_iou(head, rows, self.classes) for name, rows in self.scored.items()}
+
+
+def features_compared(folder: str) -> list[dict[str, Any]]:
+    """A linear head on the features of different encoders."""
+    names = "ImageNet", "ImageNet, other padding", "toy scenes", "random weights"
+    rows = []
+    for name in (*names, "color and position"):
+        found = []
+        for seed in SEEDS:
+            torch.manual_seed(seed)  # of the head, and of random weights
+            found.append(Photographs(folder, name))
+            found[-1] = found[-1].scores(found[-1].linear())
+        rows.append({"features": name, **_together(found)})
+    return rows
+
+
+def photographs_counted(folder: str) -> list[dict[str, Any]]:
+    """The linear head on some of the training photographs, drawn several times."""
+    photographs, rows = Photographs(folder, "ImageNet"), []
+    for count in COUNTS:
+        draws = 1 if count == len(photographs.train) else DRAWS
+        found = []
+        for seed in range(draws):
+            torch.manual_seed(seed)
+            chosen = torch.randperm(len(photographs.train))[:count].tolist()
+            found.append(photographs.scores(photographs.linear(chosen)))
+        rows.append({"photographs": count, **_together(found)})
+    return rows
+
+
+def decays_compared(folder: str) -> list[dict[str, Any]]:
+    """The linear head with more and more weight decay."""
+    photographs, rows = Photographs(folder, "ImageNet"), []
+    for decay in DECAYS:
+        found = []
+        for seed in SEEDS:
+            torch.manual_seed(seed)
+            found.append(photographs.scores(photographs.linear(decay=decay)))
+        rows.append({"weight decay": decay, **_together(found)})
+    return rows
+
+
+def splits_compared(folder: str) -> list[dict[str, Any]]:
+    """The campus split by view, as it is, and at random, whatever the photographs show."""
+    splits, labels = photographs(folder)
+    features, image_processor = load_encoder("ImageNet")
+    rows = []
+    for name in ("train", "validation"):
+        for row in splits[name]:
+            pixel_values, label_map = tensors(row, image_processor)
+            rows.append((features(pixel_values), label_map, np.asarray(row["annotation"])))
+    found = {"by view": [], "at random": []}
+    for seed in range(DRAWS):
+        orders = {"by view": list(range(len(rows)))}
+        torch.manual_seed(seed)
+        orders["at random"] = torch.randperm(len(rows)).tolist()
+        for name, order in orders.items():
+            train = [rows[index] for index in order[: len(splits["train"])]]
+            pairs = [(joined(maps), label_map) for maps, label_map, _ in train]
+            head = train_linear(*map(list, zip(*pairs, strict=True)), labels.num_labels)
+            scored = [rows[index] for index in order[len(train) :]]
+            pairs = [(maps, annotation) for maps, _, annotation in scored]
+            found[name].append(mean_iou(head, pairs, labels.num_labels))
+    return [{"split": name, "validation": scores} for name, scores in found.items()]
+
+
+def heads_compared(folder: str) -> list[dict[str, Any]]:
+    """The linear head, and those of UPerNets that pool over different parts of the image."""
+    torch.manual_seed(0)
+    photographs = Photographs(folder, "ImageNet", VIEWS)
+    rows = [{"head": "linear", **_together([photographs.scores(photographs.linear())])}]
+    for steps in (60, 120):
+        for pool_scales in ((1, 2, 3, 6), (6,), ()):
+            found = []
+            for seed in SEEDS:
+                torch.manual_seed(seed)
+                options = {"steps": steps, "pool_scales": pool_scales}
+                head = train_upernet(photographs.views, photographs.classes, **options)
+                found.append(photographs.scores(head))
+            rows.append({"head": f"UPerNet {pool_scales}, {steps} steps", **_together(found)})
+    return rows
+
+
+EXPERIMENTS: dict[str, Callable[[str], list[dict[str, Any]]]] = {
+    "features": features_compared,
+    "photographs": photographs_counted,
+    "splits": splits_compared,
+    "decays": decays_compared,
+    "heads": heads_compared,
+}
+
+
+def _together(found: list[dict[str, float]]) -> dict[str, list[float]]:
+    return {name: [scores[name] for scores in found] for name in found[0]}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure the experiments that are named, store them, and print their rows."""
+    parser = argparse.ArgumentParser(prog="python -m tools.photos.heads", description=__doc__)
+    parser.add_argument(
+        "experiments", nargs="+", choices=EXPERIMENTS, metavar="|".join(EXPERIMENTS)
+    )
+    parser.add_argument("--data", default=str(BUNDLED / "photos"), help="folder of the photographs")
+    parser.add_argument("--output", type=Path, default=FILE)
+    options = parser.parse_args(arguments)
+    for name in options.experiments:
+        rows = EXPERIMENTS[name](options.data)
+        before = json.loads(options.output.read_text("utf-8")) if options.output.exists() else {}
+        text = json.dumps(before | {name: rows}, indent=2)
+        options.output.write_text(text + "\n", encoding="utf-8")
+        print(name, *rows, sep="\n", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
