@@ -27,6 +27,7 @@ from helpers.hub import SAFE_WEIGHTS, explained, optional_file
 from helpers.images import load_image
 from helpers.labels import RULES_FILE, Labels, label_set, read_rules
 from helpers.processes import progress
+from helpers.upsampling import quick_argmax
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -217,7 +218,7 @@ def upsampled_argmax(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tenso
     two classes are as good as tied, and in little memory.
     """
     if logits.device.type == "cpu":
-        return torch.from_numpy(_upsampled_argmax_on_cpu(logits, size))
+        return torch.from_numpy(quick_argmax(logits.detach().float().numpy(), size))
     return argmax_of_strips(upsampled_strips(logits.float(), [size]))
 
 
@@ -303,46 +304,6 @@ def _decided(length: int, window: int, stride: int) -> list[tuple[int, slice, sl
     middles = [(one + window + other) // 2 for one, other in pairwise(starts)]  # of the overlaps
     ranges = zip(starts, [0, *middles], [*middles, length], strict=True)
     return [(start, slice(a, b), slice(a - start, b - start)) for start, a, b in ranges]
-
-
-def _upsampled_argmax_on_cpu(logits: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
-    """`interpolate(..., mode="bilinear")` and `argmax`, some ten times as fast on one core.
-
-    A pixel's logits are a weighted mean of the four around it. Where those four agree on the best
-    class, so does every pixel between them: nothing to compute, and that is most of an image. The
-    others are computed a few rows at a time, which stay in the CPU's cache, with the classes of a
-    pixel side by side, as NumPy's `argmax` likes them.
-    """
-    dtype = np.uint8 if len(logits) <= 256 else np.int64
-    logits = logits.detach().float().permute(1, 2, 0).contiguous().numpy()
-    best = logits.argmax(axis=-1).astype(dtype)
-    above, below, down = _neighbours(logits.shape[0], size[0])
-    left, right, along = _neighbours(logits.shape[1], size[1])
-    label_map = np.empty(size, dtype=dtype)
-    starts = np.flatnonzero(np.diff(above, prepend=-1))  # rows between the same two of the grid
-    for start, stop in pairwise([*starts.tolist(), size[0]]):
-        upper, lower = logits[above[start]], logits[below[start]]
-        upper_best, lower_best = best[above[start]], best[below[start]]
-        label_map[start:stop] = label = upper_best[left]
-        agreed = (label == upper_best[right]) & (label == lower_best[left])
-        (open_,) = np.nonzero(~agreed | (label != lower_best[right]))
-        if not len(open_):
-            continue
-        before, after, share = left[open_], right[open_], along[open_, None]
-        upper = upper[before] * (1 - share) + upper[after] * share
-        lower = lower[before] * (1 - share) + lower[after] * share
-        for row in range(start, stop):
-            values = upper * (1 - down[row]) + lower * down[row]
-            label_map[row, open_] = values.argmax(axis=-1)
-    return label_map
-
-
-def _neighbours(size: int, upsampled: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each upsampled position the two original ones around it, and the share of the second."""
-    position = (np.arange(upsampled, dtype=np.float32) + 0.5) * np.float32(size / upsampled) - 0.5
-    position = position.clip(0, size - 1)  # the centres of the outermost pixels lie further out
-    first = position.astype(np.int64)
-    return first, np.minimum(first + 1, size - 1), position - first.astype(np.float32)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.cli import WrongUse, at_least, sentence
+from scripts.cli import WrongUse, at_least
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import BaseImageProcessor, PreTrainedModel
-
-    from helpers.labels import Labels
     from scripts.segmenter import Segmenter
 
 
@@ -29,17 +25,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    import torch  # heavy, as are these modules: not before the options are read
-
+    # Some of it is heavy: not before the options are read.
     from scripts.results import Results, check_folder
-    from scripts.segmenter import DONE, FAILED, SKIPPED, segment_all
+    from scripts.segmenter import DONE, FAILED, SKIPPED, OutOfMemory, segment_all
     from scripts.sources import find_sources
 
     try:
         sources = find_sources(options.images)
         check_folder(options.output)  # before a model is loaded
-        device = _choose_device(options.device)
-        segmenter = _segmenter(options, device)
+        segmenter = _segmenter(options)
         settings = {"model": options.model} | segmenter.settings()
         results = Results(options.output, settings, options.overwrite)
     except WrongUse:
@@ -49,9 +43,8 @@ def _run(options: argparse.Namespace) -> int:
     try:
         with results:
             counts = segment_all(sources, results, segmenter)
-    except torch.OutOfMemoryError:
-        why = f"a batch of {options.batch_size} does not fit into the memory of {device}"
-        why += ", choose a smaller --batch-size"
+    except OutOfMemory as error:
+        why = str(error)
     except OSError as error:
         why = f"results cannot be written ({error})"
     else:
@@ -91,7 +84,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--model",
         required=True,
         metavar="DIR",
-        help="folder written by save_pretrained, or a Hub id",
+        help="folder written by save_pretrained, or a Hub id; or a file that scripts.export wrote, "
+        "which is run by onnxruntime on the CPU, without PyTorch",
     )
     parser.add_argument(
         "--output",
@@ -143,61 +137,49 @@ def _alpha(text: str) -> float:
     return alpha
 
 
-def _segmenter(options: argparse.Namespace, device: torch.device) -> Segmenter:
-    from scripts.segmenter import Segmenter
-
-    model, image_processor, labels = _load(options.model)
+def _segmenter(options: argparse.Namespace) -> Segmenter:
+    """Of the model that `--model` names: PyTorch is imported for a folder or a Hub id alone."""
     alpha = None if options.no_overlays else options.alpha
-    return Segmenter(
+    if options.model.lower().endswith(".onnx"):
+        from scripts.onnx_segmenter import OnnxSegmenter
+
+        if options.window is not None or options.device not in (None, "cpu"):
+            raise WrongUse(
+                f"{options.model} runs on the CPU, at the model's input size: for --window or "
+                "--device, give --model the folder that it was exported from"
+            )
+        return OnnxSegmenter(Path(options.model).expanduser(), alpha, options.batch_size)
+    from scripts.torch_segmenter import TorchSegmenter, choose_device, load
+
+    device = choose_device(options.device)
+    if device.type == "cpu" and options.window is None:
+        exported = _exported(options.model, alpha, options.batch_size)
+        if exported is not None:
+            return exported
+    model, image_processor, labels = load(options.model)
+    return TorchSegmenter(
         model.to(device), image_processor, labels, alpha, options.batch_size, options.window
     )
 
 
-def _choose_device(name: str | None) -> torch.device:
-    import torch
+def _exported(model: str, alpha: float | None, batch_size: int) -> Segmenter | None:
+    """The model.onnx in a model's folder, if it was exported from what lies there now."""
+    file = Path(model).expanduser() / "model.onnx"
+    if not file.is_file():
+        return None
+    from scripts.onnx_segmenter import OnnxSegmenter, digest_of
 
-    found = torch.accelerator.current_accelerator(check_available=True)
-    if name is None:
-        return found or torch.device("cpu")
     try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise WrongUse(
-            f"--device {name} is not available here: expected cpu{f' or {found}' if found else ''}"
-        ) from None
-    return device
-
-
-def _load(source: str) -> tuple[PreTrainedModel, BaseImageProcessor, Labels]:
-    """As `load_model`, with the labels; refuses what is no semantic segmentation model."""
-    from transformers import AutoConfig
-
-    from helpers.hub import explained
-    from helpers.inference import load_labels, load_model
-
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        source = str(folder)
-        if not (folder / "config.json").is_file():
-            raise ValueError(
-                f"--model {source} has no config.json: expected a folder written by save_pretrained"
-            )
-    elif folder.exists() or folder.is_absolute() or source.count("/") != 1 or source[0] in ".~":
-        raise ValueError(f"there is no model folder {source}")
-    try:
-        with explained(source):
-            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-        kinds = config.architectures or []
-        if kinds and not any("SemanticSegmentation" in kind for kind in kinds):
-            raise ValueError(
-                f"it is a {kinds[0]}, and this command needs a model for semantic segmentation, "
-                "such as SegformerForSemanticSegmentation"
-            )
-        labels = load_labels(source)
-        return *load_model(source), labels
-    except Exception as error:
-        raise ValueError(f"--model {source} cannot be used: {sentence(error)}") from error
+        exported = OnnxSegmenter(file, alpha, batch_size)
+    except ValueError as error:
+        why = str(error)
+    else:
+        if exported.files == digest_of(file.parent):
+            print(f"ONNX Runtime runs {file}")
+            return exported
+        why = f"{file} was exported from other weights, labels or preprocessing"
+    print(f"notice: PyTorch is used ({why})", file=sys.stderr)
+    return None
 
 
 if __name__ == "__main__":

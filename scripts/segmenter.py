@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import math
 import sys
 import warnings
@@ -16,23 +14,19 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
 from helpers.images import header, load_image, size_of
-from helpers.inference import segment, segment_batch, stride_of
 from helpers.labels import Labels
 from helpers.processes import progress
 from helpers.visualize import overlay
-from scripts.cli import WrongUse, sentence
+from scripts.cli import sentence
 from scripts.results import Results
 from scripts.sources import Input
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from transformers import BaseImageProcessor, PreTrainedModel
 
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 Step = tuple[Input, str, str]
@@ -45,60 +39,33 @@ _DARK_CAUSE = "read as nearly black, since white is the largest number that the 
 _DARK_CAUSE += "it holds numbers of fewer bits, such as 12, scale them so that white is 65,535"
 
 
+class OutOfMemory(Exception):
+    """A batch is too large for the device; says so, and what to do."""
+
+
 class Segmenter:
-    """A model, and all that its results depend on.
+    """A model's label maps, and what is made of them; `segment` and `settings` are its kinds'.
 
     Args:
-        model: semantic segmentation model of at most 255 labels, on any device.
-        image_processor: the one that the model was trained with.
-        labels: names and colours of its classes.
+        labels: names and colours of the model's classes.
         alpha: share of colour in overlays; None: no overlays.
-        batch_size: images or frames that go through the model together.
-        window: look at each at its own resolution, through windows of so many pixels a side; None:
-            at the image processor's size.
-
-    Raises:
-        WrongUse: there can be no such window, or the model cannot look through it.
+        batch_size: images or frames that are segmented together.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        image_processor: BaseImageProcessor,
-        labels: Labels,
-        alpha: float | None = 0.5,
-        batch_size: int = 8,
-        window: int | None = None,
-    ) -> None:
-        self.model, self.image_processor, self.labels = model, image_processor, labels
-        self.alpha, self.batch_size, self.window = alpha, batch_size, window
-        if window is not None:
-            try:
-                stride_of(window)
-                self.segment([Image.new("RGB", (window, window))])
-            except Exception as error:
-                raise WrongUse(
-                    f"--window {window} cannot be used ({sentence(error)}): choose another size, "
-                    "or leave it out"
-                ) from error
+    def __init__(self, labels: Labels, alpha: float | None, batch_size: int) -> None:
+        self.labels, self.alpha, self.batch_size = labels, alpha, batch_size
 
     def settings(self) -> dict[str, Any]:
         """All that the results depend on, as JSON."""
-        labels = [self.labels.names, self.labels.palette.tolist()]
-        digest = hashlib.sha256(json.dumps(labels).encode())
-        preprocessing = self.image_processor.to_dict()
-        digest.update(json.dumps(preprocessing, sort_keys=True, default=str).encode())
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return {"alpha": self.alpha, "window": self.window, "weights": digest.hexdigest()[:16]}
+        raise NotImplementedError
 
     def segment(self, images: Sequence[Image.Image]) -> list[np.ndarray]:
-        """The label map of each image, at its own size."""
-        if self.window is not None:
-            model, image_processor = self.model, self.image_processor
-            return [segment(image, model, image_processor, self.window) for image in images]
-        return segment_batch(images, self.model, self.image_processor)
+        """The label map of each image, at its own size.
+
+        Raises:
+            OutOfMemory: they are too many for a GPU.
+        """
+        raise NotImplementedError
 
     def shares(self, areas: np.ndarray) -> dict[str, float]:
         """Areas of all labels, in any unit, as shares of their sum by class name, largest first."""
@@ -119,7 +86,7 @@ def segment_all(sources: Sequence[Input], results: Results, segmenter: Segmenter
 
     Raises:
         OSError: a result cannot be written, as on a full disk.
-        torch.OutOfMemoryError: a batch is too large for the GPU.
+        OutOfMemory: a batch is too large for the GPU.
     """
     counts = dict.fromkeys((DONE, SKIPPED, FAILED), 0)
     notices: dict[str, list[str]] = {}
@@ -259,7 +226,7 @@ def _label_maps(
     """The label map of each image, or why there is none: what fails together is tried apart."""
     try:
         return segmenter.segment(images)
-    except torch.OutOfMemoryError:
+    except OutOfMemory:
         raise
     except Exception as error:
         if len(images) == 1:
@@ -321,7 +288,7 @@ def _outcome(source: Input, work: Callable[[], None]) -> Step:
         if error.errno != errno.ENAMETOOLONG:  # a full disk, say
             raise
         return source, FAILED, f"{source.path}: no result can have such a long name here"
-    except torch.OutOfMemoryError:
+    except OutOfMemory:
         raise
     except Exception as error:
         why = sentence(error)

@@ -30,6 +30,7 @@ from transformers import (
 import scripts.results
 import scripts.segment
 import scripts.segmenter
+import scripts.torch_segmenter
 from helpers.images import load_image
 from helpers.inference import load_labels, load_model, segment
 from helpers.labels import ADE20K
@@ -679,7 +680,7 @@ def test_a_stopped_run_says_how_to_resume(
     said: str,
 ) -> None:
     common = [folder, "--model", model_dir, "--output", tmp_path / "out", "--batch-size", 2]
-    segment_batch, left = scripts.segmenter.segment_batch, [2]
+    segment_batch, left = scripts.torch_segmenter.segment_batch, [2]
 
     def stopping(*arguments: object) -> list:
         left[0] -= 1
@@ -688,7 +689,7 @@ def test_a_stopped_run_says_how_to_resume(
         return segment_batch(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(scripts.segmenter, "segment_batch", stopping)
+        patch.setattr(scripts.torch_segmenter, "segment_batch", stopping)
         assert run(*common) == status
     assert said in capsys.readouterr().err
     assert run(*common) == 0
@@ -701,13 +702,13 @@ def test_huge_images_are_not_decoded_together(
 ) -> None:
     monkeypatch.setattr(scripts.segmenter, "_MOST_PIXELS", 60 * 40 + 31 * 47)
     sizes = []
-    segment_batch = scripts.segmenter.segment_batch
+    segment_batch = scripts.torch_segmenter.segment_batch
 
     def watched(images: list, *rest: object) -> list:
         sizes.append([image.width * image.height for image in images])
         return segment_batch(images, *rest)
 
-    monkeypatch.setattr(scripts.segmenter, "segment_batch", watched)
+    monkeypatch.setattr(scripts.torch_segmenter, "segment_batch", watched)
     assert run(folder, "--model", model_dir, "--output", tmp_path / "out") == 0
     assert sum(map(len, sizes)) == 5
     assert max(map(sum, sizes)) <= 60 * 40 + 31 * 47
@@ -720,7 +721,7 @@ def test_an_interrupted_start_is_no_traceback(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scripts.segment, "_load", interrupt)
+    monkeypatch.setattr(scripts.torch_segmenter, "load", interrupt)
     assert run(folder, "--model", tmp_path, "--output", tmp_path / "out") == 130
 
 
