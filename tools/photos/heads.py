@@ -1,11 +1,11 @@
-"""Compare heads on frozen features, and the features themselves, with the bundled photographs.
+"""Measure the tables and the curve of notebook 10 with the bundled photographs.
 
-`python -m tools.photos.heads features photographs splits decays` takes some minutes.
+`python -m tools.photos.heads features photographs splits decays` measures all of them.
 
-The encoder stays as it is: its features of every photograph are computed once, and only the head is
-trained, on the splits `train`; the best of many would be chosen on `validation`, and `test` shows
-other places. `heads.json` holds, for each experiment, its rows: mean IoU at the photographs' own
-size, one number for each seed.
+The encoder stays as it is: its features of every photograph are computed once, and only a linear
+layer is trained, on the split `train`. The split `validation` shows the same campus, and `test`
+other places. `heads.json` holds the rows of each experiment; a score is a list, with one mean IoU,
+at the photographs' own size, for each seed or draw.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from helpers.inference import upsampled_argmax
 from helpers.labels import IGNORE_INDEX
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import BUNDLED, REPOSITORY, get_profile
-from helpers.transforms import annotation_tensor, augmentation
 from tools.photos.encoder import pad_symmetrically
 
 if TYPE_CHECKING:
@@ -39,8 +38,6 @@ SIDE = 448
 """Photographs are resized to SIDE x SIDE pixels for the encoder."""
 STRIDE = 8
 """The features of all strides are joined at this one."""
-VIEWS = 8
-"""So many augmented copies of each training photograph, drawn once, train the large heads."""
 SEEDS = (0, 1, 2)
 DECAY = 1.0
 """Of the linear layer's weights: 496 numbers for few photographs."""
@@ -102,13 +99,12 @@ def joined(maps: Maps) -> torch.Tensor:
     return torch.cat([interpolate(one, size=size, mode="bilinear") for one in maps], dim=1)
 
 
-def tensors(row: dict[str, Any], image_processor: BaseImageProcessor, augment: Any = None):
+def tensors(
+    row: dict[str, Any], image_processor: BaseImageProcessor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(1, 3, SIDE, SIDE) pixel values and (1, SIDE, SIDE) labels of one photograph."""
-    image, mask = row["image"].convert("RGB"), annotation_tensor(row["annotation"])
-    if augment is not None:
-        image, mask = augment(image, mask)
-    size = {"height": SIDE, "width": SIDE}
-    found = image_processor(image, segmentation_maps=mask, size=size, return_tensors="pt")
+    size, mask = {"height": SIDE, "width": SIDE}, np.asarray(row["annotation"])
+    found = image_processor(row["image"], segmentation_maps=mask, size=size, return_tensors="pt")
     return found["pixel_values"], found["labels"]
 
 
@@ -156,30 +152,6 @@ def train_linear(
     return head
 
 
-def train_upernet(
-    views: list[tuple[Maps, torch.Tensor]], classes: int, steps: int, **settings: Any
-) -> Head:
-    """The decode head of a UPerNet on the bundled encoder, in batches of four views."""
-    source = get_profile("tiny").photo_encoder
-    model = AutoModelForSemanticSegmentation.from_pretrained(
-        source, num_labels=classes, hidden_size=64, **settings
-    )
-    head = model.decode_head.train()
-    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
-    for _ in range(steps):
-        batch = [views[index] for index in torch.randint(len(views), (4,))]
-        maps = [torch.cat(one) for one in zip(*(maps for maps, _ in batch), strict=True)]
-        labels = torch.cat([labels for _, labels in batch])
-        logits = interpolate(head(maps), size=labels.shape[-2:], mode="bilinear")
-        loss = cross_entropy(logits, labels, ignore_index=IGNORE_INDEX)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return head.eval()
-
-
 @torch.inference_mode()
 def mean_iou(head: Head, rows: list[tuple[Maps, np.ndarray]], classes: int) -> float:
     """Over photographs, given as features and annotation, at their own size."""
@@ -195,17 +167,14 @@ def mean_iou(head: Head, rows: list[tuple[Maps, np.ndarray]], classes: int) -> f
 class Photographs:
     """The features of all photographs by one encoder."""
 
-    def __init__(self, folder: str, encoder: str, views: int = 0) -> None:
+    def __init__(self, folder: str, encoder: str) -> None:
         splits, labels = photographs(folder)
         features, image_processor = load_encoder(encoder)
         self.classes = labels.num_labels
-        self.train, self.views, self.scored = [], [], {}
+        self.train, self.scored = [], {}
         for row in splits["train"]:
             pixel_values, label_map = tensors(row, image_processor)
             self.train.append((joined(features(pixel_values)), label_map))
-            for _ in range(views):
-                pixel_values, label_map = tensors(row, image_processor, augmentation(SIDE))
-                self.views.append((features(pixel_values), label_map))
         for name in ("validation", "test"):
             self.scored[name] = [
                 (features(tensors(row, image_processor)[0]), np.asarray(row["annotation"]))
@@ -230,8 +199,8 @@ def features_compared(folder: str) -> list[dict[str, Any]]:
         found = []
         for seed in SEEDS:
             torch.manual_seed(seed)  # of the head, and of random weights
-            found.append(Photographs(folder, name))
-            found[-1] = found[-1].scores(found[-1].linear())
+            photographs = Photographs(folder, name)
+            found.append(photographs.scores(photographs.linear()))
         rows.append({"features": name, **_together(found)})
     return rows
 
@@ -286,34 +255,21 @@ def splits_compared(folder: str) -> list[dict[str, Any]]:
     return [{"split": name, "validation": scores} for name, scores in found.items()]
 
 
-def heads_compared(folder: str) -> list[dict[str, Any]]:
-    """The linear head, and those of UPerNets that pool over different parts of the image."""
-    torch.manual_seed(0)
-    photographs = Photographs(folder, "ImageNet", VIEWS)
-    rows = [{"head": "linear", **_together([photographs.scores(photographs.linear())])}]
-    for steps in (60, 120):
-        for pool_scales in ((1, 2, 3, 6), (6,), ()):
-            found = []
-            for seed in SEEDS:
-                torch.manual_seed(seed)
-                options = {"steps": steps, "pool_scales": pool_scales}
-                head = train_upernet(photographs.views, photographs.classes, **options)
-                found.append(photographs.scores(head))
-            rows.append({"head": f"UPerNet {pool_scales}, {steps} steps", **_together(found)})
-    return rows
-
-
 EXPERIMENTS: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "features": features_compared,
     "photographs": photographs_counted,
     "splits": splits_compared,
     "decays": decays_compared,
-    "heads": heads_compared,
 }
 
 
 def _together(found: list[dict[str, float]]) -> dict[str, list[float]]:
     return {name: [scores[name] for scores in found] for name in found[0]}
+
+
+def stored() -> dict[str, list[dict[str, Any]]]:
+    """The rows of each experiment, as they were measured last."""
+    return json.loads(FILE.read_text(encoding="utf-8"))
 
 
 def main(arguments: list[str] | None = None) -> int:
