@@ -184,7 +184,7 @@ def build_arguments(
         "per_device_train_batch_size": profile.batch_size // parts,
         "per_device_eval_batch_size": profile.batch_size // parts,
         "learning_rate": profile.learning_rate,
-        "lr_scheduler_type": "polynomial",
+        "lr_scheduler_type": "linear",
         "warmup_steps": profile.warmup_steps,
         "weight_decay": profile.weight_decay,
         **sixteen_bits(),

@@ -275,8 +275,8 @@ def explore_probabilities(
             f"probability of {name}: dark 0, bright 1": visualize.cross(heat, y, x),
         }
         listed = ", ".join(f"{labels.short_names[k]} {here[k]:.2f}" for k in best)
-        told = f"Row {row}, column {column}: {listed}. {name} is {here[chosen]:.2f} likely here,"
-        return images, [], f"{told} and wins {np.mean(winner == chosen):.1%} of the image."
+        told = f"Row {row}, column {column}: {listed}. {name}: probability {here[chosen]:.2f} here,"
+        return images, [], f"{told} wins {np.mean(winner == chosen):.1%} of the image."
 
     found = largest_labels(winner, most=labels.num_labels)
     controls = {

@@ -69,3 +69,10 @@ def mean_iou(
     if nan_to_num is not None:
         scores = {key: np.nan_to_num(value, nan=nan_to_num) for key, value in scores.items()}
     return scores
+
+
+def assert_equal_scores(scores: dict[str, Any], expected: dict[str, Any]) -> None:
+    """All scores to 1e-12, NaN where NaN is expected."""
+    assert list(scores) == KEYS
+    for key in KEYS:
+        np.testing.assert_allclose(scores[key], expected[key], rtol=0, atol=1e-12, err_msg=key)

@@ -7,7 +7,7 @@ import re
 import shutil
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,12 @@ def without_commands(source: str) -> str:
     return re.sub(r"^!(.+\\\n)*.+", "", source, flags=re.MULTILINE)
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, by their path in it."""
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file())
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
 def draw_blocks(seed: int, size: tuple[int, int] = (48, 36)) -> tuple[Image.Image, Image.Image]:
     """An image of four plain blocks and its annotation: RGB, and L with values of 0-150."""
     rng = np.random.default_rng(seed)
@@ -65,6 +71,36 @@ def draw_blocks(seed: int, size: tuple[int, int] = (48, 36)) -> tuple[Image.Imag
             annotation[rows, columns] = rng.choice([0, 1, 4, 7, 21, 150])
     colors = np.random.default_rng(0).integers(0, 256, (ADE20K.num_labels + 1, 3), dtype=np.uint8)
     return Image.fromarray(colors[annotation]), Image.fromarray(annotation)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """An image as the content of a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def edit(change: Callable[[Image.Image], Image.Image]) -> Callable[[Path], None]:
+    """What changes the image in a file."""
+
+    def spoil(file: Path) -> None:
+        with Image.open(file) as image:
+            image.load()
+            changed = change(image)
+        changed.save(file)
+
+    return spoil
+
+
+def with_value(value: int) -> Callable[[Path], None]:
+    """What gives a pixel of a mask this value."""
+
+    def change(mask: Image.Image) -> Image.Image:
+        values = np.array(mask, dtype=np.uint16 if value > 255 else np.uint8)
+        values[2, 3] = value
+        return Image.fromarray(values)
+
+    return edit(change)
 
 
 def save_turned(image: Image.Image, file: Any, orientation: int, **options: Any) -> None:
@@ -188,6 +224,16 @@ def small_model(
     """A small semantic segmentation model with random weights, the same each time."""
     torch.manual_seed(0)
     return SegformerForSemanticSegmentation(small_config(num_labels, **settings))
+
+
+def save_model(folder: Path, num_labels: int = ADE20K.num_labels, seed: int = 0) -> Path:
+    """A small model whose weights give several classes an image, with its image processor."""
+    model = small_model(num_labels)
+    torch.manual_seed(seed)
+    torch.nn.init.normal_(model.decode_head.classifier.weight, std=2)
+    model.save_pretrained(folder)
+    small_processor().save_pretrained(folder)
+    return folder
 
 
 FAMILIES = {

@@ -93,9 +93,11 @@ def check_average_of_sizes(average_of_sizes: Any) -> None:
     judge(average_of_sizes, _average, cases, hint, _AVERAGE_MISTAKES)
 
 
-def _kept(best: torch.Tensor, labels: torch.Tensor, threshold: float) -> np.ndarray:
+def _kept(
+    best: torch.Tensor, labels: torch.Tensor, threshold: float, below: Any = torch.lt
+) -> np.ndarray:
     """The label map as floats, so that any dtype of the learner's is right."""
-    return np.where(best < threshold, IGNORE_INDEX, labels)[0].astype(float)
+    return np.where(below(best, threshold), IGNORE_INDEX, labels)[0].astype(float)
 
 
 def _doubtful(logits: torch.Tensor, size: tuple[int, int], threshold: float) -> np.ndarray:
@@ -120,6 +122,12 @@ _DOUBT_MISTAKES = {  # logits, size, threshold
         _doubtful(x, size, t) == IGNORE_INDEX, _doubtful(x, size, 0), IGNORE_INDEX
     ),
     "doubtful pixels became 0, wall: use 255": lambda x, size, t: _doubtful(x, size, t) % 255,
+    "the batch is still there: `[0]` takes its one image, which leaves (height, width)": (
+        lambda x, size, t: _doubtful(x, size, t)[None]
+    ),
+    "a probability that equals the threshold is not below it: use <, not <=": (
+        lambda x, size, t: _kept(*_large(x, size).softmax(1).max(1), t, torch.le)
+    ),
 }
 
 
@@ -137,6 +145,13 @@ def check_doubtful_pixels(doubtful_pixels: Any) -> None:
         )
         for size, threshold in (((9, 20), 0.0), ((9, 20), 0.6), ((6, 10), 0.9), ((3, 5), 0.99))
     }
+    sure = torch.zeros_like(logits)
+    sure[:, 2] = 60  # its probability is exactly 1 in float32
+    cases["logits of 60 for class 2 and 0 for the others, size (6, 10) and threshold 1.0"] = (
+        sure,
+        (6, 10),
+        1.0,
+    )
     hint = (
         "upsample the logits, softmax over the classes (dim=1), argmax, and 255 where the largest "
         "probability is below the threshold"

@@ -106,7 +106,9 @@ _RATE_MISTAKES = {  # step, peak, steps of warm-up, all steps
     "steps since the warm-up are divided by all steps; the fall takes total - warm-up": (
         lambda s, p, w, t: p * min(s / w, 1 - (s - w) / t)
     ),
-    "you count from 1; step 0 is before any update, at rate 0": lambda s, p, w, t: p * (s + 1) / w,
+    "you count from 1; step 0 is the one before the first update, at rate 0": (
+        lambda s, p, w, t: p * (s + 1) / w
+    ),
     "that is the share of the peak; multiply by it": lambda s, p, w, t: _rate(s, 1, w, t),
 }
 

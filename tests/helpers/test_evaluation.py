@@ -17,6 +17,7 @@ from PIL import Image
 from samples import (
     STORED,
     draw_blocks,
+    save_model,
     save_turned,
     small_model,
     small_processor,
@@ -26,12 +27,8 @@ from torch.nn.functional import interpolate
 from transformers import BaseImageProcessor, SegformerForSemanticSegmentation
 
 from helpers.data import load_scenes
-from helpers.evaluation import (
-    Protocol,
-    evaluate,
-    segment_by_protocol,
-)
-from helpers.inference import load_model, segment, window_starts
+from helpers.evaluation import Protocol, evaluate, segment_by_protocol
+from helpers.inference import load_model, segment
 from helpers.labels import ADE20K, Labels
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import REPOSITORY, get_profile
@@ -146,18 +143,6 @@ def test_an_image_of_any_size_is_segmented_as_the_plain_way_does(
         assert len(np.unique(labels)) > 2  # else any map would do
 
 
-def test_windows_cover_a_side_and_no_more() -> None:
-    assert window_starts(1024, 512, 341) == [0, 341, 512]
-    for length in range(1, 60):
-        for window in (1, 7, 16):
-            for stride in range(1, window + 1):
-                starts = window_starts(length, window, stride)
-                covered = {i for start in starts for i in range(start, start + window)}
-                assert set(range(length)) <= covered
-                assert len(set(starts)) == len(starts)
-                assert starts[-1] + window == max(length, window)
-
-
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
@@ -190,10 +175,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model with ADE20K's labels, and its image processor, as a folder."""
-    path = tmp_path_factory.mktemp("model")
-    small_model().save_pretrained(path)
-    small_processor().save_pretrained(path)
-    return path
+    return save_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -396,11 +378,10 @@ def test_what_is_broken_is_told_in_one_sentence(
     image = folder / "images" / "validation" / "scene_1001.jpg"
     image.write_bytes(image.read_bytes()[:300])
     monkeypatch.setenv("SEG_DATA", str(folder))
-    for options, told in ((["--model", str(saved)], str(image)),):
-        assert main(options) == 1
-        lines = capsys.readouterr().err.splitlines()
-        (line,) = [line for line in lines if line.startswith("error")]
-        assert told in line
+    assert main(["--model", str(saved)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in lines if line.startswith("error")]
+    assert str(image) in line
 
 
 @pytest.mark.parametrize(
@@ -422,12 +403,3 @@ def test_wrong_options_are_refused_before_anything_is_loaded(
         main(options)
     assert stop.value.code == 2
     assert "error: " in capsys.readouterr().err
-
-
-def test_help_tells_options_and_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(["--help"])
-    assert stop.value.code == 0
-    told = capsys.readouterr().out
-    for part in ("python -m scripts.evaluate", "--short-side", "--flip", "Exit status"):
-        assert part in told

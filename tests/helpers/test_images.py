@@ -13,18 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from samples import STORED, draw_blocks, png_file, save_turned, tiff_file
+from samples import STORED, draw_blocks, encoded, png_file, save_turned, tiff_file
 
 from helpers.images import FileFault, is_turned, load_image, load_mask, orientation, size_of
 
 VALUES = np.arange(48, dtype=np.uint8).reshape(6, 8)
 few = settings(max_examples=40, deadline=None)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def turned(image: Image.Image, note: int, kind: str = "PNG") -> bytes:
@@ -265,9 +259,7 @@ def test_a_palette_of_greys_is_refused_where_it_is_ambiguous() -> None:
     for greys, more in [([0, 2, 3, 4], ()), ([255, 170, 85, 0], ()), ([0, 2, 3, 4], (255, 0, 0))]:
         for kind in ("PNG", "TIFF", "BMP"):
             mask = encoded(with_palette(greys, more), kind)
-            with pytest.raises(
-                FileFault, match=r"index .* grey .* cannot be told: .*--colors FILE"
-            ):
+            with pytest.raises(FileFault, match=r"index .* grey .* be told: .*--colors FILE"):
                 load_mask(mask)
             expected = np.array(greys)[GREY]
             assert (load_mask(mask, in_colors=True) == expected).all()
@@ -313,10 +305,7 @@ ALTERED = {
     "5 bits in BMP": (FIVE_BITS, "stores 5 bits a channel"),
     "alpha": (png_file(TRANSPARENT, 8), "tells pixels of one color apart by its alpha channel"),
     "one class in alpha": (png_file(TRANSPARENT[:, 1:2], 8), "tells pixels of one color apart"),
-    "grey and alpha": (
-        png_file(TRANSPARENT[..., 2:], 8),
-        "tells pixels of one color apart by its alpha",
-    ),
+    "grey and alpha": (png_file(TRANSPARENT[..., 2:], 8), "tells pixels of one color apart"),
     "erased": (png_file(HIDDEN, 8), "tells pixels of one color apart by its alpha channel"),
     "white is 0": (tiff_file(GREY, 8, photometric=0), r"stores white as 0 \(tag 262"),
 }
@@ -350,9 +339,8 @@ def files(draw: Callable) -> tuple[bytes, np.ndarray, int]:
     bands = draw(st.integers(1, 4 if bits >= 8 and kind == "PNG" else 1))
     bands = draw(st.integers(1, 7)) if kind == "TIFF" else bands
     rng = np.random.default_rng(draw(st.integers(0, 99)))
-    upright = rng.integers(
-        0, min(2 ** min(bits, 16), draw(st.sampled_from([2, 4, 65536]))), (5, 7, bands)
-    )
+    most = min(2 ** min(bits, 16), draw(st.sampled_from([2, 4, 65536])))
+    upright = rng.integers(0, most, (5, 7, bands))
     if draw(st.booleans()):
         upright[...] = upright[..., :1]  # grey as color, and alpha that says the same
     stored = [STORED[note](Image.fromarray(upright[..., k].astype(np.int32))) for k in range(bands)]
@@ -360,12 +348,8 @@ def files(draw: Callable) -> tuple[bytes, np.ndarray, int]:
     if kind == "TIFF":
         extra = [draw(st.integers(0, 2)), *[0] * 9][: bands - 3 if bands > 3 else bands - 1]
         photometric = draw(st.integers(0, 1)) if bands < 3 else draw(st.integers(1, 2))
-        tags = {
-            "t274": note,
-            "t284": draw(st.integers(1, 2)),
-            "t259": draw(st.sampled_from([1, 8])),
-        }
-        return tiff_file(samples, bits, photometric, extra, **tags), upright, bits
+        tags = {"t284": draw(st.integers(1, 2)), "t259": draw(st.sampled_from([1, 8]))}
+        return tiff_file(samples, bits, photometric, extra, t274=note, **tags), upright, bits
     colors = draw(st.sampled_from([1, 3]))  # greys, or any
     palette = np.repeat(rng.integers(0, 256, (2 ** min(bits, 8), colors)), 3 // colors, axis=1)
     palette = palette.ravel().tolist() if kind == "palette" else ()

@@ -207,9 +207,8 @@ def processes_of(parent: int, rank: str) -> list[psutil.Process]:
 
 
 def history_of(checkpoint: Path) -> list[dict[str, float]]:
-    return json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))[
-        "log_history"
-    ]
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    return state["log_history"]
 
 
 @pytest.mark.slow

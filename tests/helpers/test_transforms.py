@@ -10,13 +10,7 @@ import pytest
 import torch
 from datasets import Dataset
 from PIL import Image, ImageDraw
-from samples import (
-    FRUIT,
-    draw_blocks,
-    save_encoder,
-    small_processor,
-    small_profile,
-)
+from samples import FRUIT, draw_blocks, save_encoder, small_processor, small_profile
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 

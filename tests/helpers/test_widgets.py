@@ -12,7 +12,7 @@ import torch
 from IPython.core.formatters import DisplayFormatter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
-from samples import FRUIT, draw_blocks
+from samples import FRUIT, draw_blocks, encoded
 from torchvision.transforms import v2
 
 from helpers import widgets
@@ -180,7 +180,7 @@ def test_a_pixel_tells_its_most_likely_classes_at_its_place(scene) -> None:
     explorer.controls["column"].value = scene.image.width - 1
     assert "sky 0.98" in explorer.told.value
     explorer.controls["label"].value = 20
-    assert "car is 0.00 likely here, and wins 50.0% of the image." in explorer.told.value
+    assert "car: probability 0.00 here, wins 50.0% of the image." in explorer.told.value
 
 
 def put(upload: ipywidgets.FileUpload, name: str, content: bytes) -> None:
@@ -194,12 +194,6 @@ def put(upload: ipywidgets.FileUpload, name: str, content: bytes) -> None:
         upload.set_trait("value", ({**file, "content": memoryview(content)},))
 
 
-def png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
 @pytest.fixture
 def upload(scene, semantic) -> Explorer:
     return widgets.segment_upload(scene.image, *semantic)
@@ -207,7 +201,7 @@ def upload(scene, semantic) -> Explorer:
 
 def test_an_uploaded_image_is_segmented(upload: Explorer) -> None:
     before = pngs(upload)
-    put(upload.controls["upload"], "my.png", png(Image.new("LA", (1200, 600), (90, 255))))
+    put(upload.controls["upload"], "my.png", encoded(Image.new("LA", (1200, 600), (90, 255))))
     assert pngs(upload) != before
     assert "my.png, 1024 x 512 pixels: " in upload.told.value
     assert re.search(r"\b\d+%", upload.told.value)
@@ -217,13 +211,13 @@ def test_an_uploaded_image_is_segmented(upload: Explorer) -> None:
 def test_a_damaged_upload_gets_one_sentence_and_changes_nothing(
     upload: Explorer, scene, damage: str
 ) -> None:
-    whole = png(scene.image)
+    whole = encoded(scene.image)
     content = {"text": b"a letter", "cut": whole[: len(whole) // 2], "empty": b""}[damage]
     before = pngs(upload)
     put(upload.controls["upload"], "<my>.png", content)
     assert pngs(upload) == before
     assert "&lt;my&gt;.png cannot be read as an image" in upload.told.value
-    put(upload.controls["upload"], "good.png", png(Image.new("RGB", (50, 50), "red")))
+    put(upload.controls["upload"], "good.png", encoded(Image.new("RGB", (50, 50), "red")))
     assert "good.png, 50 x 50 pixels" in upload.told.value
     assert "damaged" not in upload.told.value
 

@@ -17,19 +17,17 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from reference import KEYS
+from reference import KEYS, assert_equal_scores
 from reference import mean_iou as reference_mean_iou
 from samples import small_model, small_processor
 from torch.nn.functional import interpolate
 from torchmetrics import JaccardIndex
 from torchmetrics.segmentation import MeanIoU
-from transformers import (
-    Trainer,
-    TrainingArguments,
-)
+from transformers import Trainer, TrainingArguments
 
 from helpers.data import load_scenes
 from helpers.labels import ADE20K
@@ -57,13 +55,6 @@ def metric(tmp_path_factory: pytest.TempPathFactory) -> evaluate.Metric:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(REPOSITORY / "notebooks")
         return evaluate.load("mean_iou", cache_dir=str(tmp_path_factory.mktemp("evaluate")))
-
-
-def assert_equal_scores(scores: dict[str, Any], expected: dict[str, Any]) -> None:
-    """All scores to 1e-12, NaN where NaN is expected."""
-    assert list(scores) == KEYS
-    for key in KEYS:
-        np.testing.assert_allclose(scores[key], expected[key], rtol=0, atol=1e-12, err_msg=key)
 
 
 def published_example() -> dict[str, Any]:
@@ -165,6 +156,16 @@ def test_maps_of_unlike_shape_are_refused(metric: evaluate.Metric) -> None:
 
 # --- what the notebooks hand to `Trainer` ---------------------------------------------------------
 
+PLAIN: dict[str, Any] = {"remove_unused_columns": False, "report_to": "none", "use_cpu": True}
+
+
+def toy_scenes(count: int) -> Dataset:
+    """Test scenes, as a small model reads them."""
+    processor, scenes = small_processor(), load_scenes(get_profile("tiny"))["test"]
+    return scenes.select(range(count)).with_transform(
+        lambda rows: processor(rows["image"], rows["annotation"])
+    )
+
 
 def test_what_notebook_04_offers_to_copy_serves_a_trainer_that_saves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -173,9 +174,7 @@ def test_what_notebook_04_offers_to_copy_serves_a_trainer_that_saves(
     copied: dict[str, Any] = {}
     exec(re.search(r"```python\n(.+?)```", MEAN_IOU["nb04-compute-metrics"], re.DOTALL)[1], copied)
 
-    image_processor = small_processor()
-    scenes = load_scenes(get_profile("tiny"))["test"].select(range(4))
-    scenes = scenes.with_transform(lambda rows: image_processor(rows["image"], rows["annotation"]))
+    scenes = toy_scenes(4)
     trainer = Trainer(
         small_model(),
         TrainingArguments(
@@ -184,9 +183,7 @@ def test_what_notebook_04_offers_to_copy_serves_a_trainer_that_saves(
             eval_strategy="steps",
             eval_steps=1,
             save_steps=1,
-            remove_unused_columns=False,
-            report_to="none",
-            use_cpu=True,
+            **PLAIN,
         ),
         train_dataset=scenes,
         eval_dataset=scenes,
@@ -262,18 +259,11 @@ def quickstart_metric() -> dict[str, Any]:
 def test_what_notebook_00_offers_to_copy_serves_a_trainer(tmp_path: Path) -> None:
     """Evaluated twice, the last batch smaller: the scores of all images at once."""
     copied = quickstart_metric()
-    image_processor = small_processor()
-    scenes = load_scenes(get_profile("tiny"))["test"].select(range(5))
-    scenes = scenes.with_transform(lambda rows: image_processor(rows["image"], rows["annotation"]))
+    scenes = toy_scenes(5)
     trainer = Trainer(
         small_model(),
         TrainingArguments(
-            output_dir=str(tmp_path),
-            per_device_eval_batch_size=2,
-            batch_eval_metrics=True,
-            remove_unused_columns=False,
-            report_to="none",
-            use_cpu=True,
+            output_dir=str(tmp_path), per_device_eval_batch_size=2, batch_eval_metrics=True, **PLAIN
         ),
         eval_dataset=scenes,
         compute_metrics=copied["compute_metrics"],

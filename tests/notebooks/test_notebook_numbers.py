@@ -62,12 +62,31 @@ BOUNDS = [
     ("04", "nb04-051", "once: ", 0.70, 0.77),
     ("04", "nb04-051", "twice:", 0.0001, 0.005),  # "a hair above" zero, "a few thousandths"
     ("05", "first-loss", "loss", 4.5, 5.5),
-    ("05", "log-table", "^60 .*", 0.18, 0.28),
+    ("05", "overfit", "step 45: loss", 0, 0.3),
+    ("05", "overfit-score", "mean IoU", 0.80, 0.95),
+    ("05", "overfit-score", "right", 95, 99),
+    ("05", "log-table", r"^30 +≈ [\d.]+ +≈ [\d.]+", 0.65, 0.71),
+    ("05", "log-table", "^30 .*", 0.16, 0.22),
+    ("05", "plain-classes", "IoU is", 0, 0.05),
+    ("05", "train-run", "^80 .*", 0.59, 0.63),
     ("05", "train-run", "^120 .*", 0.60, 0.68),
-    ("05", "spoil-left", "in the log:", 0.5, 0.7),
+    ("05", "after", "step 0: pixels right", 0, 5),
+    ("05", "after", "step 40: pixels right", 83, 89),
+    ("05", "after", "step 120: pixels right", 84, 90),
+    ("05", "after", "streetlight,", 5, 25),
+    ("05", "spoil-left", "step 2: mean IoU", 0.5, 0.7),
     ("05", "spoil-left", "is left:", 0, 0.3),
     ("05", "resume-score", "`Trainer`:", 0.60, 0.636),
+    ("05", "accumulation", "^Trainer .*", 9.5, 10.5),
+    ("05", "accumulation", "^SegmentationTrainer .*", 4.5, 5.5),
+    ("06", "training-mode", "training mode:", 10, 14),  # more than a tenth
+    ("06", "training-mode", "too many:", 0.1, 2),
     ("06", "palette-loop", "at most", 0, 1),
+    ("06", "windows-try", "squashed +bus:", 0, 0),
+    ("06", "windows-try", "full size +bus:", 40, 60),  # about 50
+    ("06", "windows-try", "side by side +bus:", 220, 310),  # five times that
+    ("06", "windows-try", "overlap +bus:", 220, 310),
+    ("06", "speed", "^bfloat16:", 0.05, 0.2),  # one in a thousand
     ("06", "8c3b1fa9", "^wrong.*above 0.8 in", 28, 39),  # a third
     ("06", "8c3b1fa9", "^wrong.*above 0.9 in", 16, 25),  # a fifth
     ("06", "two-looks-count", "one look :.*", 0.60, 0.67),
@@ -75,6 +94,8 @@ BOUNDS = [
     ("06", "calibration", "^two looks.*\n.*error", 0.01, 0.02),
     ("06", "calibration", "^one look.*\n.*\n.*last bin:", 62, 71),  # two thirds
     ("06", "calibration", "^one look.*\n.*\n.*pixels,", 1, 1.6),
+    ("06", "calibration", r"^one look(?:.*\n){3}.*pixels:", 16, 18),  # 17 % and 7 %
+    ("06", "calibration", r"^one look(?:.*\n){3}.*0.8,", 6, 8),
     ("07", "custom-50", "accuracy", 0.90, 0.94),
     ("07", "custom-53", "plain loss:", 0.54, 0.60),
     ("07", "custom-53", "class weights:", 0.60, 0.66),
@@ -111,6 +132,9 @@ BOUNDS = [
 
 DIFFERENCES = [
     ("06", "fd75e1db", "argmax first:", "fd75e1db", "upsample first:", 0.5, 4),
+    ("06", "speed", "^pipeline", "speed", "^segment", 0.2, 9),
+    ("06", "speed", "^segment", "speed", "^batch of 8 ", 0.2, 9),
+    ("06", "mask-specks-count", "^predictions.*", "mask-specks-count", "^without.*", -0.002, 0.002),
     ("06", "8c3b1fa9", "^wrong pixels: p", "8c3b1fa9", "^right pixels: p", 0.1, 1),
     ("06", "two-looks-count", "one look :.*", "42c410ed", "^mean IoU.*", -0.002, 0.002),
     ("06", "two-looks-count", "one look :.*", "two-looks-count", "two looks:.*", 0.005, 0.015),
@@ -149,6 +173,20 @@ def test_notebook_06_most_pixels_are_in_the_last_bin_and_few_of_the_wrong_ones()
         for where, scale in ((".*right", 1), (".*\n.*\n.*bin:", 100), (".*\n.*\n.*pixels,", 100))
     )
     assert 0.055 < pixels * wrong / (1 - right) < 0.085, "7 % of all wrong pixels"
+
+
+def test_notebook_06_counts_pieces_as_its_text_reads_them() -> None:
+    areas, counts = (
+        cells("06")[name].outputs[0].text for name in ("mask-areas", "mask-specks-count")
+    )
+    rows = {line.split()[0]: line.split()[-2:] for line in areas.splitlines()[1:]}
+    assert rows["car"] == ["3", "3"]
+    assert rows["person"] == ["4", "1"]
+    found = re.findall(r"([\d,]+) pieces, (\d+)", counts)
+    (_, missed), (pieces, specks), (_, left) = ((int(a.replace(",", "")), int(b)) for a, b in found)
+    assert 200 < missed < 250, "more than 200"
+    assert 0.3 < specks / pieces < 0.37, "a third"
+    assert left == 0
 
 
 def table(notebook: str, cell: str) -> dict[str, list[str]]:

@@ -4,9 +4,11 @@ and what its text names exists."""
 import ast
 import pydoc
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import create_autospec
 
 import nbformat
 import numpy as np
@@ -16,13 +18,12 @@ from PIL import Image
 from scipy.ndimage import binary_erosion, maximum_filter, minimum_filter
 from torch.nn.functional import cross_entropy, interpolate
 from torchvision import tv_tensors
-from transformers import TrainingArguments
 
 from helpers.custom import labels_from_colors
 from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import REPOSITORY, get_profile
-from helpers.training import build_arguments, pixel_cross_entropy
+from helpers.training import build_arguments, build_trainer, pixel_cross_entropy
 from helpers.transforms import (
     augmentation,
     load_image_processor,
@@ -96,17 +97,72 @@ def test_transforms() -> None:
             assert torch.equal(expected[key], got[key]), (name, key)
 
 
-def test_training_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def training_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict]:
+    """Runs cells of notebook 05, named in a string, on the profile `tiny` cut to two steps."""
     monkeypatch.setenv("SEG_OUTPUT", str(tmp_path))
-    profile = get_profile("tiny")
-    space = {"profile": profile, "torch": torch, "checkpoints": profile.output_dir / "checkpoints"}
-    space["TrainingArguments"] = TrainingArguments
+    monkeypatch.setenv("SEG_MAX_STEPS", "2")
     cells = nbformat.read(NOTEBOOKS / "05_training.ipynb", as_version=4).cells
     sources = {cell.id: cell.source for cell in cells}
-    for cell in ("how-weights-move", "what-we-watch", "arguments-best"):
-        exec(sources[cell], space)
-    ours = build_arguments(profile, space["checkpoints"])
-    assert space["arguments"].to_dict() == ours.to_dict()
+    space: dict[str, Any] = {"PROFILE": "tiny", "__name__": "__main__"}
+
+    def run(names: str) -> dict[str, Any]:
+        for name in names.split():
+            copied = re.findall(r"```python\n(.+?)```", sources[name], flags=re.DOTALL)
+            for code in copied or [sources[name]]:
+                exec(compile(code, f"05, {name}", "exec"), space)
+        return space
+
+    return run
+
+
+def test_training_arguments(training_cells) -> None:
+    space = training_cells("imports scenes overfit-device this-machine claim arguments-best")
+    by_hand = space["arguments"].to_dict()
+    ours = build_arguments(space["profile"], space["checkpoints"]).to_dict()
+    in_the_optimizer, wrong_in_trainer = {"learning_rate", "weight_decay"}, "load_best_model_at_end"
+    different = {name for name in ours if ours[name] != by_hand[name]}
+    assert different == in_the_optimizer | {wrong_in_trainer}
+
+
+def test_two_learning_rates(training_cells) -> None:
+    space = training_cells("imports scenes two-rates")
+    ours = build_trainer(space["profile"], space["scenes"])
+    expected = rates(ours.model, ours.create_optimizer())
+    assert rates(space["model"], space["optimizer"]) == expected
+
+
+def rates(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """The learning rate of each weight, by name."""
+    found = {id(one): group["lr"] for group in optimizer.param_groups for one in group["params"]}
+    return {name: found[id(weight)] for name, weight in model.named_parameters()}
+
+
+def test_what_notebook_05_offers_to_copy_runs_in_it(training_cells, monkeypatch, capsys) -> None:
+    space = training_cells(
+        "imports scenes new-head overfit-device first-loss label-maps splits metric-code "
+        "this-machine two-rates claim arguments-best one-image-callback trainer curves-read"
+    )
+    space["trainer"].train()
+    pushed = []
+    monkeypatch.setattr("huggingface_hub.notebook_login", lambda: None)
+    for one in (space["trainer"].model, space["image_processor"]):
+        push = create_autospec(type(one).push_to_hub, side_effect=lambda *a, **k: pushed.append(k))
+        monkeypatch.setattr(type(one), "push_to_hub", push)
+    space = training_cells("share course-trainer")
+    assert pushed == [{"private": True}] * 2
+    told = capsys.readouterr().out
+    assert "no checkpoint in" in told
+    assert space["exact"].state.global_step == 2
+
+
+def test_notebook_05_names_the_version_whose_traps_it_shows() -> None:
+    cells = nbformat.read(NOTEBOOKS / "05_training.ipynb", as_version=4).cells
+    (told,) = re.findall(
+        r"those of transformers ([\d.]+\d)", "".join(cell.source for cell in cells)
+    )
+    pinned = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8")
+    assert f"\ntransformers=={told}\n" in pinned
 
 
 def test_notebook_07_reads_color_coded_masks_as_the_helper_does() -> None:

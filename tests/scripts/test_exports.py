@@ -1,7 +1,6 @@
 """What annotation tools export: written in the tool's format from a known mask, and read back."""
 
 import base64
-import io
 import json
 import sys
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
+from samples import encoded
 
 from helpers.custom import labels_from_colors, labels_from_values
 from helpers.images import load_mask
@@ -186,10 +186,7 @@ def test_roboflows_placeholder_is_left_out_and_folders_are_splits(tmp_path, proj
         save(tmp_path / "export" / split, {"_annotations.coco.json": content, "1.jpg": PHOTO})
     export = read("roboflow", tmp_path / "export")
     assert export.labels.names == CLASSES
-    assert {name: len(part) for name, part in export.splits.items()} == {
-        "train": 1,
-        "validation": 1,
-    }
+    assert [*export.splits] == ["train", "validation"]
     assert export.splits["train"][0][0] == tmp_path / "export/train/1.jpg"
     assert "_annotations.coco.json: the category 0" in export.notices[0]
 
@@ -216,9 +213,7 @@ def test_images_that_are_missing_or_empty_are_told(tmp_path: Path) -> None:
     folder = save(tmp_path / "photos", dict.fromkeys(places, PHOTO))
     save(tmp_path / "elsewhere", {"4.jpg": PHOTO})
     (folder / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    with pytest.raises(
-        ValueError, match=r'"sub.2\.jpg", and there are .*a.2\.png and .*sub.2\.png'
-    ):
+    with pytest.raises(ValueError, match=r'"sub.2\.jpg", .* are .*a.2\.png and .*sub.2\.png'):
         read("coco", tmp_path / "coco", images=folder)
     (folder / "a/2.png").unlink()
     export = read("coco", tmp_path / "coco", images=folder)
@@ -298,9 +293,7 @@ def shape(label: str, kind: str | None, points: list, **more: str) -> dict:
 
 
 def five_by_five() -> str:
-    content = io.BytesIO()
-    Image.fromarray(np.full((5, 5), True)).save(content, format="PNG")
-    return base64.b64encode(content.getvalue()).decode()
+    return base64.b64encode(encoded(Image.fromarray(np.full((5, 5), True)))).decode()
 
 
 def write_labelme(folder: Path, mask: np.ndarray, kind: str | None) -> None:
@@ -390,6 +383,10 @@ def test_a_voc_folder_comes_back(tmp_path: Path, mode: str, file, content) -> No
         assert chosen.notices[0] == "left out: apple; their pixels are background"
 
 
+def stems_of(pairs: list[tuple[Path, Path]]) -> list[str]:
+    return [image.stem for image, _ in pairs]
+
+
 @pytest.mark.parametrize(
     ("lists", "splits", "stems", "told"),
     [
@@ -404,7 +401,7 @@ def test_a_voc_folder_comes_back(tmp_path: Path, mode: str, file, content) -> No
         ),
         (
             {"default": "a/2007_1\na/my image\nb/2007.3\n"},
-            None,
+            {},
             ["2007_1", "my image", "2007.3"],
             ["1 images are left out, because no list names them with a mask"],
         ),
@@ -413,10 +410,8 @@ def test_a_voc_folder_comes_back(tmp_path: Path, mode: str, file, content) -> No
 def test_lists_of_voc_are_splits_unless_there_is_one(tmp_path, lists, splits, stems, told) -> None:
     files = {f"ImageSets/Segmentation/{name}.txt": text for name, text in lists.items()}
     export = read("voc", write_voc(tmp_path / "voc", "P", {"labelmap.txt": LABELMAP, **files}))
-    found = export.splits and {
-        name: [image.stem for image, _ in part] for name, part in export.splits.items()
-    }
-    assert (found, [image.stem for image, _ in export.pairs]) == (splits, stems)
+    found = {name: stems_of(part) for name, part in (export.splits or {}).items()}
+    assert (found, stems_of(export.pairs)) == (splits, stems)
     assert (export.notices, export.images_alone) == (told, [])
 
 
@@ -571,12 +566,7 @@ COLORED = np.arange(1800, dtype=np.uint16).astype(np.uint8).reshape(20, 30, 3)
     ("format", "files", "told"),
     [
         ("coco", drawn_so(segmentation=None), r"a\.json .* annotation 0 \(it has no outline"),
-        ("coco", drawn_so(segmentation=[]), r"a\.json .* annotation 0 \(it has no outline"),
-        (
-            "coco",
-            drawn_so(category_id=9),
-            r"annotation 0 .*category is 9, expected one of \[3, 7\]",
-        ),
+        ("coco", drawn_so(category_id=9), r"annotation 0 .* is 9, expected one of \[3, 7\]"),
         ("coco", drawn_so(segmentation={"size": [20, 31], "counts": [620]}), "0 .* another size"),
         ("coco", drawn_so(segmentation={"size": [20, 30], "counts": [9]}), "0 .* another size"),
         ("coco", drawn_so(segmentation={"size": [20, 30], "counts": "no"}), "0 .*Invalid RLE"),
@@ -590,11 +580,7 @@ COLORED = np.arange(1800, dtype=np.uint16).astype(np.uint8).reshape(20, 30, 3)
         ("coco", {"a.json": coco([]), "b.json": coco([])}, r"a\.json and .*b\.json both .*1\.jpg"),
         ("coco", {"a.json": coco([], categories=MANY)}, r"is 457, expected 2 to 255\D.*--classes"),
         ("labelme", in_labelme(shape("plum", "polygon", [])), '"plum" .*one of apple, pear'),
-        (
-            "labelme",
-            in_labelme(shape("pear", "line", [[0, 0], [5, 5]])),
-            "is line, which has no ar",
-        ),
+        ("labelme", in_labelme(shape("pear", "line", [[0, 0], [5, 5]])), "is line, .* no area"),
         ("labelme", in_labelme({"points": []}), r'1\.json .*there is no "label"'),
         ("labelme", in_labelme(shape("pear", "circle", [[0, 0]])), 'shape 0, "pear"'),
         ("labelme", {"1.json": {"a": []}}, r"no \"shapes\", expected shapes, .*found \['a'\]"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from samples import draw_blocks, small_model, small_processor
+from samples import draw_blocks, save_model, small_processor
 
 import scripts.segmenter
 from helpers.inference import load_model, segment
@@ -25,10 +25,7 @@ SIZE = (62, 47)  # odd: H.264 for browsers has even sizes only
 
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    small_model().save_pretrained(folder)
-    small_processor().save_pretrained(folder)
-    return folder
+    return save_model(tmp_path_factory.mktemp("model"))
 
 
 def write_video(file: Path, frames: int, size: tuple[int, int] = (62, 48), **options: str) -> Path:
@@ -246,9 +243,8 @@ def test_pixels_that_are_not_square_are_shown_as_wide(
 def test_a_video_on_which_the_model_fails_fails_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, model_dir = tmp_path / "media", tmp_path / "model"
+    folder, model_dir = tmp_path / "media", save_model(tmp_path / "model")
     folder.mkdir()
-    small_model().save_pretrained(model_dir)
     processor = small_processor()
     processor.do_resize = False  # and the model cannot look at 16 pixels
     processor.save_pretrained(model_dir)

@@ -19,14 +19,7 @@ class DescribedMeanIoU(evaluate.Metric):
             features=datasets.Features(predictions=datasets.Image(), references=datasets.Image()),
         )
 
-    def _compute(
-        self,
-        predictions,
-        references,
-        num_labels,
-        ignore_index,
-        reduce_labels=False,
-    ):
+    def _compute(self, predictions, references, num_labels, ignore_index, reduce_labels=False):
         areas = np.zeros((3, num_labels), dtype=np.float64)
         for prediction, reference in zip(predictions, references, strict=True):
             prediction, reference = np.array(prediction), np.array(reference)
