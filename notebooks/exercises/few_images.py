@@ -127,13 +127,16 @@ def _folded(
 
 
 _FOLD_MISTAKES = {
+    "that is the layer as it was: neither the mean nor the standard deviation is in it": (
+        lambda w, b, m, s: (w[..., None, None], b)
+    ),
     "the mean is missing: (x - mean) / std also moves the bias": (
         lambda w, b, m, s: ((w / s)[..., None, None], b)
     ),
     "the standard deviation is missing: divide each column of the weight by it": (
         lambda w, b, m, s: (w[..., None, None], b - w @ m)
     ),
-    "the mean is divided by the standard deviation as well, before the weight meets it": (
+    "the weight that meets the mean has to be divided by the standard deviation, too": (
         lambda w, b, m, s: ((w / s)[..., None, None], b - w @ m)
     ),
     "the sign of the mean is wrong: it is taken away from each feature": (

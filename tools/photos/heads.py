@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
 
 FILE = REPOSITORY / "tools" / "photos" / "heads.json"
-SIDE = 448
-"""Photographs are resized to SIDE x SIDE pixels for the encoder."""
 STRIDE = 8
 """The features of all strides are joined at this one."""
 SEEDS = (0, 1, 2)
@@ -85,8 +83,9 @@ def frozen_features(model: PreTrainedModel) -> Callable[[torch.Tensor], Maps]:
 
 def colors_and_positions(pixel_values: torch.Tensor) -> Maps:
     """Without an encoder: each cell's mean color, contrast, and place, and their squares."""
-    mean = avg_pool2d(pixel_values, STRIDE)
-    contrast = (avg_pool2d(pixel_values**2, STRIDE) - mean**2).clamp(min=0).sqrt()
+    mean = avg_pool2d(pixel_values, STRIDE, ceil_mode=True)
+    squares = avg_pool2d(pixel_values**2, STRIDE, ceil_mode=True)
+    contrast = (squares - mean**2).clamp(min=0).sqrt()
     axes = [torch.linspace(-1, 1, size) for size in mean.shape[-2:]]
     place = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
     plain = torch.cat([mean, contrast, place], dim=1)
@@ -94,17 +93,17 @@ def colors_and_positions(pixel_values: torch.Tensor) -> Maps:
 
 
 def joined(maps: Maps) -> torch.Tensor:
-    """(1, channels of all strides, height, width) at `STRIDE`."""
-    size = (SIDE // STRIDE, SIDE // STRIDE)
+    """(1, channels of all strides, height, width), at the second of the strides, which is 8."""
+    size = maps[min(1, len(maps) - 1)].shape[-2:]
     return torch.cat([interpolate(one, size=size, mode="bilinear") for one in maps], dim=1)
 
 
 def tensors(
     row: dict[str, Any], image_processor: BaseImageProcessor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(1, 3, SIDE, SIDE) pixel values and (1, SIDE, SIDE) labels of one photograph."""
-    size, mask = {"height": SIDE, "width": SIDE}, np.asarray(row["annotation"])
-    found = image_processor(row["image"], segmentation_maps=mask, size=size, return_tensors="pt")
+    """(1, 3, height, width) pixel values and (1, height, width) labels of a photograph."""
+    mask = np.asarray(row["annotation"])
+    found = image_processor(row["image"], segmentation_maps=mask, return_tensors="pt")
     return found["pixel_values"], found["labels"]
 
 
@@ -112,7 +111,10 @@ def load_encoder(name: str) -> tuple[Callable[[torch.Tensor], Maps], BaseImagePr
     """The features by the name of an experiment's row, and what prepares images for them."""
     profile = get_profile("tiny")
     source = profile.encoder if name == "toy scenes" else profile.photo_encoder
-    image_processor = AutoImageProcessor.from_pretrained(source, do_reduce_labels=False)
+    size = {"do_resize": False}  # photographs as they are
+    if name == "ImageNet, squashed":
+        size = {"size": {"height": 448, "width": 448}}  # about as many pixels
+    image_processor = AutoImageProcessor.from_pretrained(source, do_reduce_labels=False, **size)
     if name == "color and position":
         return colors_and_positions, image_processor
     if name == "random weights":
@@ -132,8 +134,12 @@ def train_linear(
 ) -> Head:
     """One linear layer on joined, standardized features: 200 steps over all positions at once."""
     x = torch.cat([one.flatten(2)[0].T for one in features])
-    middle = STRIDE // 2  # the label of a cell is that of the pixel in its middle
-    y = torch.cat([one[0, middle::STRIDE, middle::STRIDE].flatten() for one in labels])
+    y = torch.cat(  # a position has the label of the pixel in its middle
+        [
+            interpolate(label_map[None].float(), one.shape[-2:], mode="nearest-exact").flatten()
+            for one, label_map in zip(features, labels, strict=True)
+        ]
+    ).long()
     x, y = x[y != IGNORE_INDEX], y[y != IGNORE_INDEX]
     mean, deviation = x.mean(dim=0), x.std(dim=0) + 1e-6
     x = (x - mean) / deviation
@@ -193,9 +199,9 @@ class Photographs:
 
 def features_compared(folder: str) -> list[dict[str, Any]]:
     """A linear head on the features of different encoders."""
-    names = "ImageNet", "ImageNet, other padding", "toy scenes", "random weights"
+    variants = "ImageNet", "ImageNet, squashed", "ImageNet, other padding"
     rows = []
-    for name in (*names, "color and position"):
+    for name in (*variants, "toy scenes", "random weights", "color and position"):
         found = []
         for seed in SEEDS:
             torch.manual_seed(seed)  # of the head, and of random weights
