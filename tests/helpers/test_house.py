@@ -35,6 +35,7 @@ LINES_BEHIND = {
     "07_custom_dataset": 4540,
     "08_scores": 2950,
     "09_scaling_and_sharing": 3800,
+    "10_few_images": 2130,
 }
 """The most lines of `helpers` that a notebook may import, with all that follows."""
 

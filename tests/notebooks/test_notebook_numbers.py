@@ -127,6 +127,15 @@ BOUNDS = [
     ("09", "interval", "^mean IoU", 60, 68),
     ("09", "interval", "interval", 58, 64),
     ("09", "compare", "timed:", 3, 6),
+    ("10", "scores", r"^mean IoU +≈ [\d.]+", 0.79, 0.86),  # more than 0.8 on the campus
+    ("10", "scores", r"^mean IoU +≈ [\d.]+ +≈ [\d.]+", 0.77, 0.84),  # about 0.8 elsewhere
+    ("10", "scores", r"^mean IoU", 0.9, 1),
+    ("10", "random-weights", "^validation mean IoU", 0.40, 0.5),
+    ("10", "random-weights", "^elsewhere +mean IoU", 0.35, 0.5),
+    ("10", "trap", "as trained", 0.77, 0.84),
+    ("10", "trap", "on all sides", 0.68, 0.76),  # nine points
+    ("10", "trap", "from 0 to 1", 0.68, 0.76),
+    ("10", "trap", "to 448²", 0.72, 0.79),  # five
 ]
 """Notebook, cell, what precedes the numbers, and within which bounds the text is true."""
 

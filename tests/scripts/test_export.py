@@ -124,7 +124,7 @@ def test_metadata_name_the_labels_their_colors_and_the_size(
     told = capsys.readouterr().out
     assert "fruit.onnx: 0." in told
     assert "3 labels (background, apple, pear), value 0 is background" in told
-    assert "label maps of 6 images are those of scripts.segment, but for" in told
+    assert "label maps of 10 images are those of scripts.segment, but for" in told
     assert OnnxSegmenter(tmp_path / "fruit.onnx").labels == FRUIT_WITH_COLORS
 
 
