@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
-from samples import FRUIT, draw_blocks, save_family, small_model, small_processor
+from samples import FRUIT, draw_blocks, save_family, save_model
 from torchvision.transforms.v2 import functional
 from transformers import SegformerImageProcessor
 
@@ -26,16 +26,6 @@ from scripts.export import main
 from scripts.onnx_segmenter import OnnxSegmenter, resized
 
 SIZES = [(60, 40), (31, 47), (47, 31), (1, 1), (200, 9)]
-
-
-def save_model(folder: Path, num_labels: int = 150, seed: int = 0) -> Path:
-    """A small model whose weights give several classes an image."""
-    model = small_model(num_labels)
-    torch.manual_seed(seed)
-    torch.nn.init.normal_(model.decode_head.classifier.weight, std=2)
-    model.save_pretrained(folder)
-    small_processor().save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -267,15 +257,6 @@ def test_a_missing_package_is_named(
         common = [folder, "--model", model_dir / "model.onnx", "--output", tmp_path / "out"]
         assert run(*common) == 1
         assert "pip install onnxruntime" in capsys.readouterr().err
-
-
-def test_help_comes_before_anything_heavy_is_imported() -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "scripts.export", "--help"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert "--images FOLDER" in done.stdout
-    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "argparse" in loaded
-    assert not loaded & {"numpy", "PIL", "torch", "transformers", "onnx", "onnxruntime"}
 
 
 # --- what scripts.segment does with it ------------------------------------------------------------

@@ -4,8 +4,6 @@ import builtins
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +19,7 @@ import scripts.torch_segmenter
 from helpers.images import load_image
 from helpers.inference import load_labels, load_model, segment
 from helpers.labels import ADE20K
-from helpers.profiles import REPOSITORY, get_profile
+from helpers.profiles import get_profile
 from helpers.visualize import overlay
 from scripts.segment import main
 from scripts.sources import find_sources
@@ -531,12 +529,3 @@ def test_huge_images_are_not_decoded_together(
     assert sum(map(len, sizes)) == 5
     assert max(map(sum, sizes)) <= 60 * 40 + 31 * 47
     assert max(map(len, sizes)) > 1
-
-
-def test_help_comes_before_anything_heavy_is_imported() -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "scripts.segment", "--help"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert "--window PIXELS" in done.stdout
-    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "argparse" in loaded
-    assert not loaded & {"numpy", "PIL", "torch", "transformers"}

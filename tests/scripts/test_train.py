@@ -214,14 +214,15 @@ def test_a_full_disk_is_told_by_any_cause_and_other_errors_are_not() -> None:
 # --- what is quick --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "segment", "export"])
 def test_help_and_wrong_options_load_nothing_heavy(command: str) -> None:
     code = (
         f"import sys; from scripts import {command}\n"
         "for option in ('--help', '--no-such-option'):\n"
         f"    try: {command}.main([option])\n"
         "    except SystemExit as stop: print(stop.code)\n"
-        "print(sorted({'torch', 'transformers', 'datasets', 'accelerate'} & sys.modules.keys()))"
+        "heavy = {'torch', 'transformers', 'datasets', 'accelerate', 'onnx', 'onnxruntime'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True
