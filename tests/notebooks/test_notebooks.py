@@ -29,7 +29,7 @@ SOLUTION = re.compile(
 )
 REGISTRY = re.compile(r"(?i)\b(?:pypi|pythonhosted|anaconda)\.(?:org|com)\b|--(?:extra-)?index-url")
 GLOSSARY = (REPOSITORY / "notebooks" / "GLOSSARY.md").read_text(encoding="utf-8")
-TERMS = re.findall(r"^## (.+)$", GLOSSARY, flags=re.MULTILINE)
+TERMS = re.findall(r"^## (.+)$", GLOSSARY.lower(), flags=re.MULTILINE)
 TERM_LINK = re.compile(r"\[([^\]]+)\]\(GLOSSARY\.md#([^)]*)\)")
 # What is no running prose: code, headings, descriptions of figures, folded answers, other links.
 NO_PROSE = re.compile(
@@ -60,7 +60,8 @@ def headings(notebook: NotebookNode) -> list[str]:
 
 
 def anchor(term: str) -> str:
-    """The anchor of a heading: GitHub makes it lower case, JupyterLab and our pages do not."""
+    """The anchor of a heading: GitHub makes it lower case, JupyterLab and our pages do not, so a
+    heading with capital letters has one of its own above it."""
     assert re.fullmatch(r"[a-z0-9 -]+", term), f"{term!r}: small letters lead everywhere"
     return term.replace(" ", "-")
 

@@ -86,12 +86,13 @@ def _read_notebook(path: Path) -> NotebookNode:
 
 def _glossary_sections(root: Path) -> list[str]:
     text = (root / "notebooks" / "GLOSSARY.md").read_text(encoding="utf-8")
+    text = re.sub(r'^<a id="[^"]+"></a>\n\n', "", text, flags=re.MULTILINE)  # built for each
     return [part.strip() for part in re.split(r"^(?=## )", text, flags=re.MULTILINE)]
 
 
 def _anchor(section: str) -> str:
     """The anchor of a section of the English glossary, by which every language links to it."""
-    return section.partition("\n")[0].removeprefix("## ").replace(" ", "-")
+    return section.partition("\n")[0].removeprefix("## ").lower().replace(" ", "-")
 
 
 def _readme_blocks(root: Path) -> dict[str, str]:
