@@ -57,7 +57,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str,
     """Address, token and root folder of a JupyterLab on a copy of the course."""
     folder = tmp_path_factory.mktemp("lab")
     root, settings = folder / "course", folder / "settings"
-    for name in ("notebooks", "helpers"):
+    for name in ("notebooks", "helpers", "scripts", "tools"):
         leave = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
         shutil.copytree(REPOSITORY / name, root / name, ignore=leave)
     for name, content in SETTINGS.items():
