@@ -14,7 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.cli import Parser, WrongUse, refuse, sentence
+from scripts.cli import (
+    Parser,
+    WrongUse,
+    draw_bars_where_somebody_looks,
+    refuse,
+    sentence,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -124,4 +130,5 @@ def _images_in(folder: str) -> Iterator[tuple[str, Image.Image]]:
 
 
 if __name__ == "__main__":
+    draw_bars_where_somebody_looks()
     sys.exit(main())
