@@ -13,19 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from samples import draw_blocks, tiff_file
+from samples import draw_blocks, encoded, tiff_file
 
 from helpers.images import FileFault, load_image, load_mask, size_of
 from helpers.profiles import get_profile
 
 few = settings(max_examples=40, deadline=None)
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8, 1)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("load", [load_image, load_mask])

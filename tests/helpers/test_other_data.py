@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from samples import FRUIT, save_encoder, small_profile, write_fruit
+from samples import FRUIT, contents, save_encoder, small_profile, write_fruit
 
 from helpers import profiles
 from helpers.data import check_scenes, load_scenes
@@ -51,10 +51,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Path:
 def output(trained: Path, tmp_path: Path) -> Path:
     shutil.copytree(trained / "checkpoints", tmp_path / "run" / "checkpoints")
     return tmp_path / "run"
-
-
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 # --- resuming -------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 from PIL import Image
-from samples import without_commands
+from samples import contents, without_commands
 
 from helpers.labels import Labels
 from helpers.profiles import REPOSITORY, folder_name, get_profile
@@ -84,10 +84,6 @@ def run_cells(name: str, last: str, **variables: Any) -> None:
         if cell.id == last:
             return
     raise ValueError(f"{name} has no code cell {last}")
-
-
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
-from samples import FRUIT, draw_blocks, save_family, save_model
+from samples import FRUIT, contents, draw_blocks, save_family, save_model
 from torchvision.transforms.v2 import functional
 from transformers import SegformerImageProcessor
 
@@ -51,11 +51,6 @@ def export(*arguments: object) -> int:
 
 def run(*arguments: object) -> int:
     return scripts.segment.main([str(one) for one in arguments])
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    files = (file for file in sorted(folder.rglob("*")) if file.is_file())
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 
 # --- what is written ---------------------------------------------------------------------------
@@ -139,7 +134,7 @@ def test_a_graph_that_gives_other_label_maps_is_not_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     model_dir = save_model(tmp_path / "model")
-    before = content(model_dir)
+    before = contents(model_dir)
     compare, written = scripts.onnx_graph.compare_logits, []
 
     def another(exported: OnnxSegmenter, graph: torch.nn.Module) -> None:
@@ -153,7 +148,7 @@ def test_a_graph_that_gives_other_label_maps_is_not_written(
     assert f"on {folder / '0.png'}, " in line
     assert "of the pixels get another class, with logits up to" in line
     assert written
-    assert content(model_dir) == before
+    assert contents(model_dir) == before
 
     def other_mean(graph: torch.nn.Module, *_: object) -> None:
         graph.mean += 100
@@ -165,7 +160,7 @@ def test_a_graph_that_gives_other_label_maps_is_not_written(
         )
         line = refused(capsys, 1, "--model", model_dir, "--images", folder)
     assert "cannot be exported: its logits differ by" in line
-    assert content(model_dir) == before
+    assert contents(model_dir) == before
 
 
 def test_pixels_as_good_as_tied_may_differ_but_few_of_them(
@@ -307,11 +302,11 @@ def test_a_folder_with_its_model_onnx_uses_it_on_a_cpu_while_it_fits(
     shown = capsys.readouterr()
     assert "ONNX" not in shown.out
     assert "model.onnx was exported from other weights, labels or preprocessing" in shown.err
-    assert content(tmp_path / "a" / "labels") != content(tmp_path / "b" / "labels")
+    assert contents(tmp_path / "a" / "labels") != contents(tmp_path / "b" / "labels")
     (copy / "model.onnx").write_bytes(b"no graph")
     assert run(*common, tmp_path / "c") == 0
     assert "notice: PyTorch is used (--model" in capsys.readouterr().err
-    assert content(tmp_path / "c" / "labels") == content(tmp_path / "b" / "labels")
+    assert contents(tmp_path / "c" / "labels") == contents(tmp_path / "b" / "labels")
 
 
 def test_files_that_are_not_ours_and_what_needs_pytorch_are_refused(

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from samples import (
     FRUIT,
     WorseEachTime,
+    contents,
     fruit_scenes,
     save_encoder,
     save_family,
@@ -43,10 +44,6 @@ def run(output: Path, *options: str) -> int:
 def history(output: Path, step: int) -> list[dict[str, float]]:
     file = output / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json"
     return json.loads(file.read_text(encoding="utf-8"))["log_history"]
-
-
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def checkpoints(output: Path) -> list[str]:

@@ -130,14 +130,15 @@ def load_encoder(name: str) -> tuple[Callable[[torch.Tensor], Maps], BaseImagePr
 
 
 def train_linear(
-    features: list[torch.Tensor], labels: list[torch.Tensor], classes: int, decay: float = DECAY
+    pairs: list[tuple[torch.Tensor, torch.Tensor]], classes: int, decay: float = DECAY
 ) -> Head:
-    """One linear layer on joined, standardized features: 200 steps over all positions at once."""
-    x = torch.cat([one.flatten(2)[0].T for one in features])
+    """One linear layer on joined, standardized features and the labels of their photographs: 200
+    steps over all positions at once."""
+    x = torch.cat([features.flatten(2)[0].T for features, _ in pairs])
     y = torch.cat(  # a position has the label of the pixel in its middle
         [
-            interpolate(label_map[None].float(), one.shape[-2:], mode="nearest-exact").flatten()
-            for one, label_map in zip(features, labels, strict=True)
+            interpolate(labels[None].float(), features.shape[-2:], mode="nearest-exact").flatten()
+            for features, labels in pairs
         ]
     ).long()
     x, y = x[y != IGNORE_INDEX], y[y != IGNORE_INDEX]
@@ -190,7 +191,7 @@ class Photographs:
     def linear(self, chosen: list[int] | None = None, decay: float = DECAY) -> Head:
         """A linear head trained on some of the photographs; None: on all of them."""
         pairs = [self.train[index] for index in chosen or range(len(self.train))]
-        return train_linear(*map(list, zip(*pairs, strict=True)), self.classes, decay)
+        return train_linear(pairs, self.classes, decay)
 
     def scores(self, head: Head) -> dict[str, float]:
         """Mean IoU on validation and test."""
@@ -254,7 +255,7 @@ def splits_compared(folder: str) -> list[dict[str, Any]]:
         for name, order in orders.items():
             train = [rows[index] for index in order[: len(splits["train"])]]
             pairs = [(joined(maps), label_map) for maps, label_map, _ in train]
-            head = train_linear(*map(list, zip(*pairs, strict=True)), labels.num_labels)
+            head = train_linear(pairs, labels.num_labels)
             scored = [rows[index] for index in order[len(train) :]]
             pairs = [(maps, annotation) for maps, _, annotation in scored]
             found[name].append(mean_iou(head, pairs, labels.num_labels))
