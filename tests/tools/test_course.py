@@ -387,6 +387,25 @@ def test_ci_and_the_workflow_run_what_make_runs():
     assert (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8").endswith("\nmake test-all\n")
 
 
+def test_a_workflow_publishes_the_pages_and_the_try_it_page():
+    file = REPOSITORY / ".github" / "workflows" / "pages.yml"
+    workflow = yaml.safe_load(file.read_text(encoding="utf-8"))
+    triggers = workflow[True]  # YAML's `on`
+    assert triggers.keys() == {"push", "schedule", "workflow_dispatch"}
+    assert triggers["push"] == {"tags": ["v*"]}
+    assert workflow["permissions"] == {"contents": "read"}
+    build, publish = workflow["jobs"]["build"], workflow["jobs"]["publish"]
+    commands = [step["run"] for step in build["steps"] if "run" in step]
+    order = ["make .venv/.course", "tools.course try", "make course", "build/try build/site"]
+    assert all(part in command for part, command in zip(order, commands, strict=True))
+    assert build["steps"][-1]["with"] == {"path": "build/site"}
+    assert (publish["needs"], publish["environment"]["name"]) == ("build", "github-pages")
+    assert publish["permissions"] == {"pages": "write", "id-token": "write"}
+    assert all(job["timeout-minutes"] <= 45 for job in (build, publish))
+    used = re.findall(r"uses: (.*)", file.read_text(encoding="utf-8"))
+    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", action) for action in used)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="the Makefile is for Linux and macOS")
 def test_make_test_lints_and_compares_outputs_strictly():
     make = ["make", "--dry-run", "--always-make", "lint", "unit", "notebooks", "course"]
