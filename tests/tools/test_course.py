@@ -16,7 +16,7 @@ import pytest
 import yaml
 from matplotlib.colors import TABLEAU_COLORS, to_rgb
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from PIL import Image
+from PIL import Image, ImageSequence
 from samples import encoded
 from scipy import ndimage
 
@@ -27,6 +27,7 @@ from tools.course import run as course
 from tools.course.address import read_address
 from tools.course.execute import HARDLY_SEEN, UNSEEN, NotebookError, execute, smaller_png
 from tools.course.pages import write_index, write_markdown_page, write_page
+from tools.course.readme_image import moving_picture
 
 RED_DOT = "import matplotlib.pyplot as plt\nplt.plot([1], 'ro')\nplt.show()"
 
@@ -313,6 +314,51 @@ def test_stored_legends_have_the_official_colors() -> None:
                         assert distance == 0 or distance > 12, (path.name, cell.id, color)
                         exact += distance == 0
     assert exact > 300
+
+
+# --- the README's moving picture ------------------------------------------------------------------
+
+
+def frames_of(source: Path | io.BytesIO) -> tuple[list[np.ndarray], list[int], int]:
+    """The frames of a GIF, (height, width, 3) each, their milliseconds, and its repetitions."""
+    frames, times = [], []
+    with Image.open(source) as opened:
+        for frame in ImageSequence.Iterator(opened):
+            frames.append(np.array(frame.convert("RGB")))
+            times.append(frame.info["duration"])
+        return frames, times, opened.info["loop"]
+
+
+def test_a_moving_picture_keeps_the_colors_of_classes_and_rests_at_its_end() -> None:
+    grain = np.random.default_rng(0).integers(90, 110, (60, 80, 3), dtype=np.uint8)
+    frames = []
+    for shift in range(4):
+        classes = ADE20K.palette[np.arange(shift, shift + 80) // 20][None].repeat(60, axis=0)
+        frames.append(np.hstack([grain, classes]))
+    moving = moving_picture([Image.fromarray(frame) for frame in frames])
+    found, times, loop = frames_of(io.BytesIO(moving))
+    assert (times, loop) == ([1000, 500, 500, 4000], 0)
+    for frame, before in zip(found, frames, strict=True):
+        assert (frame[:, 80:] == before[:, 80:]).all()
+        assert np.abs(frame[:, :80] - before[:, :80].astype(int)).max() <= HARDLY_SEEN
+    noise = np.random.default_rng(0).integers(0, 256, (2, 60, 80, 3), dtype=np.uint8)
+    with pytest.raises(ValueError, match="too many colors"):
+        moving_picture([Image.fromarray(frame) for frame in noise])
+
+
+def test_the_readme_shows_a_training_in_motion() -> None:
+    file = REPOSITORY / ".github" / "training.gif"
+    assert "](.github/training.gif)" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert file.stat().st_size <= 300_000
+    frames, times, loop = frames_of(file)
+    assert (len(frames), max(times), times[-1], loop) == (13, 4000, 4000, 0)
+    official = ADE20K.palette.astype(int) @ [65536, 256, 1]
+    for frame in frames:
+        packed = frame[:, 460:].astype(int) @ [65536, 256, 1]  # the label map
+        flat = ndimage.minimum_filter(packed, 9) == ndimage.maximum_filter(packed, 9)
+        colors = set(packed[flat].tolist()) - {0xFFFFFF}
+        assert len(colors) > 2
+        assert colors <= set(official.tolist())
 
 
 # --- pages ----------------------------------------------------------------------------------------
