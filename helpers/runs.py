@@ -20,12 +20,12 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import TrainerCallback, TrainerState
 from transformers.trainer_utils import set_seed
 
-from helpers.labels import Labels, names_differ
+from helpers.labels import Labels, label_names, names_differ
 from helpers.metrics import StreamingMeanIoU
 from helpers.processes import is_first_process
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 TRAINING_DATA = "training_data.json"
 # Where an output folder holds models and checkpoints.
@@ -183,11 +183,6 @@ def load_exactly(model: PreTrainedModel, checkpoint: str | Path) -> None:
             "checkpoint of the same run, or in another folder"
         )
     model.load_state_dict(saved.state_dict())
-
-
-def label_names(config: PretrainedConfig) -> tuple[str, ...]:
-    """The names of a model's labels, in the order of the label ids."""
-    return tuple(str(name).strip() for _, name in sorted(config.id2label.items()))
 
 
 # --- the data -------------------------------------------------------------------------------------

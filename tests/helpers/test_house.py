@@ -26,15 +26,15 @@ LAYERS = (
 
 LINES_BEHIND = {
     "00_quickstart": 1500,
-    "01_segmentation_types": 2450,
-    "02_dataset_and_labels": 2840,
-    "03_preprocessing_and_augmentation": 3080,
-    "04_mean_iou": 2840,
-    "05_training": 3580,
+    "01_segmentation_types": 1910,
+    "02_dataset_and_labels": 2330,
+    "03_preprocessing_and_augmentation": 2570,
+    "04_mean_iou": 2830,
+    "05_training": 3570,
     "06_inference_and_overlays": 3300,
-    "07_custom_dataset": 4540,
+    "07_custom_dataset": 4530,
     "08_scores": 2950,
-    "09_scaling_and_sharing": 3800,
+    "09_scaling_and_sharing": 3790,
     "10_few_images": 2130,
 }
 """The most lines of `helpers` that a notebook may import, with all that follows."""
