@@ -30,11 +30,11 @@ LINES_BEHIND = {
     "02_dataset_and_labels": 2330,
     "03_preprocessing_and_augmentation": 2570,
     "04_mean_iou": 2830,
-    "05_training": 3570,
+    "05_training": 3560,
     "06_inference_and_overlays": 3300,
     "07_custom_dataset": 4530,
     "08_scores": 2950,
-    "09_scaling_and_sharing": 3790,
+    "09_scaling_and_sharing": 3780,
     "10_few_images": 2130,
 }
 """The most lines of `helpers` that a notebook may import, with all that follows."""
