@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,11 +129,29 @@ def load_encoder(name: str) -> tuple[Callable[[torch.Tensor], Maps], BaseImagePr
 # --- heads ----------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class LinearHead:
+    """One linear layer on joined, standardized features."""
+
+    layer: torch.nn.Linear
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    def __call__(self, maps: Maps) -> torch.Tensor:
+        scaled = (joined(maps).movedim(1, -1) - self.mean) / self.deviation
+        return self.layer(scaled).movedim(-1, 1)
+
+    def folded(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight (num_labels, channels) and bias (num_labels,) for features as they are."""
+        weight = self.layer.weight.detach() / self.deviation
+        return weight, self.layer.bias.detach() - weight @ self.mean
+
+
 def train_linear(
     pairs: list[tuple[torch.Tensor, torch.Tensor]], classes: int, decay: float = DECAY
-) -> Head:
-    """One linear layer on joined, standardized features and the labels of their photographs: 200
-    steps over all positions at once."""
+) -> LinearHead:
+    """A linear head on joined features and the labels of their photographs: 200 steps over all
+    positions at once."""
     x = torch.cat([features.flatten(2)[0].T for features, _ in pairs])
     y = torch.cat(  # a position has the label of the pixel in its middle
         [
@@ -151,12 +169,7 @@ def train_linear(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-
-    def head(maps: Maps) -> torch.Tensor:
-        scaled = (joined(maps).movedim(1, -1) - mean) / deviation
-        return layer(scaled).movedim(-1, 1)
-
-    return head
+    return LinearHead(layer, mean, deviation)
 
 
 @torch.inference_mode()
@@ -188,7 +201,7 @@ class Photographs:
                 for row in splits[name]
             ]
 
-    def linear(self, chosen: list[int] | None = None, decay: float = DECAY) -> Head:
+    def linear(self, chosen: list[int] | None = None, decay: float = DECAY) -> LinearHead:
         """A linear head trained on some of the photographs; None: on all of them."""
         pairs = [self.train[index] for index in chosen or range(len(self.train))]
         return train_linear(pairs, self.classes, decay)
