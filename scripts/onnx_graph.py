@@ -22,10 +22,20 @@ _MOST_PIXELS = 2**20  # of a label map that the graph upsamples for comparison: 
 
 
 class Graph(torch.nn.Module):
-    """(batch, height, width, 3) uint8 RGB images of the model's input size to label maps."""
+    """(batch, height, width, 3) uint8 RGB images of the model's input size to label maps.
+
+    Raises:
+        ValueError: the model pools an image of any size to several cells a side, as UPerNet does.
+    """
 
     def __init__(self, model: PreTrainedModel, image_processor: BaseImageProcessor) -> None:
         super().__init__()
+        if max(scales := getattr(model.config, "pool_scales", None) or [0]) > 1:
+            raise ValueError(
+                f"its config.json has pool_scales {list(scales)}, and a graph for images of any "
+                "size pools to one cell only: expected none above 1; train it with "
+                "pool_scales=[1] or []"
+            )
         self.model, mean, std = model, 0, 1
         if image_processor.do_normalize:
             mean, std = image_processor.image_mean, image_processor.image_std
