@@ -406,6 +406,18 @@ def test_a_workflow_publishes_the_pages_and_the_try_it_page():
     assert all(re.fullmatch(r"actions/[\w-]+@v\d+", action) for action in used)
 
 
+def test_a_codespace_installs_the_course_and_opens_a_notebook_that_is_there():
+    file = REPOSITORY / ".devcontainer" / "devcontainer.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    assert settings["image"].endswith("python:3.12")
+    assert settings["postCreateCommand"] == "make .venv/.course"
+    for name in settings["customizations"]["codespaces"]["openFiles"]:
+        assert (REPOSITORY / name).is_file(), name
+    python = settings["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
+    assert python == ".venv/bin/python"
+    assert "VENV ?= .venv\n" in (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="the Makefile is for Linux and macOS")
 def test_make_test_lints_and_compares_outputs_strictly():
     make = ["make", "--dry-run", "--always-make", "lint", "unit", "notebooks", "course"]
