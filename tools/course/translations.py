@@ -172,7 +172,8 @@ def badges(stem: str, language: str, address: Address) -> str:
         run = f"{actions}workflows/ci.yml"
         weekly = f" [![Weekly run]({run}/badge.svg?event=schedule)]({run}?query=event%3Aschedule)"
         read, attempt = _ONLINE[language]
-        links = f"**[{read}]({pages}{folder_of(language)})** · **[{attempt}]({pages}try/)**"
+        page = f"{pages}try/" + ("" if language == "en" else f"?lang={language}")
+        links = f"**[{read}]({pages}{folder_of(language)})** · **[{attempt}]({page})**"
         languages = f"{languages.strip()}<br>\n{links}\n"
     return (
         "<!-- badges -->\n"
