@@ -17,15 +17,16 @@ from accelerate.utils import broadcast_object_list
 from torch import distributed
 from transformers import Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_callback import TrainerCallback, TrainerState
+from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import set_seed
 
-from helpers.labels import Labels, names_differ
+from helpers.labels import Labels, label_names, names_differ
+from helpers.language import say
 from helpers.metrics import StreamingMeanIoU
 from helpers.processes import is_first_process
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 TRAINING_DATA = "training_data.json"
 # Where an output folder holds models and checkpoints.
@@ -40,7 +41,8 @@ class ExactTrainer(Trainer):
     on resume (transformers #43701). `train(resume_from_checkpoint=True)` resumes from the last
     complete checkpoint, or starts from step 0 where there is none, and says so. Resuming a
     finished run takes no further step: its best model is loaded, and that is all. A resumed run
-    has the weights and the losses of one at a stretch; only its `train_loss` is that of its part.
+    has the weights and the scores of one at a stretch; the first loss that it logs is a mean over
+    the steps since the checkpoint, and its `train_loss` is that of its part.
 
     One process uses one GPU: `Trainer` would put the model into `DataParallel` on all it sees,
     which is slow, and scales wrongly a loss that is divided by the whole batch. Several processes
@@ -62,15 +64,15 @@ class ExactTrainer(Trainer):
     ) -> None:
         if (visible := args.n_gpu) > 1:
             args._n_gpu = 1
-            print(
-                f"{visible} GPUs are visible and this process uses one: to train on all of them, "
-                f"start `accelerate launch --num_processes {visible} -m scripts.train`"
+            text = (
+                "{count} GPUs are visible and this process uses one: to train on all of them, "
+                "start `accelerate launch --num_processes {count} -m scripts.train`"
             )
+            print(say(text, visible))
         if args.world_size > 1 and args.data_seed is None:
             args.data_seed = args.seed
         super().__init__(model, args, *others, **kwargs)
         self.training_data = training_data
-        self.add_callback(_LogBeforeSaving)
         if args.world_size > 1:
             set_seed(args.seed + args.process_index)
 
@@ -104,8 +106,8 @@ class ExactTrainer(Trainer):
         epochs, *others, max_steps = super().set_initial_training_values(*args, **kwargs)
         if self.resumed_step >= max_steps:
             if is_first_process():
-                step = self.resumed_step
-                print(f"the run is at step {step} of {max_steps}: nothing is left to train")
+                text = "the run is at step {step} of {all}: nothing is left to train"
+                print(say(text, self.resumed_step, max_steps))
             epochs = 0  # `Trainer` would take one more step before it looks
         return epochs, *others, max_steps
 
@@ -119,13 +121,6 @@ class ExactTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         load_exactly(self.model, self.state.best_model_checkpoint)
-
-
-class _LogBeforeSaving(TrainerCallback):
-    """The sum behind the next logged loss is not in a checkpoint: so it has to be empty."""
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        control.should_log |= control.should_save
 
 
 # --- checkpoints ----------------------------------------------------------------------------------
@@ -151,9 +146,9 @@ def last_complete_checkpoint(folder: str | Path) -> Path | None:
                 json.loads((path / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
                 found = [path]
             except (FileNotFoundError, ValueError):
-                print(f"{path} is passed over: it is incomplete")
+                print(say("{path} is passed over: it is incomplete", path))
         if found == [None]:
-            print(f"no checkpoint in {folder}: the run starts at step 0")
+            print(say("no checkpoint in {folder}: the run starts at step 0", folder))
     return broadcast_object_list(found)[0]
 
 
@@ -183,11 +178,6 @@ def load_exactly(model: PreTrainedModel, checkpoint: str | Path) -> None:
             "checkpoint of the same run, or in another folder"
         )
     model.load_state_dict(saved.state_dict())
-
-
-def label_names(config: PretrainedConfig) -> tuple[str, ...]:
-    """The names of a model's labels, in the order of the label ids."""
-    return tuple(str(name).strip() for _, name in sorted(config.id2label.items()))
 
 
 # --- the data -------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from helpers.labels import ADE20K
 from helpers.profiles import REPOSITORY
 from tools.course import map as course_map
 from tools.course import run as course
+from tools.course.address import read_address
 from tools.course.execute import HARDLY_SEEN, UNSEEN, NotebookError, execute, smaller_png
 from tools.course.pages import write_index, write_markdown_page, write_page
 
@@ -94,10 +95,10 @@ def test_run_reports_each_notebook_and_writes_pages_and_results(tmp_path: Path):
 
 README = """# Course
 
-| notebook | afterwards you can | time | memory |
-| --- | --- | --- | --- |
-| [01 · One](notebooks/01_one.ipynb) | count to one | 3 s | 9.9 GB |
-| [02 · Two](notebooks/02_two.ipynb) | count to two | | |
+| notebook | afterwards you can | open in | time | memory |
+| --- | --- | --- | --- | --- |
+| [01 · One](notebooks/01_one.ipynb) | count to one | [Colab](a) | 3 s | 9.9 GB |
+| [02 · Two](notebooks/02_two.ipynb) | count to two | | | |
 
 <!-- measured -->
 
@@ -121,8 +122,9 @@ def test_map_writes_the_last_run_into_the_readme(costs: Path, tmp_path: Path):
     done = command("map", "--costs", costs, "--readme", readme)
     assert done.returncode == 0, done.stderr
     text = readme.read_text(encoding="utf-8")
-    assert "| count to one | 27 s | 1.2 GB |\n" in text
-    assert "| count to two | 63 s | 1.0 GB |\n" in text
+    one, two = (read_address().buttons(f"notebooks/{name}.ipynb") for name in ("01_one", "02_two"))
+    assert f"| count to one | {one} | 27 s | 1.2 GB |\n" in text
+    assert f"| count to two | {two} | 63 s | 1.0 GB |\n" in text
     assert "\n<!-- measured -->All together: 1 min 11 s, and at most 1.2 GB for a" in text
     assert str(date.today().year) in text
     assert text.splitlines()[:4] == README.splitlines()[:4]
@@ -147,7 +149,8 @@ def test_map_refuses_figures_that_do_not_fit(costs: Path, tmp_path: Path):
 def test_the_readme_gives_every_notebook_a_time_and_a_memory():
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     stems = {path.stem for path in (REPOSITORY / "notebooks").glob("[0-9]*.ipynb")}
-    rows = re.findall(r"\(notebooks/(\w+)\.ipynb\) \| [^|]+ \| (\d+) s \| ([\d.]+) GB \|", text)
+    row = r"\(notebooks/(\w+)\.ipynb\) \|(?: [^|]+ \|){2} (\d+) s \| ([\d.]+) GB \|"
+    rows = re.findall(row, text)
     assert {stem for stem, _, _ in rows} == stems, "`python -m tools.course map` lists them"
     assert "<!-- measured -->All together: " in text
 
@@ -382,6 +385,37 @@ def test_ci_and_the_workflow_run_what_make_runs():
     assert all(job["timeout-minutes"] <= 90 for job in workflow["jobs"].values())
     assert workflow["permissions"] == {"contents": "read"}
     assert (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8").endswith("\nmake test-all\n")
+
+
+def test_a_workflow_publishes_the_pages_and_the_try_it_page():
+    file = REPOSITORY / ".github" / "workflows" / "pages.yml"
+    workflow = yaml.safe_load(file.read_text(encoding="utf-8"))
+    triggers = workflow[True]  # YAML's `on`
+    assert triggers.keys() == {"push", "schedule", "workflow_dispatch"}
+    assert triggers["push"] == {"tags": ["v*"]}
+    assert workflow["permissions"] == {"contents": "read"}
+    build, publish = workflow["jobs"]["build"], workflow["jobs"]["publish"]
+    commands = [step["run"] for step in build["steps"] if "run" in step]
+    order = ["make .venv/.course", "tools.course try", "make course", "build/try build/site"]
+    assert all(part in command for part, command in zip(order, commands, strict=True))
+    assert build["steps"][-1]["with"] == {"path": "build/site"}
+    assert (publish["needs"], publish["environment"]["name"]) == ("build", "github-pages")
+    assert publish["permissions"] == {"pages": "write", "id-token": "write"}
+    assert all(job["timeout-minutes"] <= 45 for job in (build, publish))
+    used = re.findall(r"uses: (.*)", file.read_text(encoding="utf-8"))
+    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", action) for action in used)
+
+
+def test_a_codespace_installs_the_course_and_opens_a_notebook_that_is_there():
+    file = REPOSITORY / ".devcontainer" / "devcontainer.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    assert settings["image"].endswith("python:3.12")
+    assert settings["postCreateCommand"] == "make .venv/.course"
+    for name in settings["customizations"]["codespaces"]["openFiles"]:
+        assert (REPOSITORY / name).is_file(), name
+    python = settings["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
+    assert python == ".venv/bin/python"
+    assert "VENV ?= .venv\n" in (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the Makefile is for Linux and macOS")

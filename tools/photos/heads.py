@@ -221,7 +221,7 @@ def features_compared(folder: str) -> list[dict[str, Any]]:
             torch.manual_seed(seed)  # of the head, and of random weights
             photographs = Photographs(folder, name)
             found.append(photographs.scores(photographs.linear()))
-        rows.append({"features": name, **_together(found)})
+        rows.append({"features": name, **together(found)})
     return rows
 
 
@@ -235,7 +235,7 @@ def photographs_counted(folder: str) -> list[dict[str, Any]]:
             torch.manual_seed(seed)
             chosen = torch.randperm(len(photographs.train))[:count].tolist()
             found.append(photographs.scores(photographs.linear(chosen)))
-        rows.append({"photographs": count, **_together(found)})
+        rows.append({"photographs": count, **together(found)})
     return rows
 
 
@@ -247,7 +247,7 @@ def decays_compared(folder: str) -> list[dict[str, Any]]:
         for seed in SEEDS:
             torch.manual_seed(seed)
             found.append(photographs.scores(photographs.linear(decay=decay)))
-        rows.append({"weight decay": decay, **_together(found)})
+        rows.append({"weight decay": decay, **together(found)})
     return rows
 
 
@@ -283,13 +283,20 @@ EXPERIMENTS: dict[str, Callable[[str], list[dict[str, Any]]]] = {
 }
 
 
-def _together(found: list[dict[str, float]]) -> dict[str, list[float]]:
+def together(found: list[dict[str, float]]) -> dict[str, list[float]]:
     return {name: [scores[name] for scores in found] for name in found[0]}
 
 
 def stored() -> dict[str, list[dict[str, Any]]]:
     """The rows of each experiment, as they were measured last."""
     return json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def store(name: str, rows: list[dict[str, Any]], file: Path = FILE) -> None:
+    """Put an experiment's rows in the place of its older ones, and print them."""
+    before = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    file.write_text(json.dumps(before | {name: rows}, indent=2) + "\n", encoding="utf-8")
+    print(name, *rows, sep="\n", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -302,11 +309,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=FILE)
     options = parser.parse_args(arguments)
     for name in options.experiments:
-        rows = EXPERIMENTS[name](options.data)
-        before = json.loads(options.output.read_text("utf-8")) if options.output.exists() else {}
-        text = json.dumps(before | {name: rows}, indent=2)
-        options.output.write_text(text + "\n", encoding="utf-8")
-        print(name, *rows, sep="\n", flush=True)
+        store(name, EXPERIMENTS[name](options.data), options.output)
     return 0
 
 
