@@ -135,6 +135,22 @@ def test_a_upernet_sees_each_image_at_its_own_size(
     assert len(np.unique(label_maps)) > 1
 
 
+def test_images_that_are_scaled_to_fit_keep_their_shape(
+    upernet_dir: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(upernet_dir, tmp_path / "model")
+    processor = SegformerImageProcessor(size={"max_height": 64, "max_width": 80})
+    processor.save_pretrained(copy)
+    assert export("--model", copy, "--images", folder) == 0
+    assert "label maps of 5 images are those of scripts.segment, but for" in capsys.readouterr().out
+    exported = OnnxSegmenter(copy / "model.onnx")
+    assert exported.resize == {"max_height": 64, "max_width": 80}
+    for width, height in (*SIZES, (640, 427), (333, 1000), (80, 64)):
+        image = draw_blocks(0, (width, height))[0]
+        expected = processor(image, do_rescale=False, do_normalize=False)["pixel_values"][0]
+        assert (exported.seen(image)[0] == np.asarray(expected).transpose(1, 2, 0)).all()
+
+
 def test_metadata_name_the_labels_their_colors_and_the_size(
     model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -272,7 +288,7 @@ def test_models_that_see_images_otherwise_are_refused(
     save_family(family, tmp_path / "model", 3)
     line = refused(capsys, 1, "--model", tmp_path / "model")
     assert f"model cannot be exported: its {why}" in line
-    assert "expected a height and a width, and resample 2 (bilinear)" in line
+    assert "expected a height and a width (or max_height and max_width), and resample 2" in line
     assert not list(tmp_path.rglob("*.onnx"))
 
 

@@ -31,7 +31,7 @@ _SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmR
 # Of its many builds the one for CPUs, whose script is one file.
 _RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 
-MODELS = {"segformer-toy": BUNDLED / "checkpoints" / "segformer-toy"}
+MODELS = {name: BUNDLED / "checkpoints" / name for name in ("campus-upernet", "segformer-toy")}
 """Name on the page to folder; the first one segments what a visitor drops."""
 
 
@@ -44,6 +44,9 @@ class Example(NamedTuple):
 
 
 EXAMPLES = {
+    "colosseum": Example("campus-upernet", "photos", "elsewhere_colosseum.jpg"),
+    "baths": Example("campus-upernet", "photos", "elsewhere_trier_baths.jpg"),
+    "campus": Example("campus-upernet", "photos", "campus_504.jpg"),
     "street": Example("segformer-toy", "scenes", "toy_validation_00001010.jpg"),
     "avenue": Example("segformer-toy", "scenes", "toy_validation_00001004.jpg"),
     "buses": Example("segformer-toy", "scenes", "toy_validation_00001030.jpg"),
@@ -171,10 +174,11 @@ def credit_of(file: str) -> str | None:
 
 
 def _with_words(template: str) -> str:
-    """The page with its English words in it, for readers before, or without, its script."""
+    """The page with its English words, for readers before its script runs; without it in all."""
 
     def word(match: re.Match[str]) -> str:
         text = TEXTS["en"][match[1]].format(longest=LONGEST, version=VERSION)
         return f'data-text="{match[1]}">{html.escape(text)}<'
 
-    return re.sub(r'data-text="([^"]+)"><', word, template)
+    said = "\n".join(f'<p lang="{one["tag"]}">{one["server"]}</p>' for one in TEXTS.values())
+    return re.sub(r'data-text="([^"]+)"><', word, template.replace("<!-- server -->", said))

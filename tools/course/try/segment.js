@@ -35,7 +35,7 @@ async function answer({ id, model, longest, ...canvas }) {
     sessions.set(model.file, await ort.InferenceSession.create(file));
   }
   postMessage({ id, doing: "segmenting", width, height });
-  const seen = model.resize ? resized(image, model.resize[1], model.resize[0]) : image;
+  const seen = resized(image, ...sizeSeen(model.resize, image));
   const { logits } = await sessions.get(model.file).run(
     {
       image: new ort.Tensor("uint8", seen.data, [1, seen.height, seen.width, 3]),
@@ -61,12 +61,17 @@ function withoutAlpha({ data, width, height }) {
 }
 
 /** An image whose longer side has `longest` pixels at most. */
-export function shrunk(image, longest) {
-  const scale = Math.min(1, longest / Math.max(image.width, image.height));
-  const [width, height] = [image.width, image.height].map((side) =>
-    Math.max(1, Math.round(side * scale)),
-  );
-  return resized(image, width, height);
+function shrunk(image, longest) {
+  if (Math.max(image.width, image.height) <= longest) return image;
+  return resized(image, ...sizeSeen({ max_width: longest, max_height: longest }, image));
+}
+
+/** [width, height] at which the model sees an image, by the metadata's [height, width] or most. */
+function sizeSeen(resize, { width, height }) {
+  if (resize === null) return [width, height];
+  if (Array.isArray(resize)) return [resize[1], resize[0]];
+  const scale = Math.min(resize.max_height / height, resize.max_width / width);
+  return [width, height].map((side) => Math.max(1, Math.trunc(side * scale)));
 }
 
 /** Resize as image processors do, antialiased and bilinear: equal to PyTorch's to the bit. */

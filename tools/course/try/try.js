@@ -196,8 +196,8 @@ function showWords() {
   for (const button of element("languages").children) {
     button.ariaPressed = button.lang === page.texts[language].tag;
   }
-  for (const one of element("models").querySelectorAll("dd")) {
-    one.textContent = say(one.dataset.model);
+  for (const { name, megabytes } of page.models) {
+    element(`about ${name}`).textContent = `${say(name)} ${say("size", { megabytes })}`;
   }
   for (const one of document.querySelectorAll("[data-example]")) {
     one.textContent = say(one.dataset.example);
@@ -223,14 +223,15 @@ for (const [code, texts] of Object.entries(page.texts)) {
 
 for (const model of page.models) {
   element("model").append(made("option", { value: model.name, textContent: model.name }));
-  const about = made("dd");
-  about.dataset.model = model.name;
+  const about = made("dd", { id: `about ${model.name}` });
   element("models").append(made("dt", { textContent: model.name }), about);
 
   const heading = made("h2");
   heading.dataset.example = `examples of ${model.name}`;
   const list = made("ul");
-  element("examples").append(heading, list);
+  const group = made("div");
+  group.append(heading, list);
+  element("examples").append(group);
   for (const example of page.examples.filter((one) => one.model === model.name)) {
     const button = made("button", { type: "button" });
     const name = made("span");
