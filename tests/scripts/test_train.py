@@ -129,6 +129,8 @@ def test_a_model_of_another_family_is_trained_and_scored(
     given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_family("mobilevit", tmp_path / "start", num_labels=5)
+    assert evaluate.main(["--model", str(tmp_path / "start"), *given[:2]]) == 1
+    assert "3 labels in the data and 5 in the model" in told(capsys)
     options = ["--start-from", str(tmp_path / "start"), "--image-size", "64", "--max-steps", "1"]
     assert run(tmp_path / "out", *given, *options) == 0
     assert "start predicts 5 labels (LABEL_0, LABEL_1, LABEL_2" in capsys.readouterr().out
@@ -211,7 +213,7 @@ def test_a_full_disk_is_told_by_any_cause_and_other_errors_are_not() -> None:
 # --- what is quick --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "segment", "export"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "segment", "export", "prepare"])
 def test_help_and_wrong_options_load_nothing_heavy(command: str) -> None:
     code = (
         f"import sys; from scripts import {command}\n"
