@@ -27,15 +27,15 @@ LAYERS = (
 LINES_BEHIND = {
     "00_quickstart": 1500,
     "01_segmentation_types": 1910,
-    "02_dataset_and_labels": 2330,
-    "03_preprocessing_and_augmentation": 2570,
-    "04_mean_iou": 2830,
-    "05_training": 3560,
-    "06_inference_and_overlays": 3300,
-    "07_custom_dataset": 4530,
-    "08_scores": 2950,
-    "09_scaling_and_sharing": 3780,
-    "10_few_images": 2130,
+    "02_dataset_and_labels": 2310,
+    "03_preprocessing_and_augmentation": 2550,
+    "04_mean_iou": 2810,
+    "05_training": 3540,
+    "06_inference_and_overlays": 3280,
+    "07_custom_dataset": 4510,
+    "08_scores": 2930,
+    "09_scaling_and_sharing": 3760,
+    "10_few_images": 2110,
 }
 """The most lines of `helpers` that a notebook may import, with all that follows."""
 
