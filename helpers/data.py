@@ -29,6 +29,7 @@ from PIL import Image
 from helpers.hub import explained
 from helpers.images import SUFFIXES, FileFault, Source, load_image, load_mask
 from helpers.labels import ADE20K, Labels
+from helpers.language import say
 from helpers.processes import is_first_process, progress
 from helpers.profiles import Profile
 
@@ -113,7 +114,8 @@ def load_scenes(
         )
     scenes = DatasetDict({name: scenes[name] for name in splits})
     if profile.own_labels is None and is_first_process():
-        print(f"{source} has no id2label.json. It is read as ADE20K is: {profile.labels}.")
+        text = "{source} has no id2label.json. It is read as ADE20K is: {labels}."
+        print(say(text, source, profile.labels))
     for name, split in scenes.items():
         if len(split) == 0:
             raise ValueError(

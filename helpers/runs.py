@@ -21,6 +21,7 @@ from transformers.trainer_callback import TrainerCallback, TrainerState
 from transformers.trainer_utils import set_seed
 
 from helpers.labels import Labels, label_names, names_differ
+from helpers.language import say
 from helpers.metrics import StreamingMeanIoU
 from helpers.processes import is_first_process
 
@@ -62,10 +63,11 @@ class ExactTrainer(Trainer):
     ) -> None:
         if (visible := args.n_gpu) > 1:
             args._n_gpu = 1
-            print(
-                f"{visible} GPUs are visible and this process uses one: to train on all of them, "
-                f"start `accelerate launch --num_processes {visible} -m scripts.train`"
+            text = (
+                "{count} GPUs are visible and this process uses one: to train on all of them, "
+                "start `accelerate launch --num_processes {count} -m scripts.train`"
             )
+            print(say(text, visible))
         if args.world_size > 1 and args.data_seed is None:
             args.data_seed = args.seed
         super().__init__(model, args, *others, **kwargs)
@@ -104,8 +106,8 @@ class ExactTrainer(Trainer):
         epochs, *others, max_steps = super().set_initial_training_values(*args, **kwargs)
         if self.resumed_step >= max_steps:
             if is_first_process():
-                step = self.resumed_step
-                print(f"the run is at step {step} of {max_steps}: nothing is left to train")
+                text = "the run is at step {step} of {all}: nothing is left to train"
+                print(say(text, self.resumed_step, max_steps))
             epochs = 0  # `Trainer` would take one more step before it looks
         return epochs, *others, max_steps
 
@@ -151,9 +153,9 @@ def last_complete_checkpoint(folder: str | Path) -> Path | None:
                 json.loads((path / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
                 found = [path]
             except (FileNotFoundError, ValueError):
-                print(f"{path} is passed over: it is incomplete")
+                print(say("{path} is passed over: it is incomplete", path))
         if found == [None]:
-            print(f"no checkpoint in {folder}: the run starts at step 0")
+            print(say("no checkpoint in {folder}: the run starts at step 0", folder))
     return broadcast_object_list(found)[0]
 
 

@@ -32,6 +32,7 @@ from helpers.data import load_scenes
 from helpers.hub import SAFE_WEIGHTS, explained
 from helpers.inference import predicted_labels
 from helpers.labels import IGNORE_INDEX, label_names
+from helpers.language import say
 from helpers.metrics import StreamingMeanIoU
 from helpers.processes import bars_disabled, has_accelerator, is_first_process, processes
 from helpers.profiles import Profile
@@ -140,12 +141,13 @@ def _start(profile: Profile, dropout: bool) -> tuple[PreTrainedModel, set[str]]:
     for module in sorted({name.rpartition(".")[0] for name in last}):
         model.get_submodule(module).reset_parameters()
     if last and is_first_process():
-        print(
-            f"{source} predicts {len(before)} labels ({', '.join(before[:3])}, ...), "
-            f"and the data has {profile.labels}: the last layer is new"
+        text = (
+            "{model} predicts {count} labels ({first}, ...), and the data has {labels}: the last "
+            "layer is new"
         )
+        print(say(text, source, len(before), ", ".join(before[:3]), profile.labels))
     elif not new and is_first_process():
-        print(f"no weight of {source} is new: all learn at the encoder's learning rate")
+        print(say("no weight of {model} is new: all learn at the encoder's learning rate", source))
     return model, new | last
 
 
@@ -351,10 +353,8 @@ def _fit_batch(args: TrainingArguments, images: int) -> None:
         )
     args.per_device_train_batch_size = images // parts
     if is_first_process():
-        print(
-            f"{images} training images do not fill a batch of {batch}: "
-            f"batches of {images // parts * parts} instead"
-        )
+        text = "{images} training images do not fill a batch of {batch}: batches of {size} instead"
+        print(say(text, images, batch, images // parts * parts))
 
 
 # --- the loss -------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 In all of them `image` is a PIL image, a label map is (height, width) label ids or 255, of the
 image's size, and `labels` says what the label ids mean; where it is no argument, they are ADE20K's.
-Where no kernel runs, as on GitHub, the same output is a still image.
+Where no kernel runs, as on GitHub, the same output is a still image. What is told below the images
+is in the notebook's language, the lettering of controls and images is English.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from torchvision import tv_tensors
 from helpers import visualize
 from helpers.images import load_image
 from helpers.labels import ADE20K, IGNORE_INDEX, Labels, label_names, label_set
+from helpers.language import in_english, say
 from helpers.upsampling import quick_argmax
 from helpers.visualize import largest_labels, overlay, paint_segments, show_images
 
@@ -65,8 +67,7 @@ class Explorer:
             control.observe(self._follow, names="value")
 
     def _follow(self, change: Any = None) -> None:
-        values = {name: control.value for name, control in self.controls.items()}
-        self._shown = images, legend, words = self._draw(**values)
+        images, legend, words = self._draw(**self._values())
         for number, (title, image) in enumerate(images.items()):
             if number == len(self.images):
                 self.titles.append(ipywidgets.Label())
@@ -81,8 +82,12 @@ class Explorer:
         # A status is read aloud by a screen reader whenever it changes.
         self.told.value = f'{entries}<p role="status">{html.escape(words)}</p>'
 
+    def _values(self) -> dict[str, Any]:
+        return {name: control.value for name, control in self.controls.items()}
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        images, legend, words = self._shown
+        with in_english():
+            images, legend, words = self._draw(**self._values())
         figure = show_images(images, legend, len(images), width=9.6, labels=self._labels)
         figure.savefig(buffer := io.BytesIO(), dpi=100, bbox_inches="tight")
         upper = Image.open(buffer).convert("RGB")
@@ -113,24 +118,29 @@ def explore_overlay(
     found = largest_labels(*maps.values(), most=labels.num_labels)
 
     def draw(opacity: float, label: int) -> Shown:
-        images, told = {"image": image}, f"Opacity {opacity:.0%}."
+        images = {"image": image}
         if label < 0:
             images |= {name: overlay(image, one, opacity, labels) for name, one in maps.items()}
-            return images, found[:12], f"{told} {len(found)} classes, each in its colour."
+            text = "Opacity {opacity:.0%}. {count} classes, each in its colour."
+            return images, found[:12], say(text, opacity, len(found))
         for name, label_map in maps.items():
             only = np.where(label_map == label, label, IGNORE_INDEX)
             images[name] = visualize.outline(overlay(image, only, opacity, labels), only == label)
-        shares = [f"{np.mean(one == label):.1%} of the {name}" for name, one in maps.items()]
+        text = "{share:.1%} of the {map}"
+        shares = [say(text, np.mean(one == label), name) for name, one in maps.items()]
         score = ""
         if len(maps) == 2:
             truth, prediction = maps.values()
             counted = truth != IGNORE_INDEX
             score = f"; IoU {_iou(truth == label, (prediction == label) & counted):.2f}"
-        return images, [label], f"{told} {labels.short_names[label]}: {', '.join(shares)}{score}."
+        told = f"{', '.join(shares)}{score}"
+        name = labels.short_names[label]
+        return images, [label], say("Opacity {opacity:.0%}. {name}: {told}.", opacity, name, told)
 
     opacity = FloatSlider(0.5, description="Opacity", **_SHARE)
     controls = {"opacity": opacity, "label": _picker(found, labels, "all classes")}
-    sentence = f"An image with its {' and its '.join(maps)} laid over it."
+    names = say(" and its ").join(maps)
+    sentence = say("An image with its {maps} laid over it.", names)
     return Explorer(controls, draw, sentence, labels)
 
 
@@ -159,15 +169,20 @@ def explore_augmentation(
             "with its annotation": overlay(changed, label_map),
         }
         left = largest_labels(label_map, most=ADE20K.num_labels)
-        told = f"Version {version}: {len(left)} of {len(before)} classes are left. Mean grey level"
-        return images, before[:12], f"{told} {np.mean(changed):.0f}, before it was {grey:.0f}."
+        text = (
+            "Version {version}: {left} of {all} classes are left. Mean grey level {level:.0f}, "
+            "before it was {before:.0f}."
+        )
+        told = say(text, version, len(left), len(before), np.mean(changed), grey)
+        return images, before[:12], told
 
     controls = {
         "color": FloatSlider(1.0, min=0.0, max=5.0, step=0.25, description="Colour strength"),
         "smallest": FloatSlider(0.4, min=0.1, max=1.0, step=0.05, description="Smallest piece"),
         "version": IntSlider(1, min=1, max=30, description="Version"),
     }
-    return Explorer(controls, draw, "A scene beside a randomly changed version of it.", ADE20K)
+    sentence = say("A scene beside a randomly changed version of it.")
+    return Explorer(controls, draw, sentence, ADE20K)
 
 
 def explore_iou(image: Image.Image, label_map: np.ndarray, classes: Sequence[int]) -> Explorer:
@@ -184,8 +199,11 @@ def explore_iou(image: Image.Image, label_map: np.ndarray, classes: Sequence[int
             f"{name}, outlined": visualize.outline(image, mask),
             f"moved: IoU {iou:.2f}": overlay(dim, parts, 1, _PARTS),
         }
-        told = f"{name}, moved {right} pixels right and {down} down: {both:,} pixels in both,"
-        return images, range(3), f"{told} {union:,} in either, IoU {iou:.2f}."
+        text = (
+            "{name}, moved {right} pixels right and {down} down: {both:,} pixels in both, "
+            "{union:,} in either, IoU {iou:.2f}."
+        )
+        return images, range(3), say(text, name, right, down, both, union, iou)
 
     down, right = (side // 4 for side in label_map.shape)
     controls = {
@@ -193,7 +211,8 @@ def explore_iou(image: Image.Image, label_map: np.ndarray, classes: Sequence[int
         "right": IntSlider(right // 8, min=-right, max=right, description="Right"),
         "down": IntSlider(0, min=-down, max=down, description="Down"),
     }
-    return Explorer(controls, draw, "A mask, a shifted copy of it, and their overlap.", _PARTS)
+    sentence = say("A mask, a shifted copy of it, and their overlap.")
+    return Explorer(controls, draw, sentence, _PARTS)
 
 
 def explore_panoptic(
@@ -229,15 +248,18 @@ def explore_panoptic(
         counts = Counter(one["short"] for one in segments)
         listed = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
         void = 1 - sum(one["mask"].mean() for one in segments)
-        told = f"Score from {score:.2f}, overlap from {overlap:.2f}: {listed or 'nothing'}."
-        told += f" In no segment: {abs(void):.1%} of the pixels."
+        text = (
+            "Score from {score:.2f}, overlap from {overlap:.2f}: {segments}. In no segment: "
+            "{void:.1%} of the pixels."
+        )
+        told = say(text, score, overlap, listed or say("nothing"), abs(void))
         return {"image": small, f"{len(segments)} segments": painted}, [], told
 
     controls = {
         "score": FloatSlider(0.9, min=0.0, max=0.99, step=0.01, description="Score"),
         "overlap": FloatSlider(0.5, description="Overlap", **_SHARE),
     }
-    sentence = "A street, and the segments that two thresholds let through."
+    sentence = say("A street, and the segments that two thresholds let through.")
     return Explorer(controls, draw, sentence, labels)
 
 
@@ -266,8 +288,12 @@ def explore_probabilities(
             f"probability of {name}: dark 0, bright 1": visualize.cross(heat, y, x),
         }
         listed = ", ".join(f"{labels.short_names[k]} {here[k]:.2f}" for k in best)
-        told = f"Row {row}, column {column}: {listed}. {name}: probability {here[chosen]:.2f} here,"
-        return images, [], f"{told} wins {np.mean(winner == chosen):.1%} of the image."
+        text = (
+            "Row {row}, column {column}: {best}. {name}: probability {here:.2f} here, wins "
+            "{share:.1%} of the image."
+        )
+        share = np.mean(winner == chosen)
+        return images, [], say(text, row, column, listed, name, here[chosen], share)
 
     found = largest_labels(winner, most=labels.num_labels)
     controls = {
@@ -275,7 +301,7 @@ def explore_probabilities(
         "column": IntSlider(column, min=0, max=image.width - 1, description="Column"),
         "label": _picker(found, labels, "the best at this pixel"),
     }
-    sentence = "A pixel of an image, and the probability map of a class."
+    sentence = say("A pixel of an image, and the probability map of a class.")
     return Explorer(controls, draw, sentence, labels)
 
 
@@ -296,7 +322,7 @@ def segment_upload(
         logits = _answer(chosen, model, image_processor).logits[0].float().cpu().numpy()
         return name, chosen, quick_argmax(logits, chosen.size[::-1])
 
-    latest, content = read("the image above", image), None
+    latest, content = read("", image), None
 
     def draw(upload: Any, opacity: float) -> Shown:
         nonlocal latest, content
@@ -308,17 +334,19 @@ def segment_upload(
             try:
                 latest = read(upload[-1]["name"], content)
             except ValueError as error:
-                problem = f"{error}. The last one stays. "
+                problem = say("{error}. The last one stays. ", error)
         name, chosen, label_map = latest
         found = largest_labels(label_map, most=12)
         images = {"image": chosen, "prediction": overlay(chosen, label_map, opacity, labels)}
         shares = [f"{labels.short_names[k]} {np.mean(label_map == k):.0%}" for k in found[:5]]
-        told = f"{problem}{name}, {chosen.width} x {chosen.height} pixels: {', '.join(shares)}."
-        return images, found, told
+        told, name = ", ".join(shares), name or say("the image above")
+        told = say("{name}, {width} x {height} pixels: {shares}.", name, *chosen.size, told)
+        return images, found, problem + told
 
     upload = ipywidgets.FileUpload(accept="image/*", description="Image")
     controls = {"upload": upload, "opacity": FloatSlider(0.5, description="Opacity", **_SHARE)}
-    return Explorer(controls, draw, "An image with the model's prediction laid over it.", labels)
+    sentence = say("An image with the model's prediction laid over it.")
+    return Explorer(controls, draw, sentence, labels)
 
 
 def _answer(image: Image.Image, model: PreTrainedModel, image_processor: BaseImageProcessor) -> Any:

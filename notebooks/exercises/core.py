@@ -3,6 +3,9 @@
 An answer may be anything: numbers, arrays, tensors on any device, PIL images and dictionaries are
 compared, all else is described. `given` says in words what was asked, `hint` what to think of. Each
 function raises `NotYet` where an answer is not right yet.
+
+All is told in the notebook's language: `NotYet` and `say` look a text up. The reason of a check and
+the hints of its table of mistakes are looked up when they are told.
 """
 
 from __future__ import annotations
@@ -18,9 +21,19 @@ from typing import Any
 
 import numpy as np
 
+from helpers.language import say
+
 
 class NotYet(Exception):
-    """An answer that is not right yet; the message says what differs and gives a hint."""
+    """An answer that is not right yet; the text, as `say` takes it, says what differs and why."""
+
+    def __init__(self, text: str, *values: Any) -> None:
+        super().__init__(say(text, *values))
+
+
+def wrong_for(given: str, text: str, *values: Any) -> NotYet:
+    """What is not right yet in one of the cases, as in "for two equal masks the result is 0"."""
+    return NotYet("for {given} {what}", given, say(text, *values))
 
 
 def answers(reason: str, mistakes: Mapping[str, Any] | None = None) -> Callable[..., Any]:
@@ -36,9 +49,9 @@ def answers(reason: str, mistakes: Mapping[str, Any] | None = None) -> Callable[
             try:
                 check(*arguments)
             except NotYet as problem:
-                line = f"Not yet: {problem}"
+                line = say("Not yet: {problem}", problem)
             else:
-                line = f"Correct: {reason}"
+                line = say("Correct: {reason}", say(reason))
             print(" ".join(line.split()))
 
         answer.mistakes = mistakes or {}
@@ -63,20 +76,20 @@ def judge(
         answer = call(function, *arguments, given=given, hint=hint)
         with _quiet():
             expected = right(*copy.deepcopy(arguments))
-        likely = ""
+        likely = None
         if compare(answer, expected):
             likely = _likely(function, mistakes or {}, arguments, list(cases.values()))
-        expect(answer, expected, given, likely or hint)
+        expect(answer, expected, given, say(likely) if likely else hint)
 
 
-def _likely(function: Any, mistakes: Mapping, arguments: tuple, others: list[tuple]) -> str:
+def _likely(function: Any, mistakes: Mapping, arguments: tuple, others: list[tuple]) -> str | None:
     """The hint to the mistake that gives this answer; of several, the one with most others."""
     agreeing = {
         hint: sum(_agree(function, mistake, other) for other in others)
         for hint, mistake in mistakes.items()
         if _agree(function, mistake, arguments)
     }
-    return max(agreeing, key=agreeing.__getitem__, default="")
+    return max(agreeing, key=agreeing.__getitem__, default=None)
 
 
 def _agree(function: Any, mistake: Callable[..., Any], arguments: tuple) -> bool:
@@ -100,18 +113,22 @@ def _quiet() -> Iterator[None]:
 def call(function: Any, *arguments: Any, given: str, hint: str = "") -> Any:
     """Return the learner's result, unless it is an error or an array given is changed in place."""
     if not callable(function):
-        raise NotYet(f"expected the function itself, without brackets, not {describe(function)}")
+        raise NotYet(
+            "expected the function itself, without brackets, not {found}", describe(function)
+        )
     handed = copy.deepcopy(arguments)
     try:
         with _quiet():
             result = function(*handed)
     except Exception as error:
-        raise NotYet(_with(hint, f"for {given} the function raises {_one_line(error)}")) from None
+        text = say("for {given} the function raises {error}", given, _one_line(error))
+        raise _hinting(hint, text) from None
     for before, after in zip(arguments, handed, strict=True):
         if isinstance(before, np.ndarray) and compare(after, before):
-            raise NotYet(
-                f"for {given} the function changes the array that it was given, so the caller's "
-                "data are lost; work on a copy (`array.copy()`)"
+            raise wrong_for(
+                given,
+                "the function changes the array that it was given, so the caller's data are lost; "
+                "work on a copy (`array.copy()`)",
             )
     return result
 
@@ -123,13 +140,13 @@ def expect_refusal(function: Any, *arguments: Any, given: str, hint: str) -> Non
     except ValueError:
         return
     except Exception as error:
-        what = f"the function raises {type(error).__name__}"
+        what = say("the function raises {error}", type(error).__name__)
     else:
-        what = f"the function returns {describe(answer)}"
+        what = say("the function returns {found}", describe(answer))
         found = as_array(answer)
         if found is not None and found.ndim and found.size <= 6:
-            what = f"the function returns {found.tolist()} without a word"
-    raise NotYet(f"for {given} {what}, expected a ValueError: {hint}")
+            what = say("the function returns {found} without a word", found.tolist())
+    raise wrong_for(given, "{what}, expected a ValueError: {hint}", what, hint)
 
 
 @contextmanager
@@ -152,8 +169,9 @@ def seeded(seed: int) -> Iterator[None]:
 def expect(answer: Any, expected: Any, given: str, hint: str) -> None:
     """Make sure that an answer is the expected one."""
     if difference := compare(answer, expected):
-        only_the_dtype = difference.startswith("the values are right")
-        raise NotYet(_with("" if only_the_dtype else hint, f"for {given}, {difference}"))
+        only_the_dtype = not compare(answer, expected, dtypes=False)
+        text = say("for {given}, {difference}", given, difference)
+        raise _hinting("" if only_the_dtype else hint, text)
 
 
 def compare(answer: Any, expected: Any, dtypes: bool = True) -> str:
@@ -165,9 +183,9 @@ def compare(answer: Any, expected: Any, dtypes: bool = True) -> str:
         return _first_key(answer, expected)
     found, expected = as_array(answer), np.asarray(expected)
     if found is None:
-        return f"the result is {describe(answer)}, expected {describe(expected)}"
+        return _unlike(describe(answer), describe(expected))
     if found.shape != expected.shape:
-        return f"the shape is {_shape(found)}, expected {_shape(expected)}"
+        return say("the shape is {found}, expected {expected}", _shape(found), _shape(expected))
     # As floats: in uint8, 0 - 255 would be 1.
     values, wanted = found.astype(np.float64), expected.astype(np.float64)
     # As equal as sums in float32 are, and as schedules are that end at 1e-7 instead of 0.
@@ -177,7 +195,8 @@ def compare(answer: Any, expected: Any, dtypes: bool = True) -> str:
         return _first_difference(found, expected, wrong)
     strict = dtypes and expected.ndim and expected.dtype.kind in "iub"
     if strict and found.dtype != expected.dtype:
-        return f"the values are right, but the dtype is {found.dtype}, expected {expected.dtype}"
+        text = say("the dtype is {found}, expected {expected}", found.dtype, expected.dtype)
+        return say("the values are right, but {text}", text)
     return ""
 
 
@@ -185,7 +204,7 @@ def number(answer: Any, name: str) -> float:
     """Return a learner's number, if it is one."""
     found = as_array(answer)
     if found is None or found.ndim or found.dtype.kind == "b":
-        raise NotYet(f"{name} is {describe(answer)}, expected a number")
+        raise NotYet("{name} is {found}, expected a number", name, describe(answer))
     return float(found)
 
 
@@ -203,55 +222,64 @@ def as_array(answer: Any) -> np.ndarray | None:
 def describe(value: Any) -> str:
     """Name a value in words that are the same in every run."""
     if value is None:
-        return "None (is there a `return`?)"
+        return say("None (is there a `return`?)")
     if value is Ellipsis:
-        return "still `...`"
+        return say("still `...`")
     if isinstance(value, (bool, int, float, np.number)):
         return f"{value:.6g}" if isinstance(value, (float, np.floating)) else f"{value}"[:40]
     if isinstance(value, str):
-        return f"the string {value[:40]!r}"
+        return say("the string {text!r}", value[:40])
     if isinstance(value, np.ndarray) and value.ndim:
-        return f"an array of shape {_shape(value)}"
+        return say("an array of shape {shape}", _shape(value))
     if isinstance(value, np.ndarray):
-        return "a number"
+        return say("a number")
     kind = type(value).__name__
-    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+    return say("an {kind}" if kind[0] in "aeiouAEIOU" else "a {kind}", kind)
+
+
+def _unlike(found: str, expected: str) -> str:
+    return say("the result is {found}, expected {expected}", found, expected)
 
 
 def _first_key(answer: Any, expected: Mapping) -> str:
     if not isinstance(answer, Mapping):
-        return f"the result is {describe(answer)}, expected a dictionary"
+        return say("the result is {found}, expected a dictionary", describe(answer))
     for key in [*expected, *answer]:
         if key not in answer:
-            return f"{_name(key)} is missing"
+            return say("{name} is missing", _name(key))
         if key not in expected:
-            return f"{_name(key)} should not be there"
+            return say("{name} should not be there", _name(key))
         if compare(answer[key], expected[key]):
-            return f"{_name(key)} is {describe(answer[key])}, expected {describe(expected[key])}"
+            pair = describe(answer[key]), describe(expected[key])
+            return say("{name} is {found}, expected {expected}", _name(key), *pair)
     return ""
 
 
 def _name(key: Any) -> str:
     if isinstance(key, tuple) and as_array(key) is not None:
-        return f"colour {tuple(as_array(key).tolist())}"[:60]
+        return say("colour {color}", tuple(as_array(key).tolist()))[:60]
     return repr(key[:40]) if isinstance(key, str) else describe(key)
 
 
 def _first_difference(found: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> str:
     index = tuple(int(i) for i in np.argwhere(wrong)[0])
-    pair = f"{describe(found[index])}, expected {describe(expected[index])}"
+    pair = describe(found[index]), describe(expected[index])
     if not found.ndim:
-        return f"the result is {pair}"
-    values = "values differs" if wrong.sum() == 1 else "values differ"
-    text = f"{wrong.sum()} of {wrong.size} {values}, the first at {list(index)}: {pair}"
+        return _unlike(*pair)
+    count = say("{wrong} of {size} values differ", wrong.sum(), wrong.size)
+    if wrong.sum() == 1:
+        count = say("1 of {size} values differs", wrong.size)
+    text = say(
+        "{count}, the first at {index}: {found}, expected {expected}", count, list(index), *pair
+    )
     largest = np.abs(found.astype(np.float64) - expected.astype(np.float64)).max()
     if found.dtype.kind == "f" and 0 < largest < 0.01:
-        text += f" (near: they differ by {largest:.1g} at most)"
+        text = say("{text} (near: they differ by {largest:.1g} at most)", text, largest)
     return text
 
 
 def _shape(array: np.ndarray) -> str:
-    return str(tuple(int(side) for side in array.shape)) if array.ndim else "that of one number"
+    return str(tuple(map(int, array.shape))) if array.ndim else say("that of one number")
 
 
 def _one_line(error: Exception) -> str:
@@ -264,5 +292,7 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
-def _with(hint: str, text: str) -> str:
-    return f"{text.rstrip('.')}. {hint[0].upper()}{hint[1:]}" if hint else text
+def _hinting(hint: str, text: str) -> NotYet:
+    if not hint:
+        return NotYet("{text}", text)
+    return NotYet("{text}. {hint}", text.rstrip("."), f"{hint[0].upper()}{hint[1:]}")

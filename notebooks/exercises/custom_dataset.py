@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from helpers.labels import IGNORE_INDEX
+from helpers.language import say
 from notebooks.exercises.core import (
     NotYet,
     answers,
@@ -18,6 +19,7 @@ from notebooks.exercises.core import (
     expect_refusal,
     judge,
     seeded,
+    wrong_for,
 )
 
 
@@ -57,26 +59,28 @@ def check_to_labels(to_labels: Any) -> None:
     palette = {0: (0, 0, 0), 10: (200, 0, 0), 20: (0, 200, 0), 30: (0, 0, 200)}
     in_color.putpalette([level for k in range(256) for level in palette.get(k, (9, 9, 9))])
     cases = {
-        "a mask with the values 0, 10, 20 and 30": (grey,),
-        "a mask without 0": (Image.fromarray(np.array([[30, 20], [10, 10]], dtype=np.uint8)),),
-        "the same mask as a palette PNG (mode P)": (in_color,),
+        (given := say("a mask with the values 0, 10, 20 and 30")): (grey,),
+        say("a mask without 0"): (Image.fromarray(np.array([[30, 20], [10, 10]], np.uint8)),),
+        say("the same mask as a palette PNG (mode P)"): (in_color,),
     }
-    hint = "10, 20, 30 and 0 become 0, 1, 2 and 255; in a palette PNG the indices are the values"
-    given = "a mask with the values 0, 10, 20 and 30"
+    hint = say(
+        "10, 20, 30 and 0 become 0, 1, 2 and 255; in a palette PNG the indices are the values"
+    )
     if isinstance(call(to_labels, grey, given=given, hint=hint), Image.Image):
-        raise NotYet(
-            f"for {given} the result is a PIL image, expected a NumPy array: np.asarray turns one "
-            "into the other"
+        text = (
+            "the result is a PIL image, expected a NumPy array: np.asarray turns one into the other"
         )
+        raise wrong_for(given, text)
     judge(to_labels, _labels, cases, hint, _LABEL_MISTAKES)
     for value, hint in {
-        40: "perhaps a fourth class: ask your friend",
-        15: "it is none of the four values, and a division hides that",
-        1: "it is none of the four values, although it looks like a label",
-        255: "255 is a label here, but none of the friend's values",
+        40: say("perhaps a fourth class: ask your friend"),
+        15: say("it is none of the four values, and a division hides that"),
+        1: say("it is none of the four values, although it looks like a label"),
+        255: say("255 is a label here, but none of the friend's values"),
     }.items():
         mask = Image.fromarray(np.array([[0, 10], [value, 30]], dtype=np.uint8))
-        expect_refusal(to_labels, mask, given=f"a mask that holds {value}", hint=hint)
+        given = say("a mask that holds {value}", value)
+        expect_refusal(to_labels, mask, given=given, hint=hint)
 
 
 def _split_by(
@@ -119,55 +123,68 @@ def check_group_split(group_split: Any) -> None:
     """Share out images such that no group is on both sides of the split."""
     # No share ends in .5, which Python rounds to even numbers.
     cases = {
-        "20 images of five afternoons in turn": ([*"abcde"] * 4, 0.4),
-        "12 images of four patients, of one to six images": ([*"ppppppqqqrrs"], 0.3),
-        "nine images of nine flights": ([*"ihgfedcba"], 1 / 3),
-        "eight images of four walks": ([*"wwxxyyzz"], 0.1),
+        say("20 images of five afternoons in turn"): ([*"abcde"] * 4, 0.4),
+        say("12 images of four patients, of one to six images"): ([*"ppppppqqqrrs"], 0.3),
+        say("nine images of nine flights"): ([*"ihgfedcba"], 1 / 3),
+        say("eight images of four walks"): ([*"wwxxyyzz"], 0.1),
     }
     for given, (groups, fraction) in cases.items():
         splits = []
         for seed in range(4):
-            text = f"{given}, a fraction of {fraction:.2g} and seed {seed}"
+            case = say(
+                "{images}, a fraction of {fraction:.2g} and seed {seed}", given, fraction, seed
+            )
             for dice in (1, 2):
                 with seeded(dice):
-                    answer = call(group_split, list(groups), fraction, seed, given=text)
-                splits.append(_two_parts(answer, len(groups), text))
-                _expect_groups(*splits[-1], groups, fraction, text)
+                    answer = call(group_split, list(groups), fraction, seed, given=case)
+                splits.append(_two_parts(answer, len(groups), case))
+                _expect_groups(*splits[-1], groups, fraction, case)
             if splits[-1] != splits[-2]:
-                raise NotYet(
-                    f"for {text} two calls give two splits: draw from "
-                    "`np.random.default_rng(seed)`, made inside the function"
+                raise wrong_for(
+                    case,
+                    "two calls give two splits: draw from `np.random.default_rng(seed)`, made "
+                    "inside the function",
                 )
         if all(split == splits[0] for split in splits):
             raise NotYet(
-                f"for {given}, the seeds 0 to 3 all give one split: which groups go to validation "
-                "should be drawn, not the first or the last ones"
+                "for {given}, the seeds 0 to 3 all give one split: which groups go to validation "
+                "should be drawn, not the first or the last ones",
+                given,
             )
 
 
 def _two_parts(answer: Any, count: int, given: str) -> tuple[list[int], list[int]]:
     """Training and validation as lists of numbers, each index once over both."""
-    wanted = f"expected two lists, training and validation, of indices from 0 to {count - 1}"
+
+    def unlike_lists(what: str) -> NotYet:
+        return wrong_for(
+            given,
+            "{what}, expected two lists, training and validation, of indices from 0 to {last}",
+            what,
+            count - 1,
+        )
+
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-        raise NotYet(f"for {given} the result is {describe(answer)}, {wanted}")
+        raise unlike_lists(say("the result is {found}", describe(answer)))
     parts = []
-    for name, part in zip(("training", "validation"), answer, strict=True):
+    for name, part in zip((say("training"), say("validation")), answer, strict=True):
         found = as_array(part)
         if found is None or found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
-            raise NotYet(f"for {given} the {name} part is {describe(part)}, {wanted}")
+            raise unlike_lists(say("the {part} part is {found}", name, describe(part)))
         parts.append(found.astype(np.int64).tolist())
         if outside := [index for index in parts[-1] if not 0 <= index < count]:
-            raise NotYet(f"for {given} the {name} part holds {outside[0]}, {wanted}")
+            raise unlike_lists(say("the {part} part holds {index}", name, outside[0]))
     training, validation = parts
     if both := sorted(set(training) & set(validation)):
-        raise NotYet(
-            f"for {given} image {both[0]} is in both parts: the model would be tested on what "
-            "it has learnt by heart"
+        text = (
+            "image {index} is in both parts: the model would be tested on what it has learnt by "
+            "heart"
         )
+        raise wrong_for(given, text, both[0])
     if missing := sorted(set(range(count)) - {*training, *validation}):
-        raise NotYet(f"for {given} image {missing[0]} is in neither part")
+        raise wrong_for(given, "image {index} is in neither part", missing[0])
     if len(training) + len(validation) > count:
-        raise NotYet(f"for {given} an image is in one part twice")
+        raise wrong_for(given, "an image is in one part twice")
     return training, validation
 
 
@@ -176,24 +193,22 @@ def _expect_groups(
 ) -> None:
     sides = [{groups[k] for k in part} for part in (training, validation)]
     if both := sorted(sides[0] & sides[1]):
-        raise NotYet(
-            f"for {given}, images of group {both[0]!r} are on both sides: draw groups, and not "
-            "images"
+        text = (
+            "for {given}, images of group {group!r} are on both sides: draw groups, and not images"
         )
+        raise NotYet(text, given, both[0])
     count = len(set(groups))
     wanted = max(1, round(fraction * count))
     if len(sides[1]) != wanted:
-        hint = "draw max(1, round(fraction * number of groups)) of them"
+        hint = say("draw max(1, round(fraction * number of groups)) of them")
         if not validation:
-            hint = "a model is scored on at least one"
+            hint = say("a model is scored on at least one")
         elif len(sides[0]) == wanted:
-            hint = "training comes first, and validation second"
-        raise NotYet(
-            f"for {given}, {len(sides[1])} of {count} groups go to validation, expected {wanted}: "
-            f"{hint}"
-        )
+            hint = say("training comes first, and validation second")
+        text = "for {given}, {chosen} of {all} groups go to validation, expected {wanted}: {hint}"
+        raise NotYet(text, given, len(sides[1]), count, wanted, hint)
     if training != sorted(training) or validation != sorted(validation):
-        raise NotYet(f"for {given} the groups are right, but the lists are not sorted")
+        raise wrong_for(given, "the groups are right, but the lists are not sorted")
 
 
 Color = tuple[int, int, int]
@@ -254,16 +269,16 @@ def check_discover_colors(discover_colors: Any) -> None:
     """Find the colours of coded masks, the one with the largest area first."""
     red, blue, grey, pink = (200, 0, 0), (0, 0, 180), (90, 90, 90), (250, 120, 160)
     cases = {
-        "one mask of two colours": [{grey: 8, red: 4}],
-        "three masks, the first without pink": [
+        say("one mask of two colours"): [{grey: 8, red: 4}],
+        say("three masks, the first without pink"): [
             {red: 7, grey: 5},
             {grey: 5, pink: 7},
             {grey: 1, blue: 2, pink: 9},
         ],
-        "two colours of equal area": [{red: 3, blue: 3, grey: 6}],
+        say("two colours of equal area"): [{red: 3, blue: 3, grey: 6}],
     }
     coded = {given: ([_coded(one) for one in masks],) for given, masks in cases.items()}
-    hint = "add up each colour's pixels over all masks, sort by area, and number them"
+    hint = say("add up each colour's pixels over all masks, sort by area, and number them")
     judge(discover_colors, _labels_of_colors, coded, hint, _COLOR_MISTAKES)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from notebooks.exercises.core import NotYet, answers, as_array, call, describe, judge
+from helpers.language import say
+from notebooks.exercises.core import NotYet, answers, as_array, call, describe, judge, wrong_for
 
 
 def _grown(size_of: int, **how: Any) -> Callable[[Sequence[torch.Tensor]], torch.Tensor]:
@@ -52,8 +53,8 @@ def check_join_features(join_features: Any) -> None:
     for batch, sizes in ((1, ((6, 8), (3, 4))), (2, ((8, 12), (4, 6), (2, 3)))):
         shapes = [(batch, 2 + k, *size) for k, size in enumerate(sizes)]
         maps = [torch.from_numpy(dice.standard_normal(shape)).float() for shape in shapes]
-        cases[f"maps of shapes {shapes}"] = (maps,)
-    hint = "upsample each map to the rows and columns of the first, then torch.cat(..., dim=1)"
+        cases[say("maps of shapes {shapes}", shapes)] = (maps,)
+    hint = say("upsample each map to the rows and columns of the first, then torch.cat(..., dim=1)")
     judge(join_features, _joined, cases, hint, _JOIN_MISTAKES)
 
 
@@ -96,19 +97,21 @@ _PLACE_MISTAKES = {
 )
 def check_leave_one_place_out(leave_one_place_out: Any) -> None:
     """List training and test indices, with another place left out each time."""
-    hint = (
+    hint = say(
         "a pair of lists for each place, in the order in which the places first occur: the images "
         "of all other places, and those of this one"
     )
     for places in (["park", "campus", "park", "harbour", "campus"], ["b", "a", "b"]):
-        given = f"the places {places}"
+        given = say("the places {places}", places)
         answer = call(leave_one_place_out, places, given=given, hint=hint)
         found, expected = _turns(answer, given, hint), _place_out(places)
         if found != expected:
             for likely, mistake in _PLACE_MISTAKES.items():
                 if found == mistake(places):
-                    raise NotYet(f"for {given}: {likely}")
-            raise NotYet(f"for {given} the result is {found}, expected {expected}: {hint}")
+                    raise NotYet("for {given}: {hint}", given, say(likely))
+            raise wrong_for(
+                given, "the result is {found}, expected {expected}: {hint}", found, expected, hint
+            )
 
 
 def _turns(answer: Any, given: str, hint: str) -> list[tuple[list[int], list[int]]]:
@@ -116,7 +119,9 @@ def _turns(answer: Any, given: str, hint: str) -> list[tuple[list[int], list[int
     try:
         return [tuple([int(k) for k in part] for part in turn) for turn in answer]
     except (TypeError, ValueError):
-        raise NotYet(f"for {given} the result is {describe(answer)}, expected {hint}") from None
+        raise wrong_for(
+            given, "the result is {found}, expected {hint}", describe(answer), hint
+        ) from None
 
 
 def _folded(
@@ -159,7 +164,7 @@ _FOLD_MISTAKES = {
 def check_as_convolution(as_convolution: Any) -> None:
     """Fold standardisation and a linear layer into the weight and bias of a 1 x 1 convolution."""
     dice = torch.Generator().manual_seed(10)
-    hint = (
+    hint = say(
         "weight @ ((x - mean) / std) + bias is (weight / std) @ x + what does not depend on x, and "
         "the weight has the shape (labels, features, 1, 1)"
     )
@@ -172,19 +177,22 @@ def check_as_convolution(as_convolution: Any) -> None:
             torch.randn(features, generator=dice),
             0.5 + torch.rand(features, generator=dice),
         )
-        given = f"{labels} labels and {features} features"
+        given = say("{labels} labels and {features} features", labels, features)
         answer = call(as_convolution, weight, bias, mean, std, given=given, hint=hint)
         if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-            what = f"for {given} the result is {describe(answer)}"
-            raise NotYet(f"{what}, expected a weight and a bias")
+            raise wrong_for(
+                given, "the result is {found}, expected a weight and a bias", describe(answer)
+            )
         expected = _folded(weight, bias, mean, std)
         if not _equal(answer, expected):
             likely = [
-                told
+                say(told)
                 for told, mistake in _FOLD_MISTAKES.items()
                 if _equal(answer, mistake(weight, bias, mean, std))
             ]
-            raise NotYet(f"for {given}, other numbers come out: {(likely or [hint])[0]}")
+            raise NotYet(
+                "for {given}, other numbers come out: {hint}", given, (likely or [hint])[0]
+            )
 
 
 def _equal(answer: Any, expected: tuple[torch.Tensor, torch.Tensor]) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from helpers.labels import IGNORE_INDEX
+from helpers.language import say
 from notebooks.exercises.core import NotYet, answers, as_array, describe, judge
 
 _SIZE_MISTAKES = {
@@ -31,12 +32,14 @@ def check_target_size(size: Any) -> None:
     if found is not None and found.shape == (1, 2):  # a list with one size, as the method takes it
         found = found[0]
     if found is None or found.shape != (2,):
-        raise NotYet(f"the answer is {describe(size)}, expected two numbers, as in (512, 512)")
+        raise NotYet(
+            "the answer is {found}, expected two numbers, as in (512, 512)", describe(size)
+        )
     pair = tuple(found.tolist())
     if pair != (480, 640):
         hints = {wrong: hint for hint, wrong in _SIZE_MISTAKES.items()}
-        hint = hints.get(pair, "the rows come first, and nothing is rescaled")
-        raise NotYet(f"({describe(found[0])}, {describe(found[1])}): {hint}")
+        hint = say(hints.get(pair, "the rows come first, and nothing is rescaled"))
+        raise NotYet("{pair}: {hint}", f"({', '.join(map(describe, found))})", hint)
 
 
 def _large(logits: torch.Tensor, size: tuple[int, int], corners: bool = False) -> torch.Tensor:
@@ -84,9 +87,14 @@ def check_average_of_sizes(average_of_sizes: Any) -> None:
             torch.from_numpy(2 * dice.standard_normal((batch, 4, *grid))).float()
             for grid in ((2, 3), (3, 5))
         )
-        given = f"logits of shapes {(*small.shape,)} and {(*large.shape,)} and size {size}"
+        given = say(
+            "logits of shapes {small} and {large} and size {size}",
+            tuple(small.shape),
+            tuple(large.shape),
+            size,
+        )
         cases[given] = (small, large, size)
-    hint = (
+    hint = say(
         "upsample both to `size`, softmax each over the classes (dim=1), add the two and divide by "
         "two"
     )
@@ -139,20 +147,17 @@ _DOUBT_MISTAKES = {  # logits, size, threshold
 def check_doubtful_pixels(doubtful_pixels: Any) -> None:
     """Write a segmentation that leaves pixels below a threshold of probability to 255."""
     logits = torch.from_numpy(2 * np.random.default_rng(1).standard_normal((1, 4, 3, 5))).float()
-    cases = {
-        f"logits of shape (1, 4, 3, 5), size {size} and threshold {threshold}": (
-            (logits, size, threshold)
+    cases = {}
+    for size, threshold in (((9, 20), 0.0), ((9, 20), 0.6), ((6, 10), 0.9), ((3, 5), 0.99)):
+        given = say(
+            "logits of shape (1, 4, 3, 5), size {size} and threshold {threshold}", size, threshold
         )
-        for size, threshold in (((9, 20), 0.0), ((9, 20), 0.6), ((6, 10), 0.9), ((3, 5), 0.99))
-    }
+        cases[given] = (logits, size, threshold)
     sure = torch.zeros_like(logits)
     sure[:, 2] = 60  # its probability is exactly 1 in float32
-    cases["logits of 60 for class 2 and 0 for the others, size (6, 10) and threshold 1.0"] = (
-        sure,
-        (6, 10),
-        1.0,
-    )
-    hint = (
+    given = say("logits of 60 for class 2 and 0 for the others, size (6, 10) and threshold 1.0")
+    cases[given] = (sure, (6, 10), 1.0)
+    hint = say(
         "upsample the logits, softmax over the classes (dim=1), argmax, and 255 where the largest "
         "probability is below the threshold"
     )

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from helpers.labels import ADE20K, IGNORE_INDEX
+from helpers.language import say
 from notebooks.exercises.core import NotYet, answers, describe, expect_refusal, judge
 
 _NAME_MISTAKES = {
@@ -26,14 +27,18 @@ _NAME_MISTAKES = {
 def check_mislabelled_class(name: Any) -> None:
     """Name the class that a palette with black in front paints in sidewalk's colour."""
     if not isinstance(name, str):
-        raise NotYet(f"the answer is {describe(name)}, expected the name of a class, as 'road'")
+        raise NotYet(
+            "the answer is {found}, expected the name of a class, as 'road'", describe(name)
+        )
     name = name.strip().lower()
     if name not in ADE20K.label2id:
-        raise NotYet(f"{name[:40]!r} is none of the 150 names in ADE20K.label2id")
+        raise NotYet("{name!r} is none of the 150 names in ADE20K.label2id", name[:40])
     if name != "person":
         hints = {wrong: hint for hint, wrong in _NAME_MISTAKES.items()}
-        other = "in which place of the longer palette does sidewalk's colour stand?"
-        raise NotYet(f"not {name!r}: {hints.get(name, other)}")
+        hint = say(
+            hints.get(name, "in which place of the longer palette does sidewalk's colour stand?")
+        )
+        raise NotYet("not {name!r}: {hint}", name, hint)
 
 
 def _subtracted(annotation: np.ndarray) -> np.ndarray:
@@ -64,14 +69,15 @@ _REDUCE_MISTAKES = {
 def check_reduce_labels(reduce_labels: Any) -> None:
     """Write label reduction, for any integer dtype, that refuses what is no annotation."""
     small = np.array([[0, 1, 2], [21, 150, 0]], dtype=np.uint8)
-    cases = {
-        f"annotation values {values.ravel()[:3].tolist()} ... as {values.dtype}": (values,)
-        for values in (small, small.astype(np.int64), np.arange(151, dtype=np.int16))
-    }
-    hint = "value 0 becomes 255 and value k becomes k - 1"
+    cases = {}
+    for values in (small, small.astype(np.int64), np.arange(151, dtype=np.int16)):
+        first, dtype = values.ravel()[:3].tolist(), values.dtype
+        given = say("annotation values {first} ... as {dtype}", first, dtype)
+        cases[given] = (values,)
+    hint = say("value 0 becomes 255 and value k becomes k - 1")
     judge(reduce_labels, ADE20K.to_label_map, cases, hint, _REDUCE_MISTAKES)
-    reduced = "annotations hold 0-150, and a 255 says that the labels were reduced before"
-    negative = "annotations hold 0-150: nothing below 0 has a meaning"
+    reduced = say("annotations hold 0-150, and a 255 says that the labels were reduced before")
+    negative = say("annotations hold 0-150: nothing below 0 has a meaning")
     for values, hint in (([255, 0, 19, 149], reduced), ([3, 151], reduced), ([-1, 7], negative)):
         given = np.array(values, dtype=np.int64)
         expect_refusal(reduce_labels, given, given=f"{values}", hint=hint)
@@ -111,8 +117,10 @@ def check_add_margin(add_margin: Any) -> None:
     steps[:, 3:] = 6
     steps[4:, 6:] = 20
     steps[0, 7] = IGNORE_INDEX
-    cases = {"one class from edge to edge and a margin of 1": (np.full((4, 5), 12, np.uint8), 1)}
+    one = np.full((4, 5), 12, np.uint8)
+    cases = {say("one class from edge to edge and a margin of 1"): (one, 1)}
     for pixels in (1, 2, 0):
-        cases[f"a map of three classes and a margin of {pixels}"] = (steps, pixels)
-    hint = "a pixel becomes 255 if its window of (2 * pixels + 1)² holds more than one value"
+        given = say("a map of three classes and a margin of {pixels}", pixels)
+        cases[given] = (steps, pixels)
+    hint = say("a pixel becomes 255 if its window of (2 * pixels + 1)² holds more than one value")
     judge(add_margin, _margin, cases, hint, _MARGIN_MISTAKES)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from helpers.labels import IGNORE_INDEX
+from helpers.language import say
 from notebooks.exercises.core import NotYet, answers, as_array, describe, judge
 
 _REFERENCE = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [0, 2, 2, 1], [2, 2, 2, 2]], np.uint8)
@@ -42,19 +43,20 @@ _IOU_MISTAKES = {
 def check_iou(iou: Any) -> None:
     """Write the IoU of two boolean masks."""
     rows = {
-        "masks of 6 and 4 pixels that share 3": (range(0, 6), range(3, 7)),
-        "masks that share no pixel": (range(0, 3), range(5, 9)),
-        "two equal masks": (range(2, 8), range(2, 8)),
-        "an empty prediction": (range(0), range(4, 8)),
+        say("masks of 6 and 4 pixels that share 3"): (range(0, 6), range(3, 7)),
+        say("masks that share no pixel"): (range(0, 3), range(5, 9)),
+        say("two equal masks"): (range(2, 8), range(2, 8)),
+        say("an empty prediction"): (range(0), range(4, 8)),
     }
     cases = {
         given: tuple(np.isin(np.arange(12).reshape(3, 4), list(pixels)) for pixels in pair)
         for given, pair in rows.items()
     }
-    judge(iou, _iou, cases, "intersection (`&`) over union (`|`), in pixels", _IOU_MISTAKES)
+    hint = say("intersection (`&`) over union (`|`), in pixels")
+    judge(iou, _iou, cases, hint, _IOU_MISTAKES)
     empty = np.zeros((3, 4), dtype=bool)
-    hint = "0 / 0 is neither 0 (a failure) nor 1 (a success): return NaN, and leave it out"
-    judge(iou, _iou, {"two empty masks": (empty, empty)}, hint)
+    hint = say("0 / 0 is neither 0 (a failure) nor 1 (a success): return NaN, and leave it out")
+    judge(iou, _iou, {say("two empty masks"): (empty, empty)}, hint)
 
 
 @answers(
@@ -66,26 +68,25 @@ def check_two_pixels(prediction: Any) -> None:
     found = as_array(prediction)
     if found is None or found.shape != (4, 4):
         got = describe(prediction if found is None else found)
-        raise NotYet(f"expected an array of shape (4, 4), got {got}")
-    if not np.isin(found, (0, 1, 2)).all():
-        raise NotYet(
-            f"label {describe(found[~np.isin(found, (0, 1, 2))][0])} is none of 0, 1 and 2"
-        )
+        raise NotYet("expected an array of shape (4, 4), got {found}", got)
+    if (others := found[~np.isin(found, (0, 1, 2))]).size:
+        raise NotYet("label {label} is none of 0, 1 and 2", describe(others[0]))
     changed = int((found != _PREDICTION).sum())
+    if changed == 1:
+        raise NotYet("1 pixel is changed, expected 2")
     if changed != 2:
-        raise NotYet(f"{changed} pixel{' is' if changed == 1 else 's are'} changed, expected 2")
+        raise NotYet("{changed} pixels are changed, expected 2", changed)
     right = int((found == _REFERENCE).sum())
     if right != 13:
-        raise NotYet(
-            f"{right} pixels are right, and 13 should stay right: fix one pixel, spoil another"
-        )
+        text = "{right} pixels are right, and 13 should stay right: fix one pixel, spoil another"
+        raise NotYet(text, right)
     before, after = _mean_iou(_PREDICTION, _REFERENCE, 3), _mean_iou(found, _REFERENCE, 3)
     if after <= before + 1e-9:
-        verb = "falls" if after < before - 1e-9 else "stays"
-        raise NotYet(
-            f"13 pixels are right as before, but the mean IoU {verb} ({before:.3f}, then "
-            f"{after:.3f}): which class is the weakest, and what would help it?"
+        text = (
+            "13 pixels are right as before, but the mean IoU {verb} ({before:.3f}, then "
+            "{after:.3f}): which class is the weakest, and what would help it?"
         )
+        raise NotYet(text, say("falls" if after < before - 1e-9 else "stays"), before, after)
 
 
 def _ious(prediction: np.ndarray, reference: np.ndarray, num_labels: int) -> np.ndarray:
@@ -125,19 +126,21 @@ def check_mean_iou(mean_iou: Any) -> None:
     predicted = np.array([[0, 0, 1, 1], [0, 1, 1, 1]], np.uint8)
     ignored = np.array([[0, 0, 1, 255], [0, 0, 1, 255]], np.uint8)
     invented = np.where(np.eye(4, dtype=bool), 3, _PREDICTION).astype(np.uint8)
-    hint = "one IoU for each class, over the pixels whose reference is not 255, then their mean"
+    hint = say(
+        "one IoU for each class, over the pixels whose reference is not 255, then their mean"
+    )
     cases = {
-        "three classes that all occur": (_PREDICTION, _REFERENCE, 3),
-        "the same maps and num_labels = 5": (_PREDICTION, _REFERENCE, 5),
-        "a reference with 255 in it": (predicted, ignored, 2),
-        "a predicted class that the reference lacks": (invented, _REFERENCE, 4),
+        say("three classes that all occur"): (_PREDICTION, _REFERENCE, 3),
+        say("the same maps and num_labels = 5"): (_PREDICTION, _REFERENCE, 5),
+        say("a reference with 255 in it"): (predicted, ignored, 2),
+        say("a predicted class that the reference lacks"): (invented, _REFERENCE, 4),
     }
     judge(mean_iou, _mean_iou, cases, hint, _MEAN_IOU_MISTAKES)
-    cases = {"a reference that is all 255": (predicted, np.full((2, 4), 255, np.uint8), 2)}
-    judge(mean_iou, _mean_iou, cases, "no class has a score: return NaN")
+    nothing = predicted, np.full((2, 4), 255, np.uint8), 2
+    hint = say("no class has a score: return NaN")
+    judge(mean_iou, _mean_iou, {say("a reference that is all 255"): nothing}, hint)
     many = np.array([12, 20, 140], np.uint8)  # 150 * 12 does not fit into uint8
-    cases = {
-        "labels 12, 20 and 140 of num_labels = 150": (many[_PREDICTION], many[_REFERENCE], 150)
-    }
-    hint = "label maps are uint8, and `num_labels * reference` wraps at 256: cast to int64"
+    maps = many[_PREDICTION], many[_REFERENCE], 150
+    cases = {say("labels 12, 20 and 140 of num_labels = 150"): maps}
+    hint = say("label maps are uint8, and `num_labels * reference` wraps at 256: cast to int64")
     judge(mean_iou, _mean_iou, cases, hint)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from helpers.language import say
 from notebooks.exercises.core import (
     NotYet,
     answers,
@@ -18,6 +19,7 @@ from notebooks.exercises.core import (
     expect,
     judge,
     seeded,
+    wrong_for,
 )
 
 # Mean and deviation.
@@ -69,21 +71,23 @@ def check_to_image(to_image: Any) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3)).astype(np.float32)
     pixels[0, 0], pixels[0, 1] = (259.4, 262.0, 256.8), (-3.2, -0.8, -6.0)
     cases = {}
-    for name, (mean, deviation) in {"ImageNet's": _IMAGENET, "other": _OTHER}.items():
-        normalized = (
-            torch.from_numpy(pixels / 255).permute(2, 0, 1).contiguous() - mean
-        ) / deviation
-        given = f"a tensor of shape (3, 4, 5) normalised with {name} mean and deviation"
-        cases[given] = (normalized, mean, deviation)
-    hint = (
+    names = (
+        say("a tensor of shape (3, 4, 5) normalised with ImageNet's mean and deviation"),
+        say("a tensor of shape (3, 4, 5) normalised with other mean and deviation"),
+    )
+    for given, (mean, deviation) in zip(names, (_IMAGENET, _OTHER), strict=True):
+        scaled = torch.from_numpy(pixels / 255).permute(2, 0, 1).contiguous()
+        cases[given] = ((scaled - mean) / deviation, mean, deviation)
+    hint = say(
         "multiply by the deviation, add the mean, times 255, round, limit to 0-255, channels last"
     )
     given, arguments = next(iter(cases.items()))
     found = as_array(call(to_image, *arguments, given=given, hint=hint))
     if found is not None and found.shape == (3, 4, 5):
         raise NotYet(
-            f"for {given}, the shape is (3, 4, 5), expected (4, 5, 3): an image has its channels "
-            "last, `.permute(1, 2, 0)`"
+            "for {given}, the shape is (3, 4, 5), expected (4, 5, 3): an image has its channels "
+            "last, `.permute(1, 2, 0)`",
+            given,
         )
     judge(to_image, lambda *given: _whole(_exact(*given)), cases, hint, _IMAGE_MISTAKES)
 
@@ -97,11 +101,13 @@ def _pair(width: int = 6, height: int = 4) -> tuple[Image.Image, Image.Image]:
 def _two(answer: Any, given: str) -> tuple[np.ndarray, np.ndarray]:
     """The learner's pair as arrays; a mask may have one channel in front, as torchvision's do."""
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-        raise NotYet(f"for {given} the result is {describe(answer)}, expected image, annotation")
+        raise wrong_for(
+            given, "the result is {found}, expected image, annotation", describe(answer)
+        )
     image, annotation = (as_array(one) for one in answer)
     if image is None or annotation is None:
         wrong = answer[0] if image is None else answer[1]
-        raise NotYet(f"for {given} one of the two results is {describe(wrong)}")
+        raise wrong_for(given, "one of the two results is {found}", describe(wrong))
     if image.ndim == 3 and image.shape[0] == 3 and image.shape[2] != 3:
         image = image.transpose(1, 2, 0)
     if annotation.ndim == 3 and annotation.shape[0] == 1:
@@ -118,33 +124,34 @@ def check_random_flip(random_flip: Any) -> None:
     image, annotation = _pair()
     flips, seeds = 0, 100
     for seed in range(seeds):
-        given = f"call {seed + 1} of {seeds}"
+        given = say("call {number} of {all}", seed + 1, seeds)
         with seeded(seed):
             answer = call(random_flip, image, annotation, given=given)
-        moves = []
-        pair = zip(("image", "annotation"), _two(answer, given), (image, annotation), strict=True)
+        mirrored = []
+        names = say("image"), say("annotation")
+        pair = zip(names, _two(answer, given), (image, annotation), strict=True)
         for part, found, original in pair:
-            if np.array_equal(found, original):
-                moves.append("as it was")
-            elif np.array_equal(found, np.asarray(original)[:, ::-1]):
-                moves.append("mirrored")
-            else:
-                raise NotYet(
-                    f"in {given} the {part}, {describe(found)}, is neither as it was nor mirrored "
-                    "from left to right. Flipped upside down, perhaps? A sky below is no "
-                    "believable scene"
+            mirrored.append(not np.array_equal(found, original))
+            if mirrored[-1] and not np.array_equal(found, np.asarray(original)[:, ::-1]):
+                text = (
+                    "in {given} the {part}, {found}, is neither as it was nor mirrored from left "
+                    "to right. Flipped upside down, perhaps? A sky below is no believable scene"
                 )
-        if moves[0] != moves[1]:
-            raise NotYet(
-                f"in {given} the image is {moves[0]} and the annotation {moves[1]}: throw the "
-                "dice once, and move both by it (v2 does not move a plain tensor beside an image)"
+                raise NotYet(text, given, part, describe(found))
+        if mirrored[0] != mirrored[1]:
+            moves = [say("mirrored" if one else "as it was") for one in mirrored]
+            text = (
+                "in {given} the image is {image} and the annotation {annotation}: throw the dice "
+                "once, and move both by it (v2 does not move a plain tensor beside an image)"
             )
-        flips += moves[0] == "mirrored"
+            raise NotYet(text, given, *moves)
+        flips += mirrored[0]
     if not seeds // 4 <= flips <= 3 * seeds // 4:
-        hint = "about half of the calls should flip"
+        hint = say("about half of the calls should flip")
         if flips in (0, seeds):
-            hint += "; where are the dice, and are they thrown again in each call?"
-        raise NotYet(f"{flips} of {seeds} calls flip the pair: {hint}")
+            dice = say("where are the dice, and are they thrown again in each call?")
+            hint = say("{hint}; {dice}", hint, dice)
+        raise NotYet("{flips} of {all} calls flip the pair: {hint}", flips, seeds, hint)
 
 
 def _square(image: Image.Image, center: bool = False, **how: Any) -> np.ndarray:
@@ -182,16 +189,17 @@ def check_pad_to_square(pad_to_square: Any) -> None:
     """Write a padding to a square that loss and metric ignore."""
     for width, height in ((6, 4), (3, 5), (4, 4)):
         image, annotation = _pair(width, height)
-        whole = f"an image of {width} x {height} pixels"
+        whole = say("an image of {width} x {height} pixels", width, height)
         found = _two(call(pad_to_square, image, annotation, given=whole), whole)
-        for part, name in enumerate(("image", "annotation")):
+        for part, name in enumerate((say("image"), say("annotation"))):
             if width != height and found[part].shape[:2] == (height, width):
-                raise NotYet(f"for {whole} the {name} keeps its size")
+                raise wrong_for(whole, "the {part} keeps its size", name)
             likely = [
-                hint
+                say(hint)
                 for hint, mistake in _PAD_MISTAKES.items()
                 if not compare(found[part], mistake(image, annotation)[part], dtypes=False)
             ]
-            likely.append("new pixels, all 0, to the right or below, until both sides are equal")
-            given = f"the {name} of a pair of {width} x {height} pixels"
+            rule = say("new pixels, all 0, to the right or below, until both sides are equal")
+            likely.append(rule)
+            given = say("the {part} of a pair of {width} x {height} pixels", name, width, height)
             expect(found[part], _square((image, annotation)[part]), given, likely[0])

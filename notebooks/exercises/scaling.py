@@ -10,7 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from notebooks.exercises.core import NotYet, answers, call, describe, expect_refusal, judge
+from helpers.language import say
+from notebooks.exercises.core import (
+    NotYet,
+    answers,
+    call,
+    describe,
+    expect_refusal,
+    judge,
+    wrong_for,
+)
 
 _GENERATOR_MISTAKES = {  # seed, worker
     "all workers draw the same in every epoch: use both arguments": lambda seed, worker: (
@@ -43,31 +52,30 @@ def check_worker_generator(worker_generator: Any) -> None:
     """Give each worker of each epoch a generator of its own."""
 
     def drawn(seed: int, worker: int) -> tuple[float, ...]:
-        given = f"seed {seed} and worker {worker}"
+        given = say("seed {seed} and worker {worker}", seed, worker)
         random = call(worker_generator, seed, worker, given=given)
         if not isinstance(random, np.random.Generator | np.random.RandomState):
-            raise NotYet(f"for {given} the result is {describe(random)}, expected a generator")
+            raise wrong_for(given, "the result is {found}, expected a generator", describe(random))
         return tuple(random.random(3))
 
-    hints = list(_GENERATOR_MISTAKES)
+    hints = [*map(say, _GENERATOR_MISTAKES)]
     if drawn(7, 1) != drawn(7, 1):
-        raise NotYet(f"for seed 7 and worker 1, {hints[5]}")
+        raise NotYet("for seed 7 and worker 1, {hint}", hints[5])
     workers = len({drawn(7, worker) for worker in range(4)}) < 4
     epochs = len({drawn(seed, 1) for seed in range(7, 11)}) < 4
     if workers or epochs:
-        raise NotYet(hints[0 if workers and epochs else 1 if workers else 2])
+        raise NotYet("{hint}", hints[0 if workers and epochs else 1 if workers else 2])
     if drawn(7, 0) == drawn(8, 0):
-        raise NotYet(f"seed 7 and seed 8: {hints[4]}")
+        raise NotYet("seed 7 and seed 8: {hint}", hints[4])
     if drawn(7, 1) == drawn(8, 0):
-        raise NotYet(
-            f"worker 1 at seed 7 draws what worker 0 draws at seed 8, one epoch later: {hints[3]}"
-        )
+        text = "worker 1 at seed 7 draws what worker 0 draws at seed 8, one epoch later: {hint}"
+        raise NotYet(text, hints[3])
     everyone = [(seed, worker) for seed in range(7, 12) for worker in range(6)]
     seen: dict[tuple[float, ...], tuple[int, int]] = {}
     for pair in everyone:
         twin = seen.setdefault(drawn(*pair), pair)
         if twin != pair:
-            raise NotYet(f"seed and worker {twin} and {pair} draw the same numbers")
+            raise NotYet("seed and worker {twin} and {pair} draw the same numbers", twin, pair)
 
 
 def _bottleneck(
@@ -115,10 +123,10 @@ def check_bottleneck(bottleneck: Any) -> None:
         {1: 0.2, 2: 0.2, 4: 0.2},
     )
     cases = {f"{seconds}": (seconds,) for seconds in measured}
-    hint = "the time with 4 workers is the GPU's; one worker's time divided by it, rounded up"
+    hint = say("the time with 4 workers is the GPU's; one worker's time divided by it, rounded up")
     judge(bottleneck, lambda one: np.array(_bottleneck(one)), cases, hint, _BOTTLENECK_MISTAKES)
     for seconds in ({1: 0.8, 2: 0.4, 4: 0.2}, {1: 0.8, 2: 0.4, 4: 0.203}):
-        hint = "with 4 workers the time still falls to a quarter: the step waits for images"
+        hint = say("with 4 workers the time still falls to a quarter: the step waits for images")
         expect_refusal(bottleneck, seconds, given=f"{seconds}", hint=hint)
 
 
@@ -160,16 +168,18 @@ def check_card_sentence(card_sentence: Any) -> None:
         (0.6378, 0.6149, 0.6689, 40, "short side 512, whole images"),
         (0.7, 0.66, 0.7512, 120, "the image processor's size, with flip"),
     )
-    bare, noisy, whole, fraction, images_missing, protocol_missing = _SENTENCE_MISTAKES
+    bare, noisy, whole, fraction, images_missing, protocol_missing = map(say, _SENTENCE_MISTAKES)
     for score, low, high, images, protocol in cases:
-        given = f"{score}, {low}, {high}, {images} and {protocol!r}"
+        numbers = ", ".join(map(str, (score, low, high, images)))
+        given = say("{numbers} and {protocol!r}", numbers, protocol)
         text = call(card_sentence, score, low, high, images, protocol, given=given)
         if not isinstance(text, str):
-            raise NotYet(f"for {given} the result is {describe(text)}, expected a text")
+            raise wrong_for(given, "the result is {found}, expected a text", describe(text))
         if protocol not in text:
-            raise NotYet(f"for {given} the protocol is missing: {protocol_missing}")
+            raise wrong_for(given, "the protocol is missing: {hint}", protocol_missing)
         numbers = re.findall(r"\d+(?:\.\d+)?", text.replace(protocol, ""))
-        for name, number in (("score", score), ("lower end", low), ("upper end", high)):
+        names = say("score"), say("lower end"), say("upper end")
+        for name, number in zip(names, (score, low, high), strict=True):
             if f"{100 * number:.1f}" in numbers:
                 continue
             near = [one for one in numbers if abs(float(one) - 100 * number) < 0.51]
@@ -177,7 +187,9 @@ def check_card_sentence(card_sentence: Any) -> None:
             small = [one for one in numbers if abs(float(one) - number) < 0.006]
             hint = fraction if small else bare
             if digits is not None:
-                hint = [whole, "round it, do not cut it off", noisy][min(digits, 2)]
-            raise NotYet(f"for {given} the {name} is not {100 * number:.1f}: {hint}")
+                hint = [whole, say("round it, do not cut it off"), noisy][min(digits, 2)]
+            raise wrong_for(
+                given, "the {name} is not {percent:.1f}: {hint}", name, 100 * number, hint
+            )
         if str(images) not in numbers:
-            raise NotYet(f"for {given} {images} is missing: {images_missing}")
+            raise wrong_for(given, "{images} is missing: {hint}", images, images_missing)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import binary_erosion
 
+from helpers.language import say
 from notebooks.exercises.core import answers, judge
 
 
@@ -69,21 +70,24 @@ def check_boundary_iou(boundary_iou: Any) -> None:
     ring[1:13, 4:15] = True
     ring[6:8, 9:11] = False
     masks = {
-        "two rectangles": (_rectangle(2, 11, 2, 13), _rectangle(3, 12, 3, 14)),
-        "a mask at the edge of the image": (_rectangle(0, 10, 0, 12), _rectangle(0, 11, 2, 12)),
-        "a mask with a hole": (ring, _rectangle(1, 12, 3, 15)),
-        "a thin mask and a broad one": (_rectangle(5, 7, 1, 15), _rectangle(4, 12, 1, 15)),
-        "a mask and an empty one": (_rectangle(2, 8, 2, 8), empty),
+        say("two rectangles"): (_rectangle(2, 11, 2, 13), _rectangle(3, 12, 3, 14)),
+        say("a mask at the edge of the image"): (
+            _rectangle(0, 10, 0, 12),
+            _rectangle(0, 11, 2, 12),
+        ),
+        say("a mask with a hole"): (ring, _rectangle(1, 12, 3, 15)),
+        say("a thin mask and a broad one"): (_rectangle(5, 7, 1, 15), _rectangle(4, 12, 1, 15)),
+        say("a mask and an empty one"): (_rectangle(2, 8, 2, 8), empty),
     }
     cases = {
-        f"{name} at distance {distance}": (*pair, distance)
+        say("{masks} at distance {distance}", name, distance): (*pair, distance)
         for name, pair in masks.items()
         for distance in (1, 2)
     }
-    hint = "erode each mask, take away what is left of it, and compute the IoU of the two rims"
+    hint = say("erode each mask, take away what is left of it, and compute the IoU of the two rims")
     judge(boundary_iou, _iou_of(_rim), cases, hint, _RIM_MISTAKES)
-    hint = "0 / 0 is no score: return NaN"
-    judge(boundary_iou, _iou_of(_rim), {"two empty masks": (empty, empty, 1)}, hint)
+    hint = say("0 / 0 is no score: return NaN")
+    judge(boundary_iou, _iou_of(_rim), {say("two empty masks"): (empty, empty, 1)}, hint)
 
 
 def _sums(areas: np.ndarray, draws: np.ndarray) -> np.ndarray:
@@ -138,8 +142,8 @@ def check_bootstrap_mean_iou(bootstrap_mean_iou: Any) -> None:
     areas[:3, :, 2] = 0  # a class of two images only
     areas[:, :, 3] = 0  # and one of none
     draws = np.array([[1, 1, 1, 1, 1], [2, 0, 1, 0, 2], [3, 1, 1, 0, 0], [0, 0, 0, 0, 5]])
-    cases = {"5 images, 4 classes and 4 resampled test sets": (areas, draws)}
-    hint = (
+    cases = {say("5 images, 4 classes and 4 resampled test sets"): (areas, draws)}
+    hint = say(
         "add up the areas of each test set's images, as often as they were drawn; then "
         "I / (P + L - I) for each class, then the mean over the classes that occur"
     )
@@ -228,15 +232,17 @@ def check_compare_models(compare_models: Any) -> None:
     labelled = random.integers(200, 900, size=(24, 4))
     hard = random.uniform(0.3, 0.9, size=(24, 4))  # how much of it model A finds
     cases = {}
-    for name, gain in {"a B that finds more": 0.05, "a B that differs by luck": 0.0}.items():
+    models = {say("a B that finds more"): 0.05, say("a B that differs by luck"): 0.0}
+    for name, gain in models.items():
         found = [hard, np.clip(hard + gain + random.normal(0, 0.04, hard.shape), 0, 1)]
         areas = [
             np.stack([both := (labelled * part).astype(int), both + 60, labelled], axis=1)
             for part in found
         ]
         draws = random.multinomial(24, np.full(24, 1 / 24), size=200)
-        cases[f"24 images, 4 classes, 200 draws and {name}"] = (*areas, draws)
-    hint = (
+        given = say("24 images, 4 classes, 200 draws and {model}", name)
+        cases[given] = (*areas, draws)
+    hint = say(
         "score both models on each draw, subtract, and take the percentiles 2.5 and 97.5 of the "
         "differences; times 100 for points"
     )

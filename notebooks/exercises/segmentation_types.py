@@ -9,7 +9,17 @@ import numpy as np
 from scipy import ndimage
 
 from helpers.labels import ADE20K, IGNORE_INDEX
-from notebooks.exercises.core import NotYet, answers, as_array, call, describe, judge, number
+from helpers.language import say
+from notebooks.exercises.core import (
+    NotYet,
+    answers,
+    as_array,
+    call,
+    describe,
+    judge,
+    number,
+    wrong_for,
+)
 
 _COUNTS = {"areas": 3, "cars": 3, "segments": 7}
 _COUNT_MISTAKES = {  # areas, cars, segments; the last of each is told to any other number
@@ -39,7 +49,8 @@ def check_areas_and_cars(areas: Any, cars: Any, segments: Any) -> None:
             continue
         hints = {wrong[k]: hint for hint, wrong in _COUNT_MISTAKES.items() if wrong[k] != right}
         *_, other = hints.values()
-        raise NotYet(f"{name} is {describe(found[k])}: {hints.get(found[k], other)}")
+        hint = say(hints.get(found[k], other))
+        raise NotYet("{name} is {found}: {hint}", name, describe(found[k]), hint)
 
 
 _BRIDGE, _FAR_CAR = 0.71, 0.83  # probability where the near cars touch, and the far car's best
@@ -66,23 +77,27 @@ def check_splitting_threshold(threshold: Any) -> None:
     """Choose the threshold that parts two touching cars and keeps a third."""
     threshold = number(threshold, "threshold")
     if not 0 <= threshold <= 1:
-        raise NotYet(
-            f"threshold is {describe(threshold)}; probabilities lie between 0 and 1: 50 % is 0.5"
-        )
+        text = "threshold is {found}; probabilities lie between 0 and 1: 50 % is 0.5"
+        raise NotYet(text, describe(threshold))
     probability = car_probability()
     _, areas = ndimage.label(probability > threshold)
-    found = f"with {threshold:.6g} there {'is 1 area' if areas == 1 else f'are {areas} areas'}"
+    found = say("with {threshold:.6g} there are {areas} areas", threshold, areas)
+    if areas == 1:
+        found = say("with {threshold:.6g} there is 1 area", threshold)
     if threshold < probability.min():
-        raise NotYet(f"{found}, the whole image: everything is more likely than that")
+        raise NotYet("{found}, the whole image: everything is more likely than that", found)
     if threshold < _BRIDGE:
-        raise NotYet(
-            f"{found}: the two near cars are still one, as the pixels between them reach "
-            f"{_BRIDGE:.2f}; raise it until those are left out"
+        text = (
+            "{found}: the two near cars are still one, as the pixels between them reach "
+            "{reached:.2f}; raise it until those are left out"
         )
+        raise NotYet(text, found, _BRIDGE)
     if threshold >= _FAR_CAR:
-        gone = f"the far one, nowhere above {_FAR_CAR:.2f}, is gone"
-        gone = f"the near cars are parted, but {gone}" if areas == 2 else f"{gone}, near ones too"
-        raise NotYet(f"{found}: {gone}; lower it")
+        gone = say("the far one, nowhere above {reached:.2f}, is gone", _FAR_CAR)
+        gone = say(
+            "the near cars are parted, but {gone}" if areas == 2 else "{gone}, near ones too", gone
+        )
+        raise NotYet("{found}: {gone}; lower it", found, gone)
 
 
 def _count_things(
@@ -134,29 +149,32 @@ def _street(*pairs: tuple[str, int]) -> np.ndarray:
 )
 def check_count_things(count_things: Any) -> None:
     """Write a function from a panoptic map to the number of things of each class."""
-    car, road, first = ("car", 1), ("road", 0), "a street with two cars that touch"
+    car, road, first = ("car", 1), ("road", 0), say("a street with two cars that touch")
     streets = {
         first: _street(road, car, car, ("car", 2), ("person", 3), road, ("(no class)", 0)),
-        "one car that a lamp post cuts in two": (_street(road, car, ("streetlight", 2), car, road)),
-        "ids that start at 1 in every class": (_street(car, ("person", 1), ("person", 2), road)),
-        "an image without things": _street(road, ("sky", 0)),
+        say("one car that a lamp post cuts in two"): (
+            _street(road, car, ("streetlight", 2), car, road)
+        ),
+        say("ids that start at 1 in every class"): (
+            _street(car, ("person", 1), ("person", 2), road)
+        ),
+        say("an image without things"): _street(road, ("sky", 0)),
     }
-    hint = "count the different pairs of class and id; 255 is void and has no name, and its id is 0"
+    hint = say(
+        "count the different pairs of class and id; 255 is void and has no name, and its id is 0"
+    )
     answer = call(count_things, streets[first], given=first, hint=hint)
     if not isinstance(answer, Mapping):
-        raise NotYet(
-            f"for {first} the result is {describe(answer)}, expected a dictionary such as "
-            "{'car': 2, 'person': 1}"
-        )
+        text = "the result is {found}, expected a dictionary such as {example}"
+        raise wrong_for(first, text, describe(answer), {"car": 2, "person": 1})
     for key, count in answer.items():
         if not isinstance(key, str):
-            hint = f"a key is {describe(key)}: ADE20K.id2label turns a label id into its name"
-        elif key == "road":
-            hint = "'road' is counted: stuff has the id 0 and is no thing"
-        elif as_array(count) is None:
-            hint = f"{key[:40]!r} is {describe(count)}: how many are they? `len` tells"
-        else:
-            continue
-        raise NotYet(f"for {first} {hint}")
+            text = "a key is {found}: ADE20K.id2label turns a label id into its name"
+            raise wrong_for(first, text, describe(key))
+        if key == "road":
+            raise wrong_for(first, "'road' is counted: stuff has the id 0 and is no thing")
+        if as_array(count) is None:
+            text = "{name!r} is {found}: how many are they? `len` tells"
+            raise wrong_for(first, text, key[:40], describe(count))
     cases = {given: (street,) for given, street in streets.items()}
     judge(count_things, _count_things, cases, hint, _THING_MISTAKES)

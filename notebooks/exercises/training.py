@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from helpers.language import say
 from notebooks.exercises.core import NotYet, answers, as_array, describe, judge
 
 _LOGITS = (8, 19, 96, 128)  # of 8 images of 384 rows and 512 columns, 19 classes
@@ -19,28 +20,36 @@ def check_logits_shape(shape: Any) -> None:
     """Predict the shape of SegFormer's logits."""
     found = as_array(shape)
     if found is None or found.ndim != 1:
-        wanted = "expected the four numbers alone, as in (4, 150, 32, 32)"
-        raise NotYet(f"the answer is {describe(shape)}, {wanted}")
+        text = "the answer is {found}, expected the four numbers alone, as in (4, 150, 32, 32)"
+        raise NotYet(text, describe(shape))
     batch, labels, rows, columns = _LOGITS
     found = tuple(found.tolist())
-    text = str(tuple(int(side) if side == side and side % 1 == 0 else side for side in found))
+    told = str(tuple(int(side) if side == side and side % 1 == 0 else side for side in found))
     if len(found) != 4:
-        wanted = "a model sees a batch, so (batch, class, row, column)"
-        raise NotYet(f"{text} has {len(found)} numbers, expected 4: {wanted}")
+        text = (
+            "{shape} has {count} numbers, expected 4: a model sees a batch, so (batch, class, "
+            "row, column)"
+        )
+        raise NotYet(text, told, len(found))
     if found[0] != batch:
-        raise NotYet(f"in {text} the first number is not the number of images")
+        raise NotYet("in {shape} the first number is not the number of images", told)
     if found[1] != labels:
-        hints = {3: "three is the number of colour channels that go in", 150: "these are ADE20K's"}
-        hint = hints.get(found[1], "how many scores does each position get?")
-        raise NotYet(f"in {text} the second number is not the number of classes: {hint}")
+        hint = say("how many scores does each position get?")
+        if found[1] == 3:
+            hint = say("three is the number of colour channels that go in")
+        elif found[1] == 150:
+            hint = say("these are ADE20K's")
+        raise NotYet(
+            "in {shape} the second number is not the number of classes: {hint}", told, hint
+        )
     if found[2:] == (4 * rows, 4 * columns):
-        raise NotYet(f"{text} is the labels' size: SegFormer predicts on a coarser grid")
+        raise NotYet("{shape} is the labels' size: SegFormer predicts on a coarser grid", told)
     if found[2:] in ((columns, rows), (4 * columns, 4 * rows)):
         raise NotYet(
-            f"in {text} rows and columns are exchanged: PIL says width first, arrays do not"
+            "in {shape} rows and columns are exchanged: PIL says width first, arrays do not", told
         )
     if found != _LOGITS:
-        raise NotYet(f"in {text} the grid is wrong: each side is a quarter of the image's")
+        raise NotYet("in {shape} the grid is wrong: each side is a quarter of the image's", told)
 
 
 def _batch_loss(losses: np.ndarray, counts: np.ndarray) -> float:
@@ -75,16 +84,16 @@ def check_batch_loss(batch_loss: Any) -> None:
     """Write the loss of a batch from the mean losses of its parts."""
     nan = float("nan")
     cases = {
-        "parts with 1 and 9 labelled pixels": ([6.0, 1.0], [1, 9]),
-        "three parts": ([2.0, 0.5, 4.0], [100, 300, 0]),
-        "a part without labelled pixels, whose mean is NaN": ([3.0, nan, 1.0], [2, 0, 6]),
+        say("parts with 1 and 9 labelled pixels"): ([6.0, 1.0], [1, 9]),
+        say("three parts"): ([2.0, 0.5, 4.0], [100, 300, 0]),
+        say("a part without labelled pixels, whose mean is NaN"): ([3.0, nan, 1.0], [2, 0, 6]),
     }
     cases = {given: tuple(map(np.array, parts)) for given, parts in cases.items()}
-    hint = "weight each part's mean by its labelled pixels, and divide by the number of all"
+    hint = say("weight each part's mean by its labelled pixels, and divide by the number of all")
     judge(batch_loss, _batch_loss, cases, hint, _LOSS_MISTAKES)
     empty = np.array([nan, nan]), np.array([0, 0])
-    hint = "nothing to learn from, so 0.0: a NaN would spread to every average it enters"
-    judge(batch_loss, _batch_loss, {"two parts without a single labelled pixel": empty}, hint)
+    hint = say("nothing to learn from, so 0.0: a NaN would spread to every average it enters")
+    judge(batch_loss, _batch_loss, {say("two parts without a single labelled pixel"): empty}, hint)
 
 
 def _rate(step: int, peak: float, warmup: int, total: int) -> float:
@@ -122,11 +131,21 @@ def check_learning_rate(learning_rate: Any) -> None:
     """Write the schedule: up in a straight line over the warm-up, then down to 0."""
 
     def cases(steps: tuple[int, ...], peak: float, warmup: int, total: int) -> dict[str, tuple]:
-        settings = f"of {total} with a peak of {peak} and {warmup} steps of warm-up"
-        return {f"step {step} {settings}": (step, peak, warmup, total) for step in steps}
+        settings = say(
+            "{total} with a peak of {peak} and {warmup} steps of warm-up", total, peak, warmup
+        )
+        return {
+            say("step {step} of {settings}", step, settings): (
+                step,
+                peak,
+                warmup,
+                total,
+            )
+            for step in steps
+        }
 
     usual = cases((0, 5, 10, 20, 45, 70, 119, 120), 6e-5, 20, 120)
-    hint = "it rises as peak * step / warm-up, then falls by equal steps and is 0 at the end"
+    hint = say("it rises as peak * step / warm-up, then falls by equal steps and is 0 at the end")
     judge(learning_rate, _rate, usual, hint, _RATE_MISTAKES)
-    hint = "without a warm-up nothing rises: the first step has the peak"
+    hint = say("without a warm-up nothing rises: the first step has the peak")
     judge(learning_rate, _rate, cases((0, 5), 1.0, 0, 10), hint)

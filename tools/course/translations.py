@@ -27,6 +27,7 @@ from tools.course.catalogues import (
     write_catalogue,
 )
 from tools.course.differences import FENCE, differences
+from tools.course.map import with_buttons
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -45,6 +46,12 @@ _SLANTED = re.compile(
     rf"{FENCE.pattern}|{_CODE_OR_FORMULA}|\*\*[^*]+\*\*|\*((?:{_CODE_OR_FORMULA}|[^*`$])+)\*",
     flags=re.MULTILINE | re.DOTALL,
 )
+_ONLINE = {
+    "en": ("Read it online", "Try a model in your browser"),
+    "zh": ("在线阅读", "在浏览器里试用模型"),
+    "ja": ("オンラインで読む", "ブラウザーでモデルを試す"),
+}
+"""A README's links to the pages; no catalogue holds them, nor any other address."""
 _TAG = re.compile(r"</?[a-z][^>]*>")
 _REST = "The rest, from profiles to commands, is in the [English README](README.md)."
 
@@ -98,11 +105,11 @@ def _anchor(section: str) -> str:
 def _readme_blocks(root: Path) -> dict[str, str]:
     """The README up to its course map, block by block, then a pointer to the rest.
 
-    Measured times are left out: they would change every translation each time.
+    The map's buttons and times are left out: they would change every translation each time.
     """
     text = (root / "README.md").read_text(encoding="utf-8").partition("\n## One switch")[0]
     text = re.sub(r"^<!-- measured -->(?:.+\n?)+", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^(\|.*\|.*\|)[^|\n]*\|[^|\n]*\|$", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"^(\|.*\|.*\|)(?:[^|\n]*\|){3}$", r"\1", text, flags=re.MULTILINE)
     pieces = re.split(r"(^```.*?^```$)|\n{2,}", text, flags=re.MULTILINE | re.DOTALL)
     blocks = [piece.strip() for piece in pieces if piece and piece.strip()]
     return {str(number): block for number, block in enumerate([*blocks, _REST])}
@@ -142,7 +149,10 @@ def problems(stem: str, language: str, root: Path = REPOSITORY) -> Iterator[str]
 
 
 def badges(stem: str, language: str, address: Address) -> str:
-    """The badge block: this notebook in Colab and on Binder, and the other languages."""
+    """The badge block: this notebook in Colab and on Binder, and the other languages.
+
+    That of the README also says how the weekly run went, and where the pages are.
+    """
     links = []
     for other, name in LANGUAGES.items():
         if stem == "README":
@@ -156,13 +166,21 @@ def badges(stem: str, language: str, address: Address) -> str:
         return f"<!-- badges -->\n{languages}"
     notebook = "00_quickstart" if stem == "README" else stem
     path = f"notebooks/{folder_of(language)}{notebook}.ipynb"
-    colab, binder = address.forms[2:4]
+    colab, binder, *_, actions, pages = address.forms[2:]
+    weekly = ""
+    if stem == "README":
+        run = f"{actions}workflows/ci.yml"
+        weekly = f" [![Weekly run]({run}/badge.svg?event=schedule)]({run}?query=event%3Aschedule)"
+        read, attempt = _ONLINE[language]
+        page = f"{pages}try/" + ("" if language == "en" else f"?lang={language}")
+        links = f"**[{read}]({pages}{folder_of(language)})** · **[{attempt}]({page})**"
+        languages = f"{languages.strip()}<br>\n{links}\n"
     return (
         "<!-- badges -->\n"
         "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
         f"(https://colab.research.google.com{colab}{path}) "
         "[![Open on Binder](https://mybinder.org/badge_logo.svg)]"
-        f"(https://mybinder.org/v2{binder}labpath={path.replace('/', '%2F')})\n{languages}"
+        f"(https://mybinder.org/v2{binder}labpath={path.replace('/', '%2F')}){weekly}\n{languages}"
     )
 
 
@@ -254,8 +272,9 @@ def built(stem: str, language: str, root: Path = REPOSITORY) -> tuple[Path, str]
     if stem == "README":
         known = shown(stem, language, root)
         texts = [known.get(f"README:{key}", text) for key, text in _readme_blocks(root).items()]
-        text = _BADGES.sub(badges(stem, language, read_address(root)), "\n\n".join(texts) + "\n")
-        return root / readme_name(language), _led_to(text, language)
+        address, text = read_address(root), "\n\n".join(texts) + "\n"
+        text = _led_to(_BADGES.sub(badges(stem, language, address), text), language)
+        return root / readme_name(language), with_buttons(text, language, address)
     folder = root / "notebooks" / language
     if stem == "GLOSSARY":
         (_, title), *sections = shown(stem, language, root).items()
