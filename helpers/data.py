@@ -131,8 +131,7 @@ def load_scenes(
             if not allow_empty and profile.labels.names != ADE20K.names:
                 _refuse_empty_classes(areas["train"], profile)
             if is_first_process():
-                warn_of_unseen_classes(areas["train"], areas["test"], profile.labels)
-                _warn_of_one_class(areas["test"], profile.labels)
+                _warn_of_classes(areas["train"], areas["test"], profile.labels)
     return Scenes(scenes, areas)
 
 
@@ -153,8 +152,8 @@ def check_scenes(split: Dataset, name: str, labels: Labels) -> np.ndarray:
 
     def check(index: int) -> np.ndarray:
         row, place = files[index], f"{name}[{index}]"
-        names = [f"{kind} {_file_name(row[kind]) or place}" for kind in ("image", "annotation")]
-        return check_pair(row["image"], row["annotation"], names, labels)
+        names = [f"{kind} {(row[kind] or {}).get('path') or place}" for kind in files.column_names]
+        return _check_pair(row["image"], row["annotation"], names, labels)
 
     areas = np.zeros(labels.num_labels, dtype=np.int64)
     # Threads: Pillow decodes without holding the interpreter's lock.
@@ -171,18 +170,9 @@ def check_scenes(split: Dataset, name: str, labels: Labels) -> np.ndarray:
     return areas
 
 
-def check_pair(image: Source, mask: Source, names: Sequence[str], labels: Labels) -> np.ndarray:
-    """How many pixels of a mask each class has, (num_labels,) int64, if a model can train on it.
-
-    Args:
-        image: see `helpers.images`.
-        mask: likewise.
-        names: of image and mask, for messages.
-        labels: what the mask's values mean.
-
-    Raises:
-        ValueError: what is wrong with which file, and what was expected.
-    """
+def _check_pair(image: Source, mask: Source, names: Sequence[str], labels: Labels) -> np.ndarray:
+    """How many pixels of a mask each class has, (num_labels,) int64, if a model can train on it;
+    `names`, of image and mask, are for messages."""
     size, values = load_image(image, names[0]).size, load_mask(mask, name=names[1])
     if values.ndim == 3:
         expected = f"one number for each pixel, {labels.expected_values}"
@@ -196,29 +186,23 @@ def check_pair(image: Source, mask: Source, names: Sequence[str], labels: Labels
         raise ValueError(f"{names[1]}: {error}") from error
 
 
-def warn_of_unseen_classes(trained: np.ndarray, tested: np.ndarray, labels: Labels) -> None:
-    """Warn, in one sentence, about classes in the test split that no training image shows.
-
-    Args:
-        trained: (num_labels,) pixels of each class in the training split.
-        tested: the same for the test split.
-        labels: gives the names.
-    """
+def _warn_of_classes(trained: np.ndarray, tested: np.ndarray, labels: Labels) -> None:
+    """Warn where the validation images, whose pixels of each class are `tested`, show what no
+    training image does, or one class alone."""
+    found = []
     if unseen := _names((tested > 0) & (trained == 0), labels):
-        warnings.warn(
+        found.append(
             f"no training image shows {unseen}, but the validation images do: a model cannot learn "
-            "what it never sees, so split with another seed or annotate more images",
-            stacklevel=2,
+            "what it never sees"
         )
-
-
-def _warn_of_one_class(tested: np.ndarray, labels: Labels) -> None:
     if np.count_nonzero(tested) == 1:
-        warnings.warn(
+        found.append(
             f"the validation images show only {_names(tested > 0, labels)}: a model that predicts "
-            "nothing else has a mean IoU of 1, so split with another seed or annotate more images",
-            stacklevel=3,
+            "nothing else has a mean IoU of 1"
         )
+    for what in found:
+        way_out = "so split with another seed or annotate more images"
+        warnings.warn(f"{what}, {way_out}", stacklevel=3)
 
 
 def _refuse_empty_classes(trained: np.ndarray, profile: Profile) -> None:
@@ -246,10 +230,6 @@ def _refuse_other_labels(areas: np.ndarray, profile: Profile) -> None:
             'id2label.json in that folder ({"0": "background", ...}); if they are ADE20K\'s, '
             "helpers.labels.ADE20K.save(folder) writes those"
         )
-
-
-def _file_name(cell: dict[str, Any] | None) -> str | None:
-    return cell.get("path") if cell else None
 
 
 def _load_ade_folder(folder: Path) -> DatasetDict:

@@ -17,7 +17,7 @@ from accelerate.utils import broadcast_object_list
 from torch import distributed
 from transformers import Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_callback import TrainerState
+from transformers.trainer_callback import TrainerCallback, TrainerState
 from transformers.trainer_utils import set_seed
 
 from helpers.labels import Labels, label_names, names_differ
@@ -41,8 +41,7 @@ class ExactTrainer(Trainer):
     on resume (transformers #43701). `train(resume_from_checkpoint=True)` resumes from the last
     complete checkpoint, or starts from step 0 where there is none, and says so. Resuming a
     finished run takes no further step: its best model is loaded, and that is all. A resumed run
-    has the weights and the scores of one at a stretch; the first loss that it logs is a mean over
-    the steps since the checkpoint, and its `train_loss` is that of its part.
+    has the weights and the losses of one at a stretch; only its `train_loss` is that of its part.
 
     One process uses one GPU: `Trainer` would put the model into `DataParallel` on all it sees,
     which is slow, and scales wrongly a loss that is divided by the whole batch. Several processes
@@ -73,6 +72,7 @@ class ExactTrainer(Trainer):
             args.data_seed = args.seed
         super().__init__(model, args, *others, **kwargs)
         self.training_data = training_data
+        self.add_callback(_LogBeforeSaving)
         if args.world_size > 1:
             set_seed(args.seed + args.process_index)
 
@@ -121,6 +121,13 @@ class ExactTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         load_exactly(self.model, self.state.best_model_checkpoint)
+
+
+class _LogBeforeSaving(TrainerCallback):
+    """The sum behind the next logged loss is not in a checkpoint: so it has to be empty."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_log |= control.should_save
 
 
 # --- checkpoints ----------------------------------------------------------------------------------

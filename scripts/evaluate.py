@@ -62,29 +62,24 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Protocol]:
         "wrong option, 130 interrupted.",
     )
     whole = at_least(1)
+    add = parser.add_argument
     add_data_options(parser)
-    parser.add_argument(
+    add(
         "--split",
         choices=_SPLITS,
         default="validation",
         help="validation: where the best checkpoint was chosen (default); test: the data's third "
         "split, if there is one",
     )
-    parser.add_argument("--model", help="folder or Hub id (default: the profile's finished model)")
-    parser.add_argument(
-        "--short-side", type=whole, metavar="PIXELS", help="default: the size of the model's input"
-    )
-    parser.add_argument("--window", type=whole, metavar="PIXELS", help="slide a square window")
-    parser.add_argument(
-        "--stride", type=whole, metavar="PIXELS", help="between windows (default: 2/3 of one)"
-    )
-    parser.add_argument("--flip", action="store_true", help="average with the mirror image")
-    parser.add_argument("--max-images", type=whole, metavar="N", help="only the first N images")
-    parser.add_argument("--max-pictures", type=whole, dest="max_images", help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--num-workers", type=at_least(0), metavar="N", help="default: the profile's"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write protocol and scores here")
+    add("--model", help="folder or Hub id (default: the profile's finished model)")
+    add("--short-side", type=whole, metavar="PIXELS", help="default: the size of the model's input")
+    add("--window", type=whole, metavar="PIXELS", help="slide a square window")
+    add("--stride", type=whole, metavar="PIXELS", help="between windows (default: 2/3 of one)")
+    add("--flip", action="store_true", help="average with the mirror image")
+    add("--max-images", type=whole, metavar="N", help="only the first N images")
+    add("--max-pictures", type=whole, dest="max_images", help=argparse.SUPPRESS)
+    add("--num-workers", type=at_least(0), metavar="N", help="default: the profile's")
+    add("--json", type=Path, metavar="FILE", help="write protocol and scores here")
     options = parser.parse_args(arguments)
     if options.json and not options.json.resolve().parent.is_dir():
         parser.error(f"--json: there is no folder {options.json.resolve().parent}")

@@ -75,54 +75,53 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "video and the shares second by second. Exit status: 0 all done, 1 an input was refused or "
         "failed and is named, 2 wrong use, 130 interrupted.",
     )
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "images",
         nargs="+",
         metavar="IMAGES",
         help='files, folders (with those inside), patterns ("in/**/*.jpg", quoted); folders whose '
         "name begins with . or @ are passed over",
     )
-    parser.add_argument(
+    add(
         "--model",
         required=True,
         metavar="DIR",
         help="folder written by save_pretrained, or a Hub id; or a file that scripts.export wrote, "
         "which is run by onnxruntime on the CPU, without PyTorch",
     )
-    parser.add_argument(
+    add(
         "--output",
         required=True,
         type=Path,
         metavar="DIR",
         help="a new folder, or that of an earlier call to resume",
     )
-    parser.add_argument(
+    add(
         "--batch-size",
         type=at_least(1),
         default=8,
         metavar="N",
         help="images that go through the model together (default: 8)",
     )
-    parser.add_argument(
+    add(
         "--window",
         type=int,
         metavar="PIXELS",
         help="for images too large for one pass: look at them at their own resolution, through "
         "overlapping windows of this size (default: one pass at the model's input size)",
     )
-    parser.add_argument(
+    add(
         "--alpha",
         type=a_number(lambda alpha: 0 <= alpha <= 1, "0 (image) to 1 (colours)"),
         default=0.5,
         metavar="A",
         help="overlays: 0 shows the image alone, 1 the colours (default: 0.5)",
     )
-    parser.add_argument("--no-overlays", action="store_true", help="label maps and shares alone")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU if there is one)")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="remove earlier results and start over"
-    )
-    parser.add_argument(  # its old name
+    add("--no-overlays", action="store_true", help="label maps and shares alone")
+    add("--device", help="cpu, cuda, cuda:1, mps (default: a GPU if there is one)")
+    add("--overwrite", action="store_true", help="remove earlier results and start over")
+    add(  # its old name
         "--anew", action="store_true", dest="overwrite", help=argparse.SUPPRESS
     )
     return parser.parse_args(arguments)

@@ -244,93 +244,83 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "data or an input is at fault, 2 for wrong use or a folder that holds a run already, 130 "
         "interrupted.",
     )
+    add = parser.add_argument
     add_data_options(parser)
-    parser.add_argument(
+    add(
         "--start-from",
         metavar="MODEL",
         help="an encoder or a trained model of any family of AutoModelForSemanticSegmentation, "
         "folder or Hub id, instead of the profile's encoder; where its classes are not the data's, "
         "its last layer is new",
     )
-    parser.add_argument("--output-dir", type=Path, required=True)
-    parser.add_argument(
+    add("--output-dir", type=Path, required=True)
+    add(
         "--image-size",
         type=at_least(1),
         metavar="N",
         help="images are resized to N x N pixels, instead of the profile's size",
     )
-    parser.add_argument(
+    add(
         "--batch-size",
         type=at_least(1),
         metavar="N",
         help="images of one optimiser step, over all processes, instead of the profile's",
     )
-    parser.add_argument(
+    add(
         "--learning-rate",
         type=a_number(lambda rate: 0 < rate < math.inf, "a number above 0"),
         metavar="X",
         help="of the pretrained weights, instead of the profile's; new ones learn faster by the "
         "profile's factor",
     )
-    parser.add_argument(
+    add(
         "--loss",
         choices=LOSSES,
         default=LOSSES[0],
         help="weighted: cross-entropy in which rare classes count more (default: cross-entropy)",
     )
-    parser.add_argument(
+    add(
         "--patience",
         type=at_least(1),
         metavar="N",
         help="stop early, after N evaluations in a row without a better validation mIoU (default: "
         "never); the best model is kept either way",
     )
-    parser.add_argument(
+    add(
         "--max-steps",
         type=at_least(1),
         metavar="N",
         help="optimiser steps, instead of the profile's",
     )
-    parser.add_argument(
-        "--save-steps", type=at_least(1), metavar="N", help="evaluate and save every N steps"
-    )
-    parser.add_argument(
+    add("--save-steps", type=at_least(1), metavar="N", help="evaluate and save every N steps")
+    add(
         "--gradient-accumulation-steps",
         type=at_least(1),
         default=1,
         metavar="N",
         help="work through the profile's batch in N parts, to save memory",
     )
-    parser.add_argument(
-        "--seed", type=at_least(0, 2**32 - 1), metavar="N", help="instead of the profile's"
-    )
-    parser.add_argument(
-        "--no-augmentation", action="store_true", help="train on the images as they are"
-    )
-    parser.add_argument("--no-dropout", action="store_true", help="for exact comparisons")
-    parser.add_argument(
+    add("--seed", type=at_least(0, 2**32 - 1), metavar="N", help="instead of the profile's")
+    add("--no-augmentation", action="store_true", help="train on the images as they are")
+    add("--no-dropout", action="store_true", help="for exact comparisons")
+    add(
         "--allow-empty",
         action="store_true",
         help="train even if no training image shows one of the classes that the data name",
     )
-    parser.add_argument(
+    add(
         "--resume",
         action="store_true",
         help="resume from the output directory's last complete checkpoint, if any",
     )
-    parser.add_argument(
-        "--num-workers",
-        type=at_least(0),
-        metavar="N",
-        help="processes that prepare batches ahead",
-    )
-    parser.add_argument(
+    add("--num-workers", type=at_least(0), metavar="N", help="processes that prepare batches ahead")
+    add(
         "--report-to",
         choices=["none", "tensorboard"],
         default="none",
         help="write curves to OUTPUT_DIR/logs, for `tensorboard --logdir` (default: none)",
     )
-    parser.add_argument(
+    add(
         "--push-to-hub",
         metavar="REPO",
         help="at the end, upload model, image processor and model card to this repository of the "

@@ -386,15 +386,6 @@ def test_a_data_set_holds_the_pixels_of_its_files_and_outlives_them(
         assert str(folder).encode() not in file.read_bytes()
 
 
-def test_input_that_is_reduced_is_stored_as_label_ids(folder: Path) -> None:
-    labels = Labels(["apple", "pear"], reduce=True)
-    write_dataset(pairs_in(folder), labels, folder / "own")
-    assert json.loads((folder / "own" / "labels.json").read_text())["reduce"] is False
-    for name, row in rows_in(folder / "own").items():
-        values = np.asarray(draw(int(name[4]))[1])
-        assert (np.asarray(row["annotation"]) == (values.astype(int) - 1) % 256).all()
-
-
 def test_the_library_s_script_accepts_what_is_written(folder: Path) -> None:
     write_dataset(pairs_in(folder), FRUIT, folder / "own")
     # What transformers' run_semantic_segmentation.py does with a data set before it trains.

@@ -15,10 +15,8 @@ import torch
 from datasets import Dataset
 from PIL import Image
 from samples import (
-    STORED,
     draw_blocks,
     save_model,
-    save_turned,
     small_model,
     small_processor,
     write_ade_folder,
@@ -230,24 +228,6 @@ def test_a_model_of_other_labels_is_refused_with_the_first_difference(
 ) -> None:
     with pytest.raises(ValueError, match=f"{told}: their scores would mean nothing"):
         evaluate(scenes, *load_model(saved), labels=Labels(names, reduce=True))
-
-
-@pytest.mark.parametrize("how", ["upright", "noted", "stored"])
-def test_an_image_that_lies_on_its_side_is_scored_as_if_it_stood(
-    saved: Path, tmp_path: Path, how: str
-) -> None:
-    image, annotation = draw_blocks(1, (48, 36))
-    save_turned(image, tmp_path / "image.png", 6)
-    if how == "noted":
-        save_turned(annotation, tmp_path / "mask.png", 6)
-    else:
-        STORED[6 if how == "stored" else 1](annotation).save(tmp_path / "mask.png")
-    files = [{"image": str(tmp_path / "image.png"), "annotation": str(tmp_path / "mask.png")}]
-    model, processor = load_model(saved)
-    upright = ConfusionMatrix(150)
-    upright.update(segment(image, model, processor), ADE20K.to_label_map(annotation))
-    assert upright.counts.sum() > 0
-    assert (evaluate(Dataset.from_list(files), model, processor).counts == upright.counts).all()
 
 
 def test_an_annotation_of_another_size_is_refused(scenes: Dataset, saved: Path) -> None:

@@ -27,15 +27,15 @@ LAYERS = (
 LINES_BEHIND = {
     "00_quickstart": 1510,
     "01_segmentation_types": 2020,
-    "02_dataset_and_labels": 2440,
-    "03_preprocessing_and_augmentation": 2690,
-    "04_mean_iou": 2950,
-    "05_training": 3650,
-    "06_inference_and_overlays": 3410,
-    "07_custom_dataset": 4620,
-    "08_scores": 3030,
-    "09_scaling_and_sharing": 3870,
-    "10_few_images": 2210,
+    "02_dataset_and_labels": 2420,
+    "03_preprocessing_and_augmentation": 2670,
+    "04_mean_iou": 2930,
+    "05_training": 3630,
+    "06_inference_and_overlays": 3390,
+    "07_custom_dataset": 4610,
+    "08_scores": 3010,
+    "09_scaling_and_sharing": 3850,
+    "10_few_images": 2190,
 }
 """The most lines of `helpers` that a notebook may import, with all that follows."""
 

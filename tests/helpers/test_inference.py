@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from samples import FRUIT, draw_blocks, save_turned, small_model, small_processor
+from samples import FRUIT, draw_blocks, small_model, small_processor
 from transformers import (
     DPTImageProcessor,
     MobileNetV2ImageProcessor,
@@ -21,7 +21,6 @@ from transformers import (
 
 from helpers.data import load_scenes
 from helpers.evaluation import Protocol, evaluate, segment_by_protocol
-from helpers.images import load_image
 from helpers.inference import labels_of, load_labels, load_model, segment, segment_batch
 from helpers.labels import ADE20K, Labels
 from helpers.profiles import get_profile
@@ -141,19 +140,6 @@ def test_segment_takes_images_of_any_mode(model: SegformerForSemanticSegmentatio
         odd = image.convert(mode)
         same = segment(odd, model, processor) == segment(odd.convert("RGB"), model, processor)
         assert same.all(), mode
-
-
-def test_segment_returns_the_upright_size(
-    model: SegformerForSemanticSegmentation, tmp_path: Path
-) -> None:
-    upright, _ = draw_blocks(1, (48, 36))
-    file = tmp_path / "turned.png"
-    save_turned(upright, file, 6)
-    expected = segment(upright, model, small_processor())
-    assert expected.shape == (36, 48)
-    with Image.open(file) as stored:
-        assert (segment(stored, model, small_processor()) == expected).all()
-    assert (segment(load_image(file), model, small_processor()) == expected).all()
 
 
 @pytest.mark.parametrize("fails", [False, True])

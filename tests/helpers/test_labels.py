@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import color_sequences
 from matplotlib.colors import to_rgb
-from PIL import Image
 from samples import FRUIT
 
-from helpers.labels import ADE20K, IGNORE_INDEX, Labels, default_palette, label_set
+from helpers.labels import ADE20K, Labels, default_palette, label_set
 
 REDUCED = Labels(["apple", "pear"], reduce=True)
 
@@ -204,19 +203,6 @@ def test_names_and_colors_equal_the_official_list(ade20k_dir: Path) -> None:
     assert ADE20K.palette.tolist() == [entry["rgb"] for entry in classes]
     assert len({tuple(color) for color in ADE20K.palette.tolist()}) == 149  # one color is shared
     assert len(ADE20K.label2id) == 150
-
-
-def test_label_reduction_of_every_value_and_only_once() -> None:
-    reduced = ADE20K.to_label_map(np.arange(151))
-    assert reduced.tolist() == [IGNORE_INDEX, *range(150)]
-    assert ADE20K.to_label_map(Image.fromarray(np.array([[0, 150]], dtype=np.uint8))).tolist() == [
-        [255, 149]
-    ]
-    for value in (151, 254, -1, 300):
-        with pytest.raises(ValueError, match=rf"value {value}, expected 0-150 \(0 = other\)"):
-            ADE20K.to_label_map([[3, value]])
-    with pytest.raises(ValueError, match="reduced already, and once is enough"):
-        ADE20K.to_label_map(reduced)
 
 
 @pytest.mark.parametrize("count", [1, 2, 9, 40])

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from samples import SIDE, small_model
-from torch.nn.functional import cross_entropy, interpolate
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
 from helpers.training import (
@@ -85,15 +84,6 @@ def test_parts_add_up_to_the_whole_however_unequal_they_are(name: str) -> None:
     nothing = loss_of(logits[1:], labels[1:], loss=LOSSES[name])
     assert nothing.item() == 0
     assert (torch.autograd.grad(nothing, logits)[0] == 0).all()
-
-
-def test_class_weights_are_torch_s_but_for_what_their_sum_is_divided_by() -> None:
-    logits, labels = random_batch()
-    large = interpolate(logits, size=labels.shape[-2:], mode="bilinear")
-    expected = cross_entropy(large, labels, WEIGHTS, ignore_index=255)
-    expected *= WEIGHTS[labels[labels != 255]].mean()
-    loss = loss_of(logits, labels, loss=LOSSES["class weights"])
-    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
 
 
 def test_class_weights_grow_with_rarity_and_leave_the_learning_rate() -> None:

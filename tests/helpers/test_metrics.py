@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 from reference import KEYS, assert_equal_scores, mean_iou
-from torchmetrics.classification import MulticlassJaccardIndex
 from transformers import EvalPrediction
 
-from helpers.inference import predicted_labels
 from helpers.metrics import ConfusionMatrix, StreamingMeanIoU
 
 DTYPES = [np.uint8, np.int16, np.int32, np.int64]
@@ -225,14 +223,6 @@ def random_maps(count: int, side: int, num_labels: int = 150) -> tuple[torch.Ten
     return torch.from_numpy(predictions), torch.from_numpy(references)
 
 
-def test_agreement_with_torchmetrics() -> None:
-    predictions, references = random_maps(3, 80)
-    matrix = ConfusionMatrix(150)
-    matrix.update(predictions, references)
-    jaccard = MulticlassJaccardIndex(150, average="none", ignore_index=255)(predictions, references)
-    np.testing.assert_allclose(matrix.compute()["per_category_iou"], jaccard, rtol=1e-6)
-
-
 def test_streaming_gives_the_score_of_all_batches_and_starts_anew() -> None:
     predictions, references = random_maps(6, 16, 20)
     whole = ConfusionMatrix(20)
@@ -246,13 +236,3 @@ def test_streaming_gives_the_score_of_all_batches_and_starts_anew() -> None:
                 assert result == {}
         assert result == {key: whole.compute()[key] for key in KEYS[:3]}
         assert (streaming.matrix.counts == whole.counts).all()
-
-
-def test_logits_become_label_maps_at_the_labels_size() -> None:
-    torch.manual_seed(0)
-    logits, labels = torch.randn(3, 150, 4, 6), torch.zeros(3, 16, 24, dtype=torch.int64)
-    predicted = predicted_labels(logits, labels)
-    assert predicted.dtype == torch.uint8
-    at_once = torch.nn.functional.interpolate(logits, size=(16, 24), mode="bilinear")
-    assert torch.equal(predicted.long(), at_once.argmax(dim=1))
-    assert predicted_labels(torch.randn(1, 300, 2, 2), labels[:1]).dtype == torch.int64

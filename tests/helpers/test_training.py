@@ -1,12 +1,10 @@
-"""Training: exact reload and resume, the scale of the loss, memory, and the command line.
+"""Training: exact reload and resume, the scale of the loss, and evaluation.
 
 Where `transformers.Trainer` has a defect that we fix, a test pins the defect as well: when a
 newer release fixes it, that test fails and says which of our lines can go.
 """
 
 import math
-import os
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,7 +33,7 @@ from transformers import (
     set_seed,
 )
 
-from helpers import profiles, training
+from helpers import training
 from helpers.data import load_scenes
 from helpers.labels import ADE20K, IGNORE_INDEX, Labels
 from helpers.metrics import StreamingMeanIoU
@@ -47,7 +45,6 @@ from helpers.training import (
     build_trainer,
     sixteen_bits,
 )
-from scripts.train import main
 
 
 @pytest.fixture(scope="module")
@@ -107,32 +104,16 @@ def losses(trainer: Trainer) -> dict[int, float]:
 # --- the best checkpoint ------------------------------------------------------------------------
 
 
-def train_past_the_best(
-    kind: type[Trainer], profile: Profile, scenes: DatasetDict, output: Path
-) -> tuple[Trainer, float]:
-    """Train on after the best checkpoint; how far the weights then lie from that checkpoint's."""
-    trainer = make_trainer(kind, profile, scenes, output, eval_on_start=False)
-    trainer.compute_metrics = WorseEachTime(150)
-    trainer.train()
-    assert trainer.state.global_step == 4
-    assert trainer.state.best_model_checkpoint.endswith("checkpoint-2")
-    best = AutoModelForSemanticSegmentation.from_pretrained(trainer.state.best_model_checkpoint)
-    last = AutoModelForSemanticSegmentation.from_pretrained(output / "checkpoint-4")
-    assert largest_difference(weights(best), weights(last)) > 1e-4  # else nothing is shown
-    return trainer, largest_difference(weights(trainer.model), weights(best))
-
-
-def test_the_best_checkpoint_is_reloaded_exactly(
-    profile: Profile, scenes: DatasetDict, tmp_path: Path
-) -> None:
-    _, difference = train_past_the_best(SegmentationTrainer, profile, scenes, tmp_path)
-    assert difference == 0
-
-
 def test_upstream_reloads_the_best_checkpoint_wrongly(
     profile: Profile, scenes: DatasetDict, tmp_path: Path
 ) -> None:
-    _, difference = train_past_the_best(Trainer, profile, scenes, tmp_path)
+    """That ours is exact is shown in test_checkpoints.py."""
+    trainer = make_trainer(Trainer, profile, scenes, tmp_path, eval_on_start=False)
+    trainer.compute_metrics = WorseEachTime(150)
+    trainer.train()
+    assert trainer.state.best_model_checkpoint.endswith("checkpoint-2")
+    best = AutoModelForSemanticSegmentation.from_pretrained(trainer.state.best_model_checkpoint)
+    difference = largest_difference(weights(trainer.model), weights(best))
     assert difference > 0, "fixed upstream: runs.ExactTrainer._load_best_model can go"
 
 
@@ -393,34 +374,6 @@ def test_the_decode_head_learns_faster_and_norms_and_biases_do_not_decay(
     assert min(seen.values()) > 0
 
 
-def test_both_learning_rates_follow_the_schedule(
-    profile: Profile, scenes: DatasetDict, tmp_path: Path
-) -> None:
-    trainer = make_trainer(SegmentationTrainer, profile, scenes, tmp_path)
-    trainer.create_optimizer_and_scheduler(num_training_steps=10)
-    rates = []
-    for _ in range(10):
-        rates.append(sorted({group["lr"] for group in trainer.optimizer.param_groups}))
-        trainer.optimizer.step()
-        trainer.lr_scheduler.step()
-    expected = [[1e-3 * (1 - step / 10), 1e-2 * (1 - step / 10)] for step in range(10)]
-    np.testing.assert_allclose(rates, expected, rtol=2e-3)
-
-
-def test_a_finished_model_with_other_labels_gets_a_new_last_layer(
-    profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    finished = small_model(num_labels=19)
-    finished.save_pretrained(tmp_path)
-    model = build_model(small_profile(tmp_path, Path(profile.dataset)))
-    assert model.config.id2label == ADE20K.id2label
-    assert largest_difference(weights(model.segformer), weights(finished.segformer)) == 0
-    assert model.decode_head.classifier.out_channels == 150
-    told = capsys.readouterr().out
-    assert f"{tmp_path} predicts 19 labels (LABEL_0, LABEL_1, LABEL_2, ...)" in told
-    assert "the last layer is new" in told
-
-
 def test_a_finished_model_is_a_start_too(
     profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -495,196 +448,6 @@ def test_processes_share_the_batch_too(
     monkeypatch.setattr(training, "processes", lambda: SimpleNamespace(num_processes=3))
     with pytest.raises(ValueError, match="among 3 parts"):
         build_arguments(profile, tmp_path)
-
-
-# --- the command line ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_tiny(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Profile tiny with the small encoder, on the data of SEG_DATA, as a variable gives it."""
-    monkeypatch.setitem(
-        profiles._PROFILES,
-        "tiny",
-        replace(profile, dataset=profiles._PROFILES["tiny"].dataset, run_name=""),
-    )
-    monkeypatch.setenv("SEG_DATA", profile.dataset)
-    monkeypatch.delenv("SEG_MAX_STEPS", raising=False)
-
-
-def run_main(output: Path, *arguments: str) -> int:
-    return main(["--profile", "tiny", "--output-dir", str(output), *arguments])
-
-
-@pytest.mark.usefixtures("small_tiny")
-def test_a_run_from_the_command_line_and_its_resumption(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fixed = ("--max-steps", "4", "--save-steps", "2", "--seed", "3")
-    assert run_main(tmp_path / "whole", *fixed) == 0
-    assert "validation mIoU 0." in capsys.readouterr().out
-    whole = AutoModelForSemanticSegmentation.from_pretrained(tmp_path / "whole")
-    assert (tmp_path / "whole" / "preprocessor_config.json").is_file()
-    assert sorted(p.name for p in (tmp_path / "whole" / "checkpoints").iterdir()) == [
-        "checkpoint-2",
-        "checkpoint-4",
-    ]
-    # As after a crash between the two checkpoints.
-    (tmp_path / "cut" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "whole" / "checkpoints" / "checkpoint-2").rename(
-        tmp_path / "cut" / "checkpoints" / "checkpoint-2"
-    )
-    assert run_main(tmp_path / "cut", *fixed, "--resume") == 0
-    resumed = AutoModelForSemanticSegmentation.from_pretrained(
-        tmp_path / "cut" / "checkpoints" / "checkpoint-4"
-    )
-    last = AutoModelForSemanticSegmentation.from_pretrained(
-        tmp_path / "whole" / "checkpoints" / "checkpoint-4"
-    )
-    assert largest_difference(weights(resumed), weights(last)) == 0
-    assert whole.config.id2label == ADE20K.id2label
-
-
-@pytest.mark.usefixtures("small_tiny")
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["--profile", "huge"], "unknown profile 'huge': expected one of tiny, sample, full"),
-        (["--image-size", "8"], "takes no images of 8 x 8 pixels (Calculated padded input size"),
-        (["--batch-size", "3", "--gradient-accumulation-steps", "2"], "a batch of 3 images cannot"),
-        (["--gradient-accumulation-steps", "3"], "batch of 4 images cannot be shared equally"),
-        (["--output-dir", __file__], "test_training.py is a file, expected a folder"),
-        (["--output-dir", f"{__file__}/run"], "test_training.py is a file, expected a folder"),
-    ],
-)
-def test_wrong_settings_end_in_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
-) -> None:
-    assert main(["--output-dir", str(tmp_path / "out"), *arguments]) == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
-    assert told in line
-    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
-
-
-@pytest.mark.usefixtures("small_tiny")
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["--max-steps", "0"], "--max-steps: it is 0, expected a whole number >= 1"),
-        (["--save-steps", "-2"], "--save-steps: it is -2, expected a whole number >= 1"),
-        (["--max-steps", "many"], "--max-steps: it is many, expected a whole number"),
-        (["--seed", "-1"], "--seed: it is -1, expected 0 to 4294967295"),
-        (["--huge"], "unrecognized arguments: --huge"),
-        (["--learning-rate", "0"], "--learning-rate: it is 0, expected a number above 0"),
-        (["--learning-rate", "nan"], "--learning-rate: it is nan, expected a number above 0"),
-        (["--loss", "iou"], "--loss: invalid choice: 'iou'"),
-        (["--patience", "0"], "--patience: it is 0, expected a whole number >= 1"),
-        (["--seed", str(2**32)], "--seed: it is 4294967296, expected 0 to 4294967295"),
-    ],
-)
-def test_wrong_arguments_are_refused_with_a_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
-) -> None:
-    with pytest.raises(SystemExit) as stop:
-        run_main(tmp_path / "out", *arguments)
-    assert stop.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ")
-    assert told in line
-
-
-def test_a_folder_that_cannot_be_written_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
-    assert run_main(tmp_path / "out") == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert f"cannot write in {tmp_path}" in line
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.usefixtures("small_tiny")
-def test_a_checkpoint_of_another_model_is_refused_with_a_sentence(
-    profile: Profile, scenes: DatasetDict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    checkpoint = tmp_path / "checkpoints" / "checkpoint-2"
-    make_trainer(SegmentationTrainer, profile, scenes, checkpoint.parent, max_steps=2).train()
-    small_model(patch_sizes=[5, 3, 3, 3]).save_pretrained(checkpoint)
-    before = sorted(file.name for file in tmp_path.rglob("*"))
-    assert run_main(tmp_path, "--resume") == 1
-    (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error")]
-    assert str(checkpoint) in line
-    assert "start from a checkpoint of the same run" in line
-    assert sorted(file.name for file in tmp_path.rglob("*")) == before
-
-
-@pytest.mark.usefixtures("small_tiny")
-def test_an_interrupted_command_says_how_to_go_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def press_stop(*args: Any, **kwargs: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(SegmentationTrainer, "training_step", press_stop)
-    assert run_main(tmp_path / "out", "--max-steps", "2") == 130
-    assert "the same command with --resume continues" in capsys.readouterr().err
-
-
-@pytest.mark.usefixtures("small_tiny")
-def test_bad_data_ends_the_command_before_training(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = write_ade_folder(tmp_path / "scenes")
-    image = folder / "images" / "training" / "scene_0001.jpg"
-    image.write_bytes(image.read_bytes()[:300])
-    monkeypatch.setenv("SEG_DATA", str(folder))
-    assert run_main(tmp_path / "out") == 1
-    assert str(image) in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-    # A wrong option is found before that, and before any image is decoded.
-    assert run_main(tmp_path / "out", "--gradient-accumulation-steps", "3") == 2
-    assert "cannot be shared equally" in capsys.readouterr().err
-    monkeypatch.setenv("SEG_DATA", str(tmp_path / "nowhere"))
-    assert run_main(tmp_path / "out") == 1
-    assert "SEG_DATA" in capsys.readouterr().err
-
-
-@pytest.mark.usefixtures("small_tiny")
-def test_a_class_without_a_training_pixel_ends_the_command_unless_it_is_allowed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As where a tool stores it as 255: to find the rest everywhere scores a mean IoU of 1."""
-    folder = write_ade_folder(tmp_path / "scenes")
-    for file in folder.glob("annotations/*/*.png"):
-        Image.open(file).point(lambda value: 0 if value < 20 else 255).save(file)
-    Labels(["background", "thing"]).save(folder)
-    monkeypatch.setenv("SEG_DATA", str(folder))
-    arguments = (tmp_path / "out", "--max-steps", "1")
-    assert run_main(*arguments) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: no training image of {folder} shows thing, ")
-    assert "--allow-empty" in line
-    assert not (tmp_path / "out").exists()
-    with pytest.warns(UserWarning, match="show only background"):
-        assert run_main(*arguments, "--allow-empty") == 0
-    assert "validation mIoU 1.0000" in capsys.readouterr().out
-
-
-def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(["--help"])
-    assert stop.value.code == 0
-    told = capsys.readouterr().out
-    assert "python -m scripts.train" in told
-    for option in (
-        "--profile",
-        "--output-dir",
-        "--max-steps",
-        "--resume",
-        "--no-dropout",
-        "--allow-empty",
-    ):
-        assert option in told
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,10 @@
 """Label maps as images, segments in their colors, a model as a diagram."""
 
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
-from samples import FRUIT, draw_blocks, save_turned, small_model
+from samples import FRUIT, draw_blocks, small_model
 
 from helpers.labels import ADE20K, IGNORE_INDEX, Labels
 from helpers.visualize import (
@@ -95,16 +93,6 @@ def test_what_cannot_be_laid_over_an_image_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=told):
         overlay(image, **{"label_map": label_map} | arguments)
-
-
-@pytest.mark.parametrize("orientation", [3, 6])
-def test_an_overlay_turns_an_image_upright_as_segment_does(
-    image: Image.Image, label_map: np.ndarray, orientation: int, tmp_path: Path
-) -> None:
-    save_turned(image, tmp_path / "turned.png", orientation)
-    with Image.open(tmp_path / "turned.png") as stored:
-        shown = overlay(stored, label_map)
-    assert (np.asarray(shown) == np.asarray(overlay(image, label_map))).all()
 
 
 def test_the_largest_labels_come_first(label_map: np.ndarray) -> None:

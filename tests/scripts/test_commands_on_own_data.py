@@ -20,16 +20,15 @@ from scripts import prepare as prepare_script
 from scripts import segment as segment_script
 from scripts import train as train_script
 from scripts.evaluate import main as evaluate
-from scripts.prepare import main as prepare
 from scripts.segment import main as segment
 from scripts.train import main as train
 
 LABELS = Labels(["table", "apple", "pear"], [(210, 200, 190), (220, 30, 40), (60, 160, 70)])
 
 
-def draw(folder: Path, reduce: bool, white: bool = False) -> Path:
+def draw(folder: Path, reduce: bool) -> Path:
     """Coloured squares on a table, in ADE20K's layout; where labels are reduced, 0 is a border that
-    has no class. `white`: one folder, and masks of the first class alone, as 0 and 255."""
+    has no class."""
     for index in range(10):
         random, mask = np.random.default_rng(index), np.zeros((72, 96), dtype=np.uint8)
         for label in (1, 2):
@@ -39,13 +38,11 @@ def draw(folder: Path, reduce: bool, white: bool = False) -> Path:
         if reduce:
             mask += 1
             mask[:2] = 0
-        part = "." if white else "training" if index < 7 else "validation"
-        for kind in ("images", "masks" if white else "annotations"):
+        part = "training" if index < 7 else "validation"
+        for kind in ("images", "annotations"):
             (folder / kind / part).mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / "images" / part / f"{index}.jpg", quality=95)
-        values = np.where(mask == 1, 255, 0).astype(np.uint8) if white else mask
-        kind = "masks" if white else "annotations"
-        Image.fromarray(values).save(folder / kind / part / f"{index}.png")
+        Image.fromarray(mask).save(folder / "annotations" / part / f"{index}.png")
     return folder
 
 
@@ -75,47 +72,6 @@ def test_train_resume_evaluate_and_predict(tmp_path, capsys, reduce: bool) -> No
     assert label_map.getpalette()[:9] == [part for color in LABELS.colors for part in color]
     assert {"table", "apple"} <= set(json.loads((results / "shares.json").read_text())[image])
     capsys.readouterr()
-
-
-@pytest.mark.slow
-def test_three_commands_and_one_refusal_lead_from_files_to_a_segmented_photograph(
-    tmp_path, monkeypatch, capsys
-) -> None:
-    """The refusal's remedy and the next commands are copied from the screen."""
-    monkeypatch.chdir(tmp_path)
-    draw(tmp_path / "photos", reduce=False, white=True)
-    first = ["photos", "--classes", "table,apple", "--output", "data"]
-    assert prepare(first) == 1
-    settled = re.search(r"--values\s+(\S+)", capsys.readouterr().out)
-    assert prepare([*first, "--values", settled[1]]) == 0
-    told = capsys.readouterr().out
-    next_two = [shlex.split(line)[2:] for line in told.splitlines() if "python -m" in line]
-    assert [module for module, *_ in next_two] == ["scripts.train", "scripts.segment"]
-    train_options, segment_options = (options for _, *options in next_two)
-    assert train_options[:2] == ["--profile", "sample"]  # which needs a network
-    assert train([*train_options[2:], "--max-steps", "20", "--save-steps", "10"]) == 0
-    assert segment(segment_options) == 0
-    model, results = segment_options[2], Path(segment_options[4])
-    assert load_labels(model).names == ("table", "apple")
-    label_map = np.asarray(Image.open(results / "labels" / "0.png"))
-    mask = np.asarray(Image.open("photos/masks/0.png")) == 255
-    assert (label_map == mask).mean() > 0.8
-    capsys.readouterr()
-
-
-@pytest.mark.slow
-def test_a_model_of_other_classes_gets_a_new_layer_or_is_refused(
-    tmp_path, monkeypatch, capsys
-) -> None:
-    data, toy = tmp_path / "fruit", str(BUNDLED / "checkpoints" / "segformer-toy")
-    LABELS.save(draw(data, reduce=False))
-    monkeypatch.setenv("SEG_DATA", str(data))
-    assert evaluate(["--model", toy]) == 1
-    assert "3 labels in the data and 150 in the model" in capsys.readouterr().err
-    command = ["--output-dir", str(tmp_path / "model"), "--max-steps", "2", "--start-from", toy]
-    assert train(command) == 0
-    assert "the last layer is new" in capsys.readouterr().out
-    assert load_labels(tmp_path / "model") == LABELS
 
 
 # --- the commands that notebook 07 shows ----------------------------------------------------------

@@ -60,25 +60,3 @@ def test_lines_say_the_scores_where_no_bar_does(
     scores = re.findall(r"^step (\d) of 2: mIoU 0\.\d{4}$", told, flags=re.MULTILINE)
     assert scores == ["0", "1", "2"]
     assert "it/s" not in errors
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        (["--report-to", "tensorboard"], "pip install tensorboard"),
-        (["--report-to", "paper"], "invalid choice: 'paper'"),
-        (["--num-workers", "-1"], "--num-workers: it is -1, expected a whole number >= 0"),
-    ],
-)
-def test_what_cannot_be_is_refused_before_training(
-    command: list[str],
-    options: list[str],
-    told: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(train, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit) as stop:
-        train.main([*command, *options])
-    assert stop.value.code == 2
-    assert told in capsys.readouterr().err

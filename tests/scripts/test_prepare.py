@@ -349,18 +349,6 @@ def test_a_full_disk_is_one_sentence_and_the_older_data_set_is_whole(here: Path)
     assert sorted(os.listdir(here)) == ["data", "photos"]
 
 
-def test_help_needs_neither_torch_nor_datasets() -> None:
-    script = (
-        "import sys\nfrom scripts.prepare import main\ntry:\n    main(['--help'])\nfinally:\n"
-        "    print({'torch', 'datasets'} & set(sys.modules), file=sys.stderr)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (0, "set()\n")
-    assert "--drop-unpaired" in done.stdout
-
-
 def test_names_of_any_alphabet_are_written_and_others_named(here: Path) -> None:
     write(here / "写真 [1]", [0, 1], sub="り\u3000")
     command = ["写真 [1]", "--classes", "背景,梨", "--output", "出力 [2]/data"]

@@ -1,6 +1,5 @@
 """The command that segments many images: what it finds, writes, refuses, and resumes."""
 
-import builtins
 import json
 import os
 import shutil
@@ -314,17 +313,6 @@ def test_pages_that_are_left_out_and_numbers_far_below_white_are_told(
     assert f"{folder / 'twelve_rgb.png'} (values up to " in dark
     assert "phone" not in stack + dark
     assert "night" not in dark
-
-
-def test_an_image_that_cannot_be_opened_says_why(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def deny(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(builtins, "open", deny)
-    with pytest.raises(ValueError, match="does not grant you permission"):
-        load_image(folder / "one.png")
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object, status: int = 2) -> str:

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from samples import (
     FRUIT,
@@ -17,10 +20,13 @@ from samples import (
     fruit_scenes,
     save_encoder,
     save_family,
+    small_model,
+    write_ade_folder,
     write_fruit,
 )
 
 from helpers import training
+from helpers.labels import Labels
 from helpers.profiles import REPOSITORY
 from helpers.runs import ExactTrainer
 from scripts import evaluate, train
@@ -129,9 +135,13 @@ def test_a_model_of_another_family_is_trained_and_scored(
     given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_family("mobilevit", tmp_path / "start", num_labels=5)
+    assert evaluate.main(["--model", str(tmp_path / "start"), *given[:2]]) == 1
+    assert "3 labels in the data and 5 in the model" in told(capsys)
     options = ["--start-from", str(tmp_path / "start"), "--image-size", "64", "--max-steps", "1"]
     assert run(tmp_path / "out", *given, *options) == 0
-    assert "start predicts 5 labels (LABEL_0, LABEL_1, LABEL_2" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"{tmp_path / 'start'} predicts 5 labels (LABEL_0, LABEL_1, LABEL_2, ...)" in out
+    assert "the last layer is new" in out
     assert evaluate.main(["--model", str(tmp_path / "out"), *given[:2]]) == 0
     assert "on 2 validation images of" in capsys.readouterr().out
 
@@ -208,10 +218,132 @@ def test_a_full_disk_is_told_by_any_cause_and_other_errors_are_not() -> None:
         assert when_disk_is_full(error) is None
 
 
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--profile", "huge"], "unknown profile 'huge': expected one of tiny, sample, full"),
+        (["--image-size", "8"], "takes no images of 8 x 8 pixels (Calculated padded input size"),
+        (["--batch-size", "3", "--gradient-accumulation-steps", "2"], "a batch of 3 images cannot"),
+        (["--output-dir", __file__], "test_train.py is a file, expected a folder"),
+        (["--output-dir", f"{__file__}/run"], "test_train.py is a file, expected a folder"),
+        (["--max-steps", "0"], "--max-steps: it is 0, expected a whole number >= 1"),
+        (["--max-steps", "many"], "--max-steps: it is many, expected a whole number"),
+        (["--seed", "-1"], "--seed: it is -1, expected 0 to 4294967295"),
+        (["--seed", str(2**32)], "--seed: it is 4294967296, expected 0 to 4294967295"),
+        (["--huge"], "unrecognized arguments: --huge"),
+        (["--learning-rate", "0"], "--learning-rate: it is 0, expected a number above 0"),
+        (["--learning-rate", "nan"], "--learning-rate: it is nan, expected a number above 0"),
+        (["--loss", "iou"], "--loss: invalid choice: 'iou'"),
+        (["--patience", "0"], "--patience: it is 0, expected a whole number >= 1"),
+        (["--report-to", "paper"], "--report-to: invalid choice: 'paper'"),
+        (["--report-to", "tensorboard"], "pip install tensorboard"),
+        (["--num-workers", "-1"], "--num-workers: it is -1, expected a whole number >= 0"),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_writes_nothing(
+    given: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.setattr(train, "find_spec", lambda name: None)  # no package is installed
+    try:
+        status = run(tmp_path / "out", *given, *options)
+    except SystemExit as stop:  # argparse's
+        status = stop.code
+    assert status == 2
+    assert sentence in told(capsys)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_a_folder_that_cannot_be_written_is_refused(
+    given: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    assert run(tmp_path / "out", *given) == 2
+    assert f"cannot write in {tmp_path}" in told(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_of_another_model_is_refused_with_a_sentence(
+    given: list[str], whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints")
+    checkpoint = tmp_path / "checkpoints" / "checkpoint-4"
+    small_model(3, patch_sizes=[5, 3, 3, 3]).save_pretrained(checkpoint)
+    before = contents(tmp_path)
+    capsys.readouterr()
+    assert run(tmp_path, *given, "--resume") == 1
+    assert f"{checkpoint} belongs to another model" in (line := told(capsys))
+    assert "start from a checkpoint of the same run" in line
+    assert contents(tmp_path) == before
+
+
+def test_an_interrupted_command_says_how_to_go_on(
+    given: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def press_stop(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.SegmentationTrainer, "training_step", press_stop)
+    assert run(tmp_path / "out", *given) == 130
+    assert "the same command with --resume continues" in told(capsys)
+
+
+def test_bad_data_ends_the_command_before_training(
+    given: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = write_ade_folder(tmp_path / "scenes")
+    image = folder / "images" / "training" / "scene_0001.jpg"
+    image.write_bytes(image.read_bytes()[:300])
+    options = [*given, "--data", str(folder)]
+    assert run(tmp_path / "out", *options) == 1
+    assert str(image) in told(capsys)
+    assert not (tmp_path / "out").exists()
+    # A wrong option is found before that, and before any image is decoded.
+    assert run(tmp_path / "out", *options, "--gradient-accumulation-steps", "3") == 2
+    assert "a batch of 4 images cannot be shared equally" in told(capsys)
+    monkeypatch.setenv("SEG_DATA", str(tmp_path / "nowhere"))
+    assert run(tmp_path / "out") == 1
+    assert "SEG_DATA" in told(capsys)
+
+
+def test_a_class_without_a_training_pixel_ends_the_command_unless_it_is_allowed(
+    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where a tool stores it as 255: to find the rest everywhere scores a mean IoU of 1."""
+    folder = write_ade_folder(tmp_path / "scenes")
+    for file in folder.glob("annotations/*/*.png"):
+        Image.open(file).point(lambda value: 0 if value < 20 else 255).save(file)
+    Labels(["background", "thing"]).save(folder)
+    options = [*given, "--data", str(folder), "--max-steps", "1"]
+    assert run(tmp_path / "out", *options) == 1
+    assert f"error: no training image of {folder} shows thing, " in (line := told(capsys))
+    assert "--allow-empty" in line
+    assert not (tmp_path / "out").exists()
+    with pytest.warns(UserWarning, match="show only background"):
+        assert run(tmp_path / "out", *options, "--allow-empty") == 0
+    assert "validation mIoU 1.0000" in capsys.readouterr().out
+
+
 # --- what is quick --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "segment", "export"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "segment", "export", "prepare"])
 def test_help_and_wrong_options_load_nothing_heavy(command: str) -> None:
     code = (
         f"import sys; from scripts import {command}\n"

@@ -50,7 +50,7 @@ def test_a_quick_run_writes_rows_and_adds_those_of_another_machine(tmp_path: Pat
 @pytest.mark.slow
 def test_what_a_gpu_measures_runs_on_a_processor_too(tmp_path: Path):
     """At tiny sizes, so that `make bench-gpu` does not meet a GPU with code that never ran."""
-    groups = ["gpu", "growth", "startup", "windows"]
+    groups = ["gpu", "startup"]
     assert command.main(["--rows", *groups, "--quick", "--output", str(tmp_path)]) == 0
     names = " | ".join(row["row"] for row in measured(tmp_path))
     for what in ("training, B0", "from the CPU's", "evaluation of", "upsampling", "mIoU"):
