@@ -25,13 +25,13 @@ from torch.nn.functional import interpolate
 
 from helpers.hub import SAFE_WEIGHTS, explained, optional_file
 from helpers.images import load_image
-from helpers.labels import RULES_FILE, Labels, label_set, read_rules
+from helpers.labels import RULES_FILE, Labels, label_names, label_set, read_rules
 from helpers.processes import progress
 from helpers.upsampling import quick_argmax
 
 if TYPE_CHECKING:
     from PIL import Image
-    from transformers import BaseImageProcessor, PretrainedConfig, PreTrainedModel
+    from transformers import BaseImageProcessor, PreTrainedModel
 
 SMALLEST_SIDE = 32
 """Below this, SegFormer's first stage has fewer positions than its attention pools into one."""
@@ -51,7 +51,7 @@ def load_model(source: str | Path) -> tuple[PreTrainedModel, BaseImageProcessor]
         model = AutoModelForSemanticSegmentation.from_pretrained(source, **SAFE_WEIGHTS)
     reduce, _ = _rules(source)
     if reduce is None:
-        reduce = label_set(_names(model.config)).reduce
+        reduce = label_set(label_names(model.config)).reduce
     with explained(source):
         image_processor = AutoImageProcessor.from_pretrained(
             source, do_reduce_labels=reduce, trust_remote_code=False
@@ -76,7 +76,7 @@ def load_labels(source: str | Path) -> Labels:
 
     with explained(source):
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    return label_set(_names(config), *_rules(source))
+    return label_set(label_names(config), *_rules(source))
 
 
 def labels_of(model: PreTrainedModel, image_processor: BaseImageProcessor) -> Labels:
@@ -85,7 +85,7 @@ def labels_of(model: PreTrainedModel, image_processor: BaseImageProcessor) -> La
     Raises:
         ValueError: the model has one label only, or more than 255.
     """
-    return label_set(_names(model.config), bool(image_processor.do_reduce_labels))
+    return label_set(label_names(model.config), bool(image_processor.do_reduce_labels))
 
 
 def segment(
@@ -278,12 +278,6 @@ def argmax_of_strips(strips: Iterable[torch.Tensor]) -> torch.Tensor:
         dtype = torch.uint8 if len(strip) <= 256 else torch.int64
         found.append(strip.max(dim=0).indices.to(dtype))  # quicker than argmax
     return torch.cat(found)
-
-
-def _names(config: PretrainedConfig) -> list[str]:
-    """A name for each label id; one that occurs twice gets its id appended."""
-    names = [str(config.id2label.get(label, label)).strip() for label in range(config.num_labels)]
-    return [f"{n} ({k})" if names.count(n) > 1 else n for k, n in enumerate(names)]
 
 
 def _rules(source: str | Path) -> tuple[bool | None, Any]:

@@ -17,8 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 IGNORE_INDEX = 255
 
@@ -222,6 +226,12 @@ def label_set(
         its_reduce, its_colors = read_rules(_ADE20K / RULES_FILE)
         reduce, colors = its_reduce if reduce is None else reduce, colors or its_colors
     return Labels(names, colors, bool(reduce))
+
+
+def label_names(config: PretrainedConfig) -> tuple[str, ...]:
+    """A name for each label id of a model; one that occurs twice gets its id appended."""
+    names = [str(config.id2label.get(label, label)).strip() for label in range(config.num_labels)]
+    return tuple(f"{n} ({k})" if names.count(n) > 1 else n for k, n in enumerate(names))
 
 
 def names_differ(data: Sequence[str], other: Sequence[str], where: str) -> str | None:

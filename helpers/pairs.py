@@ -103,7 +103,11 @@ def find_pairs(
 
 
 def files_below(folder: Path) -> list[Path]:
-    """The files of a folder and its sub-folders, as `find_pairs` sees them, sorted."""
+    """The files of a folder and its sub-folders, as `find_pairs` sees them, sorted.
+
+    Raises:
+        PermissionError: a folder may not be read.
+    """
     return _files(folder, folder)
 
 
@@ -257,7 +261,11 @@ def _files(folder: Path, other: Path) -> list[Path]:
     """The files below a folder in the order of their names, without those of the other folder."""
     found: list[Path] = []
     apart = {other.resolve()} - {folder.resolve()}
-    for top, folders, names in os.walk(folder, followlinks=True):
+
+    def refuse(error: OSError) -> None:
+        raise PermissionError(f"the folder {error.filename} cannot be read ({error.strerror})")
+
+    for top, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         here = Path(top).absolute()
         above = {place.resolve() for place in (here, *here.parents)}  # where links may lead back to
         left_out = apart | above

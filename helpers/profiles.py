@@ -45,6 +45,8 @@ class Profile:
     """A pretrained Mix Transformer (MiT), to fine-tune."""
     photo_encoder: str
     """One pretrained on photographs, for notebook 10."""
+    photo_model: str
+    """A finished model for photographs, for notebooks 01, 06 and 10."""
     encoder_revision: str | None
     """The commit that holds the weights of both as safetensors; None: the newest."""
     semantic_model: str
@@ -132,6 +134,7 @@ _TINY = Profile(
     max_images=None,
     encoder=str(BUNDLED / "checkpoints" / "mit-toy"),
     photo_encoder=str(BUNDLED / "checkpoints" / "efficientnet-lite0"),
+    photo_model=str(BUNDLED / "checkpoints" / "campus-upernet"),
     encoder_revision=None,
     semantic_model=str(BUNDLED / "checkpoints" / "segformer-toy"),
     finetuned_model=str(BUNDLED / "checkpoints" / "segformer-toy"),
@@ -156,6 +159,7 @@ _SAMPLE = Profile(
     max_images=50,
     encoder="nvidia/mit-b0",
     photo_encoder="nvidia/mit-b0",
+    photo_model="nvidia/segformer-b0-finetuned-ade-512-512",
     # The Hub's own conversion to safetensors; the main branch holds a pickle alone.
     encoder_revision="25ce79d97e6d9d509ed12e17cb2eb89b0a83a2dc",
     semantic_model="nvidia/segformer-b1-finetuned-cityscapes-1024-1024",

@@ -17,16 +17,16 @@ from accelerate.utils import broadcast_object_list
 from torch import distributed
 from transformers import Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_callback import TrainerCallback, TrainerState
+from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import set_seed
 
-from helpers.labels import Labels, names_differ
+from helpers.labels import Labels, label_names, names_differ
 from helpers.language import say
 from helpers.metrics import StreamingMeanIoU
 from helpers.processes import is_first_process
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 TRAINING_DATA = "training_data.json"
 # Where an output folder holds models and checkpoints.
@@ -41,7 +41,8 @@ class ExactTrainer(Trainer):
     on resume (transformers #43701). `train(resume_from_checkpoint=True)` resumes from the last
     complete checkpoint, or starts from step 0 where there is none, and says so. Resuming a
     finished run takes no further step: its best model is loaded, and that is all. A resumed run
-    has the weights and the losses of one at a stretch; only its `train_loss` is that of its part.
+    has the weights and the scores of one at a stretch; the first loss that it logs is a mean over
+    the steps since the checkpoint, and its `train_loss` is that of its part.
 
     One process uses one GPU: `Trainer` would put the model into `DataParallel` on all it sees,
     which is slow, and scales wrongly a loss that is divided by the whole batch. Several processes
@@ -72,7 +73,6 @@ class ExactTrainer(Trainer):
             args.data_seed = args.seed
         super().__init__(model, args, *others, **kwargs)
         self.training_data = training_data
-        self.add_callback(_LogBeforeSaving)
         if args.world_size > 1:
             set_seed(args.seed + args.process_index)
 
@@ -121,13 +121,6 @@ class ExactTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         load_exactly(self.model, self.state.best_model_checkpoint)
-
-
-class _LogBeforeSaving(TrainerCallback):
-    """The sum behind the next logged loss is not in a checkpoint: so it has to be empty."""
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        control.should_log |= control.should_save
 
 
 # --- checkpoints ----------------------------------------------------------------------------------
@@ -185,11 +178,6 @@ def load_exactly(model: PreTrainedModel, checkpoint: str | Path) -> None:
             "checkpoint of the same run, or in another folder"
         )
     model.load_state_dict(saved.state_dict())
-
-
-def label_names(config: PretrainedConfig) -> tuple[str, ...]:
-    """The names of a model's labels, in the order of the label ids."""
-    return tuple(str(name).strip() for _, name in sorted(config.id2label.items()))
 
 
 # --- the data -------------------------------------------------------------------------------------

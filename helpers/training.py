@@ -31,7 +31,7 @@ from transformers.utils.notebook import NotebookProgressCallback
 from helpers.data import load_scenes
 from helpers.hub import SAFE_WEIGHTS, explained
 from helpers.inference import predicted_labels
-from helpers.labels import IGNORE_INDEX
+from helpers.labels import IGNORE_INDEX, label_names
 from helpers.language import say
 from helpers.metrics import StreamingMeanIoU
 from helpers.processes import bars_disabled, has_accelerator, is_first_process, processes
@@ -39,7 +39,6 @@ from helpers.profiles import Profile
 from helpers.runs import (
     ExactTrainer,
     TrainingData,
-    label_names,
     share_batch_norm,
     silence_rounding,
 )

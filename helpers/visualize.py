@@ -156,15 +156,12 @@ def show_images(
     return figure
 
 
-def segments_of(
-    label_map: np.ndarray, instances: np.ndarray, labels: Labels = ADE20K
-) -> list[dict[str, Any]]:
+def segments_of(label_map: np.ndarray, instances: np.ndarray) -> list[dict[str, Any]]:
     """List the segments of a panoptic map, the smallest label id first; 255 (ignored) has none.
 
     Args:
-        label_map: (height, width) label ids or 255.
+        label_map: (height, width) label ids of ADE20K or 255.
         instances: (height, width) integers, the number of the thing that a pixel shows; 0: stuff.
-        labels: whose names are used.
 
     Returns:
         {"label": name, "instance": number, "mask": (height, width) bool} for each pair of the two.
@@ -172,7 +169,7 @@ def segments_of(
     pairs = np.unique(np.stack([label_map, instances], axis=-1).reshape(-1, 2), axis=0).tolist()
     return [
         {
-            "label": labels.names[label],
+            "label": ADE20K.names[label],
             "instance": number,
             "mask": (label_map == label) & (instances == number),
         }
@@ -181,22 +178,17 @@ def segments_of(
     ]
 
 
-def color_of_name(name: str, labels: Labels = ADE20K) -> tuple[int, int, int]:
+def color_of_name(name: str) -> tuple[int, int, int]:
     """Find a class's RGB color, 0-255, by its name.
 
-    A name that `labels` lack, as of a model trained on other data, borrows one of their colors. It
-    is the same in every run, but it may be another class's too.
+    A name that ADE20K lacks, as of a model trained on other data, borrows one of its colors. It is
+    the same in every run, but it may be another class's too.
     """
-    names = list(labels.names)
-    known = name in names
-    row = names.index(name) if known else zlib.crc32(name.encode()) % len(names)
-    red, green, blue = labels.palette[row].tolist()
-    return red, green, blue
+    borrowed = zlib.crc32(name.encode()) % ADE20K.num_labels
+    return tuple(ADE20K.palette[ADE20K.label2id.get(name, borrowed)].tolist())
 
 
-def paint_segments(
-    segments: Sequence[Mapping[str, Any]], shape: tuple[int, int], labels: Labels = ADE20K
-) -> np.ndarray:
+def paint_segments(segments: Sequence[Mapping[str, Any]], shape: tuple[int, int]) -> np.ndarray:
     """Paint segments on black: a class has one hue, and its segments differ in shade.
 
     A class's segments are numbered from left to right, and a segment's shade depends on its number
@@ -207,7 +199,6 @@ def paint_segments(
             PIL image of mode L}, among other keys. Where two overlap, the one further right is
             seen.
         shape: (height, width) of the image.
-        labels: whose colors are used.
 
     Returns:
         (height, width, 3) uint8 RGB.
@@ -215,7 +206,7 @@ def paint_segments(
     painted, numbers = np.zeros((*shape, 3), dtype=np.uint8), Counter()
     masks = [(segment["label"], np.asarray(segment["mask"]) > 0) for segment in segments]
     for name, mask in sorted(masks, key=lambda named: named[1].any(axis=0).argmax()):
-        painted[mask] = _shade(color_of_name(name, labels), numbers[name])
+        painted[mask] = _shade(color_of_name(name), numbers[name])
         numbers[name] += 1
     return painted
 

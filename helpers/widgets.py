@@ -1,9 +1,9 @@
 """Images with sliders: each function returns an `Explorer`, a cell's last value.
 
 In all of them `image` is a PIL image, a label map is (height, width) label ids or 255, of the
-image's size, and `labels` says what the label ids mean. Where no kernel runs, as on GitHub, the
-same output is a still image. What is told below the images is in the notebook's language, the
-lettering of controls and images is English.
+image's size, and `labels` says what the label ids mean; where it is no argument, they are ADE20K's.
+Where no kernel runs, as on GitHub, the same output is a still image. What is told below the images
+is in the notebook's language, the lettering of controls and images is English.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ from torchvision import tv_tensors
 
 from helpers import visualize
 from helpers.images import load_image
-from helpers.inference import labels_of, segment
-from helpers.labels import ADE20K, IGNORE_INDEX, Labels
+from helpers.labels import ADE20K, IGNORE_INDEX, Labels, label_names, label_set
 from helpers.language import in_english, say
-from helpers.metrics import ConfusionMatrix
+from helpers.upsampling import quick_argmax
 from helpers.visualize import largest_labels, overlay, paint_segments, show_images
 
 if TYPE_CHECKING:
@@ -117,11 +116,6 @@ def explore_overlay(
     """
     image, maps = load_image(image), {name: np.asarray(one) for name, one in label_maps.items()}
     found = largest_labels(*maps.values(), most=labels.num_labels)
-    matrix = ConfusionMatrix(labels.num_labels)
-    if len(maps) == 2:
-        truth, prediction = maps.values()
-        matrix.update(prediction, truth)
-    iou = matrix.compute()["per_category_iou"]
 
     def draw(opacity: float, label: int) -> Shown:
         images = {"image": image}
@@ -134,7 +128,11 @@ def explore_overlay(
             images[name] = visualize.outline(overlay(image, only, opacity, labels), only == label)
         text = "{share:.1%} of the {map}"
         shares = [say(text, np.mean(one == label), name) for name, one in maps.items()]
-        score = f"; IoU {iou[label]:.2f}" if len(maps) == 2 else ""
+        score = ""
+        if len(maps) == 2:
+            truth, prediction = maps.values()
+            counted = truth != IGNORE_INDEX
+            score = f"; IoU {_iou(truth == label, (prediction == label) & counted):.2f}"
         told = f"{', '.join(shares)}{score}"
         name = labels.short_names[label]
         return images, [label], say("Opacity {opacity:.0%}. {name}: {told}.", opacity, name, told)
@@ -150,7 +148,6 @@ def explore_augmentation(
     image: Image.Image,
     annotation: Image.Image,
     make_augment: Callable[[float, float], Callable[..., tuple[Any, Any]]],
-    labels: Labels = ADE20K,
 ) -> Explorer:
     """Augment one scene with strengths of your choice: colors, smallest piece, throw of the dice.
 
@@ -158,20 +155,20 @@ def explore_augmentation(
     0.1-1, `make_augment` returns a transform of (image, mask).
     """
     image, mask = load_image(image), tv_tensors.Mask(torch.from_numpy(np.array(annotation)))
-    before = largest_labels(labels.to_label_map(annotation), most=labels.num_labels)
     grey = np.mean(image)
+    before = largest_labels(ADE20K.to_label_map(annotation), most=ADE20K.num_labels)
 
     def draw(color: float, smallest: float, version: int) -> Shown:
         with torch.random.fork_rng(devices=[]):  # the notebook's own dice stay as they are
             torch.manual_seed(version)
             changed, its_mask = make_augment(color, smallest)(image, mask)
-        label_map = labels.to_label_map(its_mask)
+        label_map = ADE20K.to_label_map(its_mask)
         images = {
             "as it is": image,
             "as the model sees it": changed,
-            "with its annotation": overlay(changed, label_map, labels=labels),
+            "with its annotation": overlay(changed, label_map),
         }
-        left = largest_labels(label_map, most=labels.num_labels)
+        left = largest_labels(label_map, most=ADE20K.num_labels)
         text = (
             "Version {version}: {left} of {all} classes are left. Mean grey level {level:.0f}, "
             "before it was {before:.0f}."
@@ -185,24 +182,19 @@ def explore_augmentation(
         "version": IntSlider(1, min=1, max=30, description="Version"),
     }
     sentence = say("A scene beside a randomly changed version of it.")
-    return Explorer(controls, draw, sentence, labels)
+    return Explorer(controls, draw, sentence, ADE20K)
 
 
-def explore_iou(
-    image: Image.Image, label_map: np.ndarray, classes: Sequence[int], labels: Labels = ADE20K
-) -> Explorer:
+def explore_iou(image: Image.Image, label_map: np.ndarray, classes: Sequence[int]) -> Explorer:
     """Drag the mask of one of the `classes`, label ids, away from itself and see its IoU fall."""
     image, label_map = load_image(image), np.asarray(label_map)
     dim = image.convert("L").point(lambda level: 0.45 * level)
 
     def draw(label: int, right: int, down: int) -> Shown:
-        mask, name = label_map == label, labels.short_names[label]
+        mask, name = label_map == label, ADE20K.short_names[label]
         moved = ndimage.shift(mask, (down, right), order=0)  # what leaves the image is lost
         parts = np.select([mask & moved, mask, moved], [0, 1, 2], IGNORE_INDEX)
-        matrix = ConfusionMatrix(2)
-        matrix.update(moved, mask)
-        both, union = matrix.counts[1, 1], matrix.counts.sum() - matrix.counts[0, 0]
-        iou = matrix.compute()["per_category_iou"][1]
+        both, union, iou = np.sum(mask & moved), np.sum(mask | moved), _iou(mask, moved)
         images = {
             f"{name}, outlined": visualize.outline(image, mask),
             f"moved: IoU {iou:.2f}": overlay(dim, parts, 1, _PARTS),
@@ -215,7 +207,7 @@ def explore_iou(
 
     down, right = (side // 4 for side in label_map.shape)
     controls = {
-        "label": _picker(classes, labels),
+        "label": _picker(classes, ADE20K),
         "right": IntSlider(right // 8, min=-right, max=right, description="Right"),
         "down": IntSlider(0, min=-down, max=down, description="Down"),
     }
@@ -231,11 +223,10 @@ def explore_panoptic(
     The model, a universal one such as Mask2Former, runs once; only
     `post_process_panoptic_segmentation` runs again, as `pipeline` calls it.
     """
-    image, labels = load_image(image), labels_of(model, image_processor)
+    image, labels = load_image(image), label_set(label_names(model.config))
     small = _scaled(image, min(image.width, 480))
     settings = {"label_ids_to_fuse": set(), "target_sizes": [small.size[::-1]]}
-    with torch.inference_mode():
-        outputs = model(**image_processor(image, return_tensors="pt").to(model.device))
+    outputs = _answer(image, model, image_processor)
     # Queries that answer "nothing" are left out of every result: out with them now, and a
     # redraw takes less than half as long.
     something = outputs.class_queries_logits[0].argmax(dim=-1) < model.config.num_labels
@@ -328,7 +319,8 @@ def segment_upload(
     def read(name: str, source: Any) -> tuple[str, Image.Image, np.ndarray]:
         chosen = load_image(source, name).copy()
         chosen.thumbnail((1024, 1024))
-        return name, chosen, segment(chosen, model, image_processor)
+        logits = _answer(chosen, model, image_processor).logits[0].float().cpu().numpy()
+        return name, chosen, quick_argmax(logits, chosen.size[::-1])
 
     latest, content = read("", image), None
 
@@ -355,6 +347,18 @@ def segment_upload(
     controls = {"upload": upload, "opacity": FloatSlider(0.5, description="Opacity", **_SHARE)}
     sentence = say("An image with the model's prediction laid over it.")
     return Explorer(controls, draw, sentence, labels)
+
+
+def _answer(image: Image.Image, model: PreTrainedModel, image_processor: BaseImageProcessor) -> Any:
+    """The outputs of a model that was loaded to predict."""
+    with torch.inference_mode():
+        return model(**image_processor(image, return_tensors="pt").to(model.device, model.dtype))
+
+
+def _iou(mask: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two (height, width) bool; NaN where both are empty."""
+    union = np.sum(mask | other)
+    return np.sum(mask & other) / union if union else np.nan
 
 
 def _picker(classes: Sequence[int], labels: Labels, first: str | None = None) -> Dropdown:

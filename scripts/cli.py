@@ -179,12 +179,16 @@ def at_least(least: int, most: int | None = None) -> Callable[[str], int]:
     return whole
 
 
-def positive(text: str) -> float:
-    """A `type` for argparse: a number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"it is {text}, expected a number above 0")
-    return number
+def a_number(allowed: Callable[[float], bool], expected: str) -> Callable[[str], float]:
+    """A `type` for argparse: a number that is allowed, as no comparison with NaN says."""
+
+    def read(text: str) -> float:
+        try:
+            found = float(text)
+        except ValueError:
+            found = math.nan
+        if not allowed(found):
+            raise argparse.ArgumentTypeError(f"it is {text}, expected {expected}")
+        return found
+
+    return read

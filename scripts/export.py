@@ -45,10 +45,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m scripts.export",
         description="Write a model as one file that ONNX Runtime runs, after its label maps have "
         "been compared with those of scripts.segment, which takes it too: --model model.onnx.",
-        epilog="Inputs: image, (batch, height, width, 3) uint8 RGB, at the height and width that "
-        "the metadata name under resize; size, the height and width of the label maps. Outputs: "
-        "label_map, (batch, height, width) uint8; logits. The metadata hold the labels, too. Exit "
-        "status: 0 written, 1 the model or an image is refused, 2 wrong use, 130 interrupted.",
+        epilog="Inputs: image, (batch, height, width, 3) uint8 RGB, of the height and width, or "
+        "scaled to those at most, that the metadata name under resize; size, the height and width "
+        "of the label maps. Outputs: label_map, (batch, height, width) uint8; logits. The metadata "
+        "hold the labels, too. Exit status: 0 written, 1 the model or an image is refused, 2 wrong "
+        "use, 130 interrupted.",
     )
     parser.add_argument("--model", required=True, metavar="DIR", help="as scripts.segment takes it")
     parser.add_argument(

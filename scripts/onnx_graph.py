@@ -22,10 +22,20 @@ _MOST_PIXELS = 2**20  # of a label map that the graph upsamples for comparison: 
 
 
 class Graph(torch.nn.Module):
-    """(batch, height, width, 3) uint8 RGB images of the model's input size to label maps."""
+    """(batch, height, width, 3) uint8 RGB images of the model's input size to label maps.
+
+    Raises:
+        ValueError: the model pools an image of any size to several cells a side, as UPerNet does.
+    """
 
     def __init__(self, model: PreTrainedModel, image_processor: BaseImageProcessor) -> None:
         super().__init__()
+        if max(scales := getattr(model.config, "pool_scales", None) or [0]) > 1:
+            raise ValueError(
+                f"its config.json has pool_scales {list(scales)}, and a graph for images of any "
+                "size pools to one cell only: expected none above 1; train it with "
+                "pool_scales=[1] or []"
+            )
         self.model, mean, std = model, 0, 1
         if image_processor.do_normalize:
             mean, std = image_processor.image_mean, image_processor.image_std
@@ -41,8 +51,8 @@ class Graph(torch.nn.Module):
         return scores.argmax(dim=1).to(torch.uint8), logits
 
 
-def resize_of(image_processor: BaseImageProcessor) -> list[int] | None:
-    """The (height, width) that the model sees; None: the image's own.
+def resize_of(image_processor: BaseImageProcessor) -> list[int] | dict[str, int] | None:
+    """The size that the model sees, as `scripts.onnx_segmenter.size_seen` takes it.
 
     Raises:
         ValueError: images are resized in another way than `scripts.onnx_segmenter.resized` does.
@@ -50,13 +60,15 @@ def resize_of(image_processor: BaseImageProcessor) -> list[int] | None:
     if not image_processor.do_resize:
         return None
     size, resample = image_processor.size, image_processor.resample
-    resize = [size.get("height"), size.get("width")]
-    if not all(resize) or resample != Image.Resampling.BILINEAR:
+    fixed = [size.get("height"), size.get("width")]
+    most = {side: size.get(side) for side in ("max_height", "max_width")}
+    if not (all(fixed) or all(most.values())) or resample != Image.Resampling.BILINEAR:
         raise ValueError(
             f"its {type(image_processor).__name__} resizes to {dict(size)} with resample "
-            f"{resample}, expected a height and a width, and resample 2 (bilinear)"
+            f"{resample}, expected a height and a width (or max_height and max_width), and "
+            "resample 2 (bilinear)"
         )
-    return resize
+    return fixed if all(fixed) else most
 
 
 def write(file: Path, graph: Graph, about: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,7 +80,7 @@ class OnnxSegmenter(Segmenter):
     def seen(self, image: Image.Image) -> np.ndarray:
         """What the graph gets of an RGB image: (1, height, width, 3) uint8."""
         pixels = np.asarray(image)
-        return (resized(pixels, self.resize) if self.resize else pixels)[None]
+        return resized(pixels, size_seen(self.resize, *pixels.shape[:2]))[None]
 
     def run(self, pixels: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
         """The graph's label maps, of that (height, width), and its logits."""
@@ -101,6 +101,22 @@ def digest_of(folder: Path) -> str:
         digest.update(file.name.encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def size_seen(
+    resize: Sequence[int] | Mapping[str, int] | None, height: int, width: int
+) -> tuple[int, int]:
+    """The (height, width) at which the model sees an image of another.
+
+    Args:
+        resize: (height, width); or {"max_height": pixels, "max_width": pixels}, which the image is
+            scaled to fit, up or down; None: the image's own.
+    """
+    if isinstance(resize, Mapping):
+        scale = min(resize["max_height"] / height, resize["max_width"] / width)
+        return max(1, int(height * scale)), max(1, int(width * scale))
+    height, width = resize or (height, width)
+    return height, width
 
 
 def resized(pixels: np.ndarray, size: Sequence[int]) -> np.ndarray:

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from scripts.cli import FORMATS, Parser, at_least, draw_bars_where_somebody_looks, refuse
+from scripts.cli import FORMATS, Parser, a_number, at_least, draw_bars_where_somebody_looks, refuse
 
 if TYPE_CHECKING:
     from helpers.custom import Convert, Pair, Pairs, Report
@@ -283,10 +283,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="keep images together of which this regular expression matches the same part of the "
         r'path below the folder of images (its first group, if any), as "(.*)_\d+" or "[^/]+/"',
     )
-    add("--validation-fraction", type=_share, default=0.2, metavar="X", help="default: 0.2")
+    share = a_number(lambda part: 0 <= part < 1, "0 to 1, as in 0.2")
+    add("--validation-fraction", type=share, default=0.2, metavar="X", help="default: 0.2")
     add(
         "--test-fraction",
-        type=_share,
+        type=share,
         default=0.0,
         metavar="X",
         help="a third split (default: none)",
@@ -339,17 +340,6 @@ def _listed(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
             raise argparse.ArgumentTypeError(f"it is {text}, expected {expected}") from error
 
     return listed
-
-
-def _share(text: str) -> float:
-    """A `type` for argparse: a part of the images."""
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share < 1:
-        raise argparse.ArgumentTypeError(f"it is {text}, expected 0 to 1, as in 0.2")
-    return share
 
 
 if __name__ == "__main__":

@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.cli import WrongUse, at_least, draw_bars_where_somebody_looks
+from scripts.cli import (
+    Parser,
+    WrongUse,
+    a_number,
+    at_least,
+    draw_bars_where_somebody_looks,
+    refuse,
+)
 
 if TYPE_CHECKING:
     from scripts.segmenter import Segmenter
@@ -19,9 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _run(options)
     except WrongUse as error:
-        return _refuse(f"error: {error}", 2)
+        return refuse(str(error), 2)
     except KeyboardInterrupt:
-        return _refuse("interrupted: the same command resumes from here", 130)
+        return refuse("interrupted: the same command resumes from here", 130)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -39,7 +46,7 @@ def _run(options: argparse.Namespace) -> int:
     except WrongUse:
         raise
     except (ValueError, OSError) as error:
-        return _refuse(f"error: {error}", 1)
+        return refuse(str(error), 1)
     try:
         with results:
             counts = segment_all(sources, results, segmenter)
@@ -53,16 +60,11 @@ def _run(options: argparse.Namespace) -> int:
             f"{counts[FAILED]} failed; results in {options.output}"
         )
         return 1 if counts[FAILED] else 0
-    return _refuse(f"error: {why}: the same command resumes from here", 1)
-
-
-def _refuse(why: str, status: int) -> int:
-    print(why, file=sys.stderr)
-    return status
+    return refuse(f"{why}: the same command resumes from here", 1)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m scripts.segment",
         description="Segment images and videos. The output folder gets labels/ (PNG whose values "
         "are label ids, shown in the palette's colours), overlays/, shares/ (the share of each "
@@ -110,7 +112,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--alpha",
-        type=_alpha,
+        type=a_number(lambda alpha: 0 <= alpha <= 1, "0 (image) to 1 (colours)"),
         default=0.5,
         metavar="A",
         help="overlays: 0 shows the image alone, 1 the colours (default: 0.5)",
@@ -124,17 +126,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--anew", action="store_true", dest="overwrite", help=argparse.SUPPRESS
     )
     return parser.parse_args(arguments)
-
-
-def _alpha(text: str) -> float:
-    """A `type` for argparse."""
-    try:
-        alpha = float(text)
-    except ValueError:
-        alpha = None
-    if alpha is None or not 0 <= alpha <= 1:
-        raise argparse.ArgumentTypeError(f"it is {text}, expected 0 (image) to 1 (colours)")
-    return alpha
 
 
 def _segmenter(options: argparse.Namespace) -> Segmenter:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from helpers.images import SUFFIXES
+from helpers.pairs import files_below
 
 VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"}
 SETTINGS = "segmentation.json"  # tells a folder of results from any other
@@ -49,8 +50,7 @@ def find_sources(given: Sequence[str]) -> list[Input]:
     for one in given:
         path = Path(one).expanduser()
         if path.is_dir():
-            root, files = path, [folder / name for folder, names in _walk(path) for name in names]
-            files = [file for file in files if _is_known(file, root)]
+            root, files = path, [file for file in files_below(path) if _is_known(file, path)]
         elif path.exists():
             root, files = path.parent, [path]
         elif glob.has_magic(one):
@@ -75,31 +75,14 @@ def find_sources(given: Sequence[str]) -> list[Input]:
     return list(found.values())
 
 
-def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """A folder and all below it, with the names of their files; links to folders are followed."""
-
-    def refuse(error: OSError) -> None:
-        raise PermissionError(f"the folder {error.filename} cannot be read ({error.strerror})")
-
-    for root, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        own = (name for name in folders if not name.startswith((".", "@")))
-        folders[:] = sorted(name for name in own if not _leads_back_up(Path(root, name)))
-        yield Path(root), sorted(files)
-
-
-def _leads_back_up(folder: Path) -> bool:
-    """Whether a folder is a link to one that it lies in: following it would never end."""
-    parents = Path(os.path.abspath(folder)).parents
-    return folder.is_symlink() and folder.resolve() in {parent.resolve() for parent in parents}
-
-
 def _matches(pattern: Path) -> Iterator[Path]:
     """The files that a pattern stands for; `glob` alone would go round in circles of links."""
     parts = pattern.parts
     if "**" in parts:
         at = parts.index("**")
-        for base in glob.iglob(str(Path(*parts[:at]))):
-            for folder, _ in _walk(Path(base)):
+        for base in map(Path, glob.iglob(str(Path(*parts[:at])))):
+            above = {folder for file in files_below(base) for folder in file.parents}
+            for folder in sorted(one for one in above if one.is_relative_to(base)):
                 yield from _matches(Path(glob.escape(str(folder)), *(parts[at + 1 :] or "*")))
     else:
         yield from (file for file in map(Path, glob.iglob(str(pattern))) if not file.is_dir())

@@ -8,6 +8,7 @@ are parsed.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import warnings
@@ -21,11 +22,11 @@ from helpers.profiles import Profile
 from scripts.cli import (
     Parser,
     WrongUse,
+    a_number,
     add_data_options,
     at_least,
     chosen_profile,
     draw_bars_where_somebody_looks,
-    positive,
     processes_wanted,
     refuse,
     sentence,
@@ -266,7 +267,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--learning-rate",
-        type=positive,
+        type=a_number(lambda rate: 0 < rate < math.inf, "a number above 0"),
         metavar="X",
         help="of the pretrained weights, instead of the profile's; new ones learn faster by the "
         "profile's factor",

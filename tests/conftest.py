@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Two workers take whole files, in this order: a long file at the end would leave one without work.
 LONGEST = ("hub_notebooks", "jupyterlab", "checkpoints", "drawing", "processes")
-LONGEST += ("hub", "real_photographs", "share", "custom", "data")
+LONGEST += ("hub", "real_photographs", "share", "custom", "data", "try_page")
 LONGEST += ("notebooks_on_other_data", "evaluation", "bundled", "course", "training")
 
 

@@ -25,17 +25,17 @@ LAYERS = (
 """Files of `helpers` import from their own layer and from those below it."""
 
 LINES_BEHIND = {
-    "00_quickstart": 1500,
-    "01_segmentation_types": 2560,
-    "02_dataset_and_labels": 2940,
-    "03_preprocessing_and_augmentation": 3190,
-    "04_mean_iou": 2940,
-    "05_training": 3660,
+    "00_quickstart": 1510,
+    "01_segmentation_types": 2020,
+    "02_dataset_and_labels": 2440,
+    "03_preprocessing_and_augmentation": 2690,
+    "04_mean_iou": 2950,
+    "05_training": 3650,
     "06_inference_and_overlays": 3410,
-    "07_custom_dataset": 4630,
+    "07_custom_dataset": 4620,
     "08_scores": 3030,
-    "09_scaling_and_sharing": 3880,
-    "10_few_images": 2200,
+    "09_scaling_and_sharing": 3870,
+    "10_few_images": 2210,
 }
 """The most lines of `helpers` that a notebook may import, with all that follows."""
 

@@ -9,7 +9,7 @@ import pytest
 from datasets import Dataset
 
 from helpers.images import SUFFIXES
-from helpers.pairs import check_splits, equal_files, find_pairs, split_pairs
+from helpers.pairs import check_splits, equal_files, files_below, find_pairs, split_pairs
 from scripts.sources import find_sources
 
 
@@ -122,6 +122,19 @@ def test_files_beside_sub_folders_and_below_links_are_all_found(tmp_path: Path) 
     pairs, alone, left_out = found(tmp_path)
     assert [image for image, _ in pairs] == ["a/0.jpg", "a/site 2/2.jpg", "a/site/1.jpg"]
     assert (alone, left_out) == ([], [])
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="Windows has no such permissions")
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir(mode=0)
+    user = os.geteuid()
+    try:
+        if user == 0:  # who may read all
+            os.seteuid(65534)
+        with pytest.raises(PermissionError, match=r"the folder .* cannot be read \(Permission"):
+            files_below(tmp_path)
+    finally:
+        os.seteuid(user)
 
 
 def test_what_is_not_paired_is_named_and_what_nobody_wrote_is_passed_over(tmp_path: Path) -> None:

@@ -12,15 +12,16 @@ import torch
 from IPython.core.formatters import DisplayFormatter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
-from samples import FRUIT, draw_blocks, encoded
+from samples import draw_blocks, encoded
 from torchvision.transforms import v2
 
 from helpers import widgets
 from helpers.images import load_image
 from helpers.inference import load_model, segment
 from helpers.labels import ADE20K, Labels
+from helpers.metrics import ConfusionMatrix
 from helpers.profiles import get_profile
-from helpers.visualize import paint_segments
+from helpers.visualize import largest_labels, paint_segments
 from helpers.widgets import Explorer
 from tools.course.execute import WIDGET_VIEW, normalize, output_problems
 from tools.drawing.scenes import draw_scene
@@ -109,12 +110,17 @@ def test_every_control_changes_the_image_and_what_is_told(explorers, name: str) 
     assert len(data["image/png"]) > 10_000
 
 
-def test_the_overlay_tells_share_and_iou_of_the_class(explorers, label_map) -> None:
+def test_the_overlay_tells_share_and_iou_of_the_class(
+    explorers, label_map, scene, semantic
+) -> None:
     explorer = explorers["overlay"]
     label = next(v for n, v in explorer.controls["label"].options if n.startswith("road"))
     explorer.controls["label"].value = label
     assert f"{np.mean(label_map == label):.1%} of the annotation" in explorer.told.value
-    assert re.search(r"; IoU 0\.\d\d\.", explorer.told.value)
+    matrix = ConfusionMatrix(150)
+    matrix.update(segment(scene.image, *semantic), label_map)
+    iou = matrix.compute()["per_category_iou"][label]
+    assert f"; IoU {iou:.2f}." in explorer.told.value
     explorer.controls["label"].index = 0
     assert explorer.controls["label"].label == "all classes"
 
@@ -199,7 +205,11 @@ def upload(scene, semantic) -> Explorer:
     return widgets.segment_upload(scene.image, *semantic)
 
 
-def test_an_uploaded_image_is_segmented(upload: Explorer) -> None:
+def test_an_uploaded_image_is_segmented(upload: Explorer, scene, semantic) -> None:
+    label_map = segment(scene.image, *semantic)
+    (largest,) = largest_labels(label_map, most=1)
+    told = f"pixels: {ADE20K.short_names[largest]} {np.mean(label_map == largest):.0%}, "
+    assert told in upload.told.value
     before = pngs(upload)
     put(upload.controls["upload"], "my.png", encoded(Image.new("LA", (1200, 600), (90, 255))))
     assert pngs(upload) != before
@@ -228,7 +238,6 @@ def test_names_and_colors_are_those_of_the_labels() -> None:
     overlaid = widgets.explore_overlay(image, {"annotation": label_map}, labels)
     for explorer in (
         overlaid,
-        widgets.explore_iou(image, label_map, [1], labels),
         widgets.explore_probabilities(image, torch.rand(2, 4, 4), row=0, column=0, labels=labels),
     ):
         assert name in [text for text, _ in explorer.controls["label"].options]
@@ -239,13 +248,6 @@ def test_names_and_colors_are_those_of_the_labels() -> None:
     assert "> fruit" in overlaid.told.value
     overlaid.controls["label"].index = 1
     assert "IoU" not in overlaid.told.value  # of one map there is none
-
-
-def test_an_annotation_is_read_as_its_labels_say() -> None:
-    image, annotation = draw_blocks(1, (40, 28))
-    annotation = annotation.point(lambda value: min(value, 2))
-    explorer = widgets.explore_augmentation(image, annotation, recipe_of, labels=FRUIT)
-    assert f"of {len(np.unique(np.asarray(annotation)))} classes are left" in explorer.told.value
 
 
 # --- the frame ------------------------------------------------------------------------------------

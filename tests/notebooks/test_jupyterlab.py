@@ -20,6 +20,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from browser import chromium
 from PIL import Image
 
 from helpers.profiles import REPOSITORY
@@ -28,9 +29,6 @@ from tools.course.run import choose_notebooks
 pytestmark = pytest.mark.slow
 
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update"
-FLAGS += " --disable-sync --no-first-run"
 SETTINGS = {
     # Every cell is in the page, also those that are scrolled out of sight.
     "@jupyterlab/notebook-extension/tracker.jupyterlab-settings": '{"windowingMode": "none"}',
@@ -103,23 +101,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str,
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory):
-    """A Chromium that ends with the tests, also when they fail."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: JupyterLab is not tested in a browser")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        context = driver.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("chromium"),
-            executable_path=CHROMIUM,
-            headless=True,
-            args=FLAGS.split(),
-            viewport={"width": 1300, "height": 1000},
-        )
-        context.set_default_timeout(60_000)
-        try:
-            yield context
-        finally:
-            context.close()
+    with chromium(tmp_path_factory.mktemp("chromium"), 1300, 1000) as context:
+        yield context
 
 
 RUN_ALL = """async limit => {

@@ -10,18 +10,24 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import timm
 import torch
 from PIL import Image
 from samples import FRUIT, contents, draw_blocks, save_family, save_model
 from torchvision.transforms.v2 import functional
-from transformers import SegformerImageProcessor
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForSemanticSegmentation,
+    SegformerImageProcessor,
+)
 
 import scripts.onnx_graph
 import scripts.onnx_segmenter
 import scripts.segment
 from helpers.inference import load_model, segment
 from helpers.labels import ADE20K
-from helpers.profiles import REPOSITORY
+from helpers.profiles import BUNDLED, REPOSITORY
 from scripts.export import main
 from scripts.onnx_segmenter import OnnxSegmenter, resized
 
@@ -42,6 +48,23 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir()
     for seed, size in enumerate(SIZES):
         draw_blocks(seed, size)[0].save(folder / f"{seed}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def upernet_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled encoder under a UPerNet's head of random weights, for images of any size."""
+    return save_upernet(tmp_path_factory.mktemp("upernet"), pool_scales=[])
+
+
+def save_upernet(folder: Path, pool_scales: list[int]) -> Path:
+    encoder = BUNDLED / "checkpoints" / "efficientnet-lite0"
+    config = AutoConfig.from_pretrained(encoder, num_labels=3, pool_scales=pool_scales)
+    torch.manual_seed(0)
+    model = AutoModelForSemanticSegmentation.from_pretrained(encoder, config=config)
+    torch.nn.init.normal_(model.decode_head.classifier.weight)  # logits of a trained head's size
+    model.save_pretrained(folder)
+    AutoImageProcessor.from_pretrained(encoder, do_resize=False).save_pretrained(folder)
     return folder
 
 
@@ -89,6 +112,43 @@ def test_the_graph_takes_any_batch_and_size(model_dir: Path) -> None:
         expected = image_processor.post_process_semantic_segmentation(outputs, [size] * batch)
         assert label_map.dtype == np.uint8
         assert (label_map != torch.stack(expected).numpy()).mean() < 1e-3
+
+
+def test_a_upernet_sees_each_image_at_its_own_size(
+    upernet_dir: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "model.onnx"
+    assert export("--model", upernet_dir, "--output", file, "--images", folder) == 0
+    assert "label maps of 5 images are those of scripts.segment, but for" in capsys.readouterr().out
+    exported = OnnxSegmenter(file)
+    assert exported.resize is None
+    graph = scripts.onnx_graph.Graph(*load_model(upernet_dir))
+    for height, width in ((1, 1), (35, 36), (97, 33), (64, 102)):  # each padding of each stride
+        pixels = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
+        label_maps, logits = exported.run(pixels, (height, width))
+        with torch.inference_mode():
+            expected_maps, expected = graph(torch.from_numpy(pixels), torch.tensor([height, width]))
+        assert logits.shape == (3, 3, height, width)
+        np.testing.assert_allclose(logits, expected, atol=1e-4)
+        assert (label_maps != expected_maps.numpy()).mean() < 1e-3
+    assert np.ptp(logits) > 1
+    assert len(np.unique(label_maps)) > 1
+
+
+def test_images_that_are_scaled_to_fit_keep_their_shape(
+    upernet_dir: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(upernet_dir, tmp_path / "model")
+    processor = SegformerImageProcessor(size={"max_height": 64, "max_width": 80})
+    processor.save_pretrained(copy)
+    assert export("--model", copy, "--images", folder) == 0
+    assert "label maps of 5 images are those of scripts.segment, but for" in capsys.readouterr().out
+    exported = OnnxSegmenter(copy / "model.onnx")
+    assert exported.resize == {"max_height": 64, "max_width": 80}
+    for width, height in (*SIZES, (640, 427), (333, 1000), (80, 64)):
+        image = draw_blocks(0, (width, height))[0]
+        expected = processor(image, do_rescale=False, do_normalize=False)["pixel_values"][0]
+        assert (exported.seen(image)[0] == np.asarray(expected).transpose(1, 2, 0)).all()
 
 
 def test_metadata_name_the_labels_their_colors_and_the_size(
@@ -163,6 +223,31 @@ def test_a_graph_that_gives_other_label_maps_is_not_written(
     assert contents(model_dir) == before
 
 
+def test_padding_of_the_sample_that_stays_in_the_graph_is_refused(
+    upernet_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """timm pads a convolution of stride 2 by its input's size, which tracing has to follow."""
+    padding = timm.layers.padding.get_same_padding
+    monkeypatch.setattr(
+        timm.layers.padding, "get_same_padding", lambda *sizes: padding(*map(int, sizes))
+    )
+    line = refused(capsys, 1, "--model", upernet_dir, "--output", tmp_path / "model.onnx")
+    assert "cannot be exported: its logits differ by" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_pooling_that_depends_on_the_images_size_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capsys, 1, "--model", save_upernet(tmp_path, pool_scales=[1, 2, 3, 6]))
+    assert "its config.json has pool_scales [1, 2, 3, 6]" in line
+    assert line.endswith("expected none above 1; train it with pool_scales=[1] or []")
+    assert not list(tmp_path.rglob("*.onnx"))
+
+
 def test_pixels_as_good_as_tied_may_differ_but_few_of_them(
     model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,7 +288,7 @@ def test_models_that_see_images_otherwise_are_refused(
     save_family(family, tmp_path / "model", 3)
     line = refused(capsys, 1, "--model", tmp_path / "model")
     assert f"model cannot be exported: its {why}" in line
-    assert "expected a height and a width, and resample 2 (bilinear)" in line
+    assert "expected a height and a width (or max_height and max_width), and resample 2" in line
     assert not list(tmp_path.rglob("*.onnx"))
 
 

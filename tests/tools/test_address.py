@@ -7,6 +7,8 @@ import pytest
 
 from helpers.profiles import REPOSITORY
 from tools.course.address import Address, addressed_files, main, origin, read_address
+from tools.course.map import OPEN_IN
+from tools.course.translations import LANGUAGES, folder_of, readme_name
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").rglob("[0-9]*.ipynb"))
 OTHER = Address("someone/course-of-theirs", "v2.0")
@@ -21,6 +23,20 @@ def test_badges_and_set_up_cell_say_what_pyproject_says(path: Path):
     assert f"mybinder.org/v2{binder}labpath={name.replace('/', '%2F')}" in text
     assert f"      {fetch}course\\n" in text
     assert text.count(read_address().repository) == 3, "an address that is overlooked"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_readme_opens_the_notebooks_of_its_language(language: str):
+    text = (REPOSITORY / readme_name(language)).read_text(encoding="utf-8")
+    folder = f"notebooks/{folder_of(language)}"
+    rows = [line for line in text.splitlines() if line.startswith("| [")]
+    paths = [f"{folder}{path.name}" for path in sorted((REPOSITORY / folder).glob("[0-9]*.ipynb"))]
+    assert len(rows) == len(paths)
+    for row, path in zip(rows, paths, strict=True):
+        assert f"]({path}) |" in row
+        assert f"| {read_address().buttons(path)} |" in row, "see `OPEN_IN` in tools/course/map.py"
+    assert text.count(f"| {OPEN_IN[language]} |") == 1
+    assert f"kaggle.com/kernels/welcome?src=https://github.com/{read_address().repository}/" in text
 
 
 @pytest.mark.parametrize(
@@ -60,7 +76,8 @@ def test_the_command_writes_one_address_everywhere_and_back(copy: Path, capsys):
     assert {"README.zh.md", "README.ja.md", "notebooks/ja/05_training.ipynb"} <= written
     for path, text in contents(copy).items():
         assert OTHER.repository.encode() in text, path
-        assert old.repository.encode() not in text, path
+        for part in (old.repository, *old.repository.split("/")):  # pages have the owner in front
+            assert part.encode() not in text, path
     assert main(["--repository", old.repository, "--ref", old.ref], copy) == 0
     assert contents(copy) == before, "nothing but the address was changed"
     assert main(["--repository", "nonsense"], copy) == 1

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from matplotlib.colors import TABLEAU_COLORS, to_rgb
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from PIL import Image
+from PIL import Image, ImageSequence
 from samples import encoded
 from scipy import ndimage
 
@@ -26,8 +26,10 @@ from helpers.profiles import REPOSITORY
 from tools.course import map as course_map
 from tools.course import run as course
 from tools.course import translations
+from tools.course.address import read_address
 from tools.course.execute import HARDLY_SEEN, UNSEEN, NotebookError, execute, smaller_png
 from tools.course.pages import write_index, write_markdown_page, write_page
+from tools.course.readme_image import moving_picture
 
 RED_DOT = "import matplotlib.pyplot as plt\nplt.plot([1], 'ro')\nplt.show()"
 
@@ -96,10 +98,10 @@ def test_run_reports_each_notebook_and_writes_pages_and_results(tmp_path: Path):
 
 README = """# Course
 
-| notebook | afterwards you can | time | memory |
-| --- | --- | --- | --- |
-| [01 · One](notebooks/01_one.ipynb) | count to one | 3 s | 9.9 GB |
-| [02 · Two](notebooks/02_two.ipynb) | count to two | | |
+| notebook | afterwards you can | open in | time | memory |
+| --- | --- | --- | --- | --- |
+| [01 · One](notebooks/01_one.ipynb) | count to one | [Colab](a) | 3 s | 9.9 GB |
+| [02 · Two](notebooks/02_two.ipynb) | count to two | | | |
 
 <!-- measured -->
 
@@ -123,8 +125,9 @@ def test_map_writes_the_last_run_into_the_readme(costs: Path, tmp_path: Path):
     done = command("map", "--costs", costs, "--readme", readme)
     assert done.returncode == 0, done.stderr
     text = readme.read_text(encoding="utf-8")
-    assert "| count to one | 27 s | 1.2 GB |\n" in text
-    assert "| count to two | 63 s | 1.0 GB |\n" in text
+    one, two = (read_address().buttons(f"notebooks/{name}.ipynb") for name in ("01_one", "02_two"))
+    assert f"| count to one | {one} | 27 s | 1.2 GB |\n" in text
+    assert f"| count to two | {two} | 63 s | 1.0 GB |\n" in text
     assert "\n<!-- measured -->All together: 1 min 11 s, and at most 1.2 GB for a" in text
     assert str(date.today().year) in text
     assert text.splitlines()[:4] == README.splitlines()[:4]
@@ -149,7 +152,8 @@ def test_map_refuses_figures_that_do_not_fit(costs: Path, tmp_path: Path):
 def test_the_readme_gives_every_notebook_a_time_and_a_memory():
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     stems = {path.stem for path in (REPOSITORY / "notebooks").glob("[0-9]*.ipynb")}
-    rows = re.findall(r"\(notebooks/(\w+)\.ipynb\) \| [^|]+ \| (\d+) s \| ([\d.]+) GB \|", text)
+    row = r"\(notebooks/(\w+)\.ipynb\) \|(?: [^|]+ \|){2} (\d+) s \| ([\d.]+) GB \|"
+    rows = re.findall(row, text)
     assert {stem for stem, _, _ in rows} == stems, "`python -m tools.course map` lists them"
     assert "<!-- measured -->All together: " in text
 
@@ -341,6 +345,51 @@ def test_stored_legends_have_the_official_colors() -> None:
     assert exact > 300
 
 
+# --- the README's moving picture ------------------------------------------------------------------
+
+
+def frames_of(source: Path | io.BytesIO) -> tuple[list[np.ndarray], list[int], int]:
+    """The frames of a GIF, (height, width, 3) each, their milliseconds, and its repetitions."""
+    frames, times = [], []
+    with Image.open(source) as opened:
+        for frame in ImageSequence.Iterator(opened):
+            frames.append(np.array(frame.convert("RGB")))
+            times.append(frame.info["duration"])
+        return frames, times, opened.info["loop"]
+
+
+def test_a_moving_picture_keeps_the_colors_of_classes_and_rests_at_its_end() -> None:
+    grain = np.random.default_rng(0).integers(90, 110, (60, 80, 3), dtype=np.uint8)
+    frames = []
+    for shift in range(4):
+        classes = ADE20K.palette[np.arange(shift, shift + 80) // 20][None].repeat(60, axis=0)
+        frames.append(np.hstack([grain, classes]))
+    moving = moving_picture([Image.fromarray(frame) for frame in frames])
+    found, times, loop = frames_of(io.BytesIO(moving))
+    assert (times, loop) == ([1000, 500, 500, 4000], 0)
+    for frame, before in zip(found, frames, strict=True):
+        assert (frame[:, 80:] == before[:, 80:]).all()
+        assert np.abs(frame[:, :80] - before[:, :80].astype(int)).max() <= HARDLY_SEEN
+    noise = np.random.default_rng(0).integers(0, 256, (2, 60, 80, 3), dtype=np.uint8)
+    with pytest.raises(ValueError, match="too many colors"):
+        moving_picture([Image.fromarray(frame) for frame in noise])
+
+
+def test_the_readme_shows_a_training_in_motion() -> None:
+    file = REPOSITORY / ".github" / "training.gif"
+    assert "](.github/training.gif)" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert file.stat().st_size <= 300_000
+    frames, times, loop = frames_of(file)
+    assert (len(frames), max(times), times[-1], loop) == (13, 4000, 4000, 0)
+    official = ADE20K.palette.astype(int) @ [65536, 256, 1]
+    for frame in frames:
+        packed = frame[:, 460:].astype(int) @ [65536, 256, 1]  # the label map
+        flat = ndimage.minimum_filter(packed, 9) == ndimage.maximum_filter(packed, 9)
+        colors = set(packed[flat].tolist()) - {0xFFFFFF}
+        assert len(colors) > 2
+        assert colors <= set(official.tolist())
+
+
 # --- pages ----------------------------------------------------------------------------------------
 
 
@@ -411,6 +460,37 @@ def test_ci_and_the_workflow_run_what_make_runs():
     assert all(job["timeout-minutes"] <= 90 for job in workflow["jobs"].values())
     assert workflow["permissions"] == {"contents": "read"}
     assert (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8").endswith("\nmake test-all\n")
+
+
+def test_a_workflow_publishes_the_pages_and_the_try_it_page():
+    file = REPOSITORY / ".github" / "workflows" / "pages.yml"
+    workflow = yaml.safe_load(file.read_text(encoding="utf-8"))
+    triggers = workflow[True]  # YAML's `on`
+    assert triggers.keys() == {"push", "schedule", "workflow_dispatch"}
+    assert triggers["push"] == {"tags": ["v*"]}
+    assert workflow["permissions"] == {"contents": "read"}
+    build, publish = workflow["jobs"]["build"], workflow["jobs"]["publish"]
+    commands = [step["run"] for step in build["steps"] if "run" in step]
+    order = ["make .venv/.course", "tools.course try", "make course", "build/try build/site"]
+    assert all(part in command for part, command in zip(order, commands, strict=True))
+    assert build["steps"][-1]["with"] == {"path": "build/site"}
+    assert (publish["needs"], publish["environment"]["name"]) == ("build", "github-pages")
+    assert publish["permissions"] == {"pages": "write", "id-token": "write"}
+    assert all(job["timeout-minutes"] <= 45 for job in (build, publish))
+    used = re.findall(r"uses: (.*)", file.read_text(encoding="utf-8"))
+    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", action) for action in used)
+
+
+def test_a_codespace_installs_the_course_and_opens_a_notebook_that_is_there():
+    file = REPOSITORY / ".devcontainer" / "devcontainer.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    assert settings["image"].endswith("python:3.12")
+    assert settings["postCreateCommand"] == "make .venv/.course"
+    for name in settings["customizations"]["codespaces"]["openFiles"]:
+        assert (REPOSITORY / name).is_file(), name
+    python = settings["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
+    assert python == ".venv/bin/python"
+    assert "VENV ?= .venv\n" in (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the Makefile is for Linux and macOS")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from helpers.profiles import REPOSITORY
-from tools.course import address, lock, measures, readme_image, sweeps, translations
+from tools.course import address, lock, measures, readme_image, sweeps, translations, try_page
 from tools.course.execute import NotebookError
 from tools.course.map import COSTS_FILE, write_map
 from tools.course.run import choose_notebooks, refresh, run
@@ -21,6 +21,7 @@ OTHERS = {
     "lock": lock.main,
     "measures": measures.main,
     "readme-image": readme_image.main,
+    "try": try_page.main,
 }
 """Commands that read their own options."""
 

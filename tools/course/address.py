@@ -22,7 +22,10 @@ FORMS = (
     "/github/{repository}/blob/{ref}/",  # Colab's badge
     "/gh/{repository}/{ref}?",  # Binder's badge
     "-b {ref} https://github.com/{repository} ",  # the set-up cell
-    "git clone https://github.com/{repository} ",  # the README
+    "git clone https://github.com/{repository} ",  # the README, and what follows
+    "https://github.com/{repository}/blob/{ref}/",  # Kaggle's button
+    "https://github.com/{repository}/actions/",  # the weekly run's badge
+    "https://{owner}.github.io/{name}/",  # the pages
 )
 """The strings that hold the address; nothing else is replaced."""
 
@@ -48,7 +51,17 @@ class Address:
     @property
     def forms(self) -> list[str]:
         """The strings that the course's files hold of this address."""
-        return [form.format(repository=self.repository, ref=self.ref) for form in FORMS]
+        owner, _, name = self.repository.partition("/")
+        parts = {"repository": self.repository, "ref": self.ref, "owner": owner, "name": name}
+        return [form.format(**parts) for form in FORMS]
+
+    def buttons(self, path: str) -> str:
+        """Links that open a notebook, such as "notebooks/zh/05_training.ipynb", where it runs."""
+        colab, kaggle = self.forms[2], self.forms[6]
+        return (
+            f"[Colab](https://colab.research.google.com{colab}{path}) · "
+            f"[Kaggle](https://kaggle.com/kernels/welcome?src={kaggle}{path})"
+        )
 
 
 def read_address(root: Path = REPOSITORY) -> Address:

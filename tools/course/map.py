@@ -1,4 +1,7 @@
-"""What each notebook costs: kept beside the pages, and written into the README's course map."""
+"""What each notebook costs: kept beside the pages, and written into the README's course map.
+
+The map's buttons are written with it.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,16 @@ import re
 from datetime import date
 from pathlib import Path
 
+from tools.course.address import Address, read_address
+
 COSTS_FILE = "course.json"
 """In the folder of the pages: seconds and peak memory of each notebook's last run."""
+
+OPEN_IN = {"en": "open in", "zh": "在线打开", "ja": "オンラインで開く"}
+"""What the column of buttons is called in each language's README."""
+
+_ROW = re.compile(r"^\| \[\d\d · .*\]\((notebooks/\S+\.ipynb)\) \|.*\|$", flags=re.MULTILINE)
+_TABLE_HEAD = re.compile(r"^(\|.*\|)\n(\| --- .*\|)\n(?=\| \[\d\d · )", flags=re.MULTILINE)
 
 
 def note_costs(file: Path, profile_name: str, stem: str, seconds: float, peak: int) -> None:
@@ -34,11 +45,12 @@ def note_total(file: Path, seconds: float) -> None:
 
 
 def with_costs(readme: str, costs: dict, day: date) -> str:
-    """Put seconds and peak memory into the README's course map, and say how they were measured.
+    """Put buttons, seconds and peak memory into the README's course map, and say how measured.
 
     Args:
-        readme: its text, with a row `| [NN · Title](notebooks/STEM.ipynb) | ... | time | memory |`
-            for each notebook, and a line that begins with `<!-- measured -->`.
+        readme: its text, with a row `| [NN · Title](notebooks/STEM.ipynb) | ... |`, and what is
+            written here after it, for each notebook, and a line that begins with
+            `<!-- measured -->`.
         costs: what `run` keeps in course.json.
         day: on which they were measured.
 
@@ -54,16 +66,19 @@ def with_costs(readme: str, costs: dict, day: date) -> str:
             "one run: run the whole course first, with `make course`"
         )
 
+    address = read_address()
+
     def row(match: re.Match[str]) -> str:
-        cost = notebooks[match[2]]
-        return f"{match[1]} {cost['seconds']:.0f} s | {cost['peak_memory'] / 1e9:.1f} GB |"
+        cost, buttons = notebooks[match[2]], address.buttons(f"notebooks/{match[2]}.ipynb")
+        measured = f"{cost['seconds']:.0f} s | {cost['peak_memory'] / 1e9:.1f} GB"
+        return f"{match[1]} {buttons} | {measured} |"
 
     readme = re.sub(rows, row, readme, flags=re.MULTILINE)
     seconds = costs["seconds"]
     memory = max(cost["peak_memory"] for cost in notebooks.values()) / 1e9
     line = (
         f"<!-- measured -->All together: {int(seconds // 60)} min {seconds % 60:.0f} s, and at "
-        f"most {memory:.1f} GB for a notebook, on the profile `{costs['profile']}` with "
+        f"most {memory:.1f} GB for a notebook, on the profile <code>{costs['profile']}</code> with "
         f"{os.cpu_count()} CPU cores and no GPU ({day.day} {day:%B %Y})."
     )
     readme, lines = re.subn(r"^<!-- measured -->.*$", lambda _: line, readme, flags=re.MULTILINE)
@@ -86,3 +101,9 @@ def write_map(costs_file: Path, readme: Path) -> None:
     text = with_costs(readme.read_text(encoding="utf-8"), costs, day)
     readme.write_text(text, encoding="utf-8")
     print(f"{readme.name}: {len(costs['notebooks'])} notebooks, measured on {day}")
+
+
+def with_buttons(readme: str, language: str, address: Address) -> str:
+    """Add a column to a translated README's course map, which opens each notebook where it runs."""
+    readme = _ROW.sub(lambda row: f"{row[0]} {address.buttons(row[1])} |", readme)
+    return _TABLE_HEAD.sub(rf"\1 {OPEN_IN[language]} |\n\2 --- |\n", readme)

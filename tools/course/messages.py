@@ -1,4 +1,4 @@
-"""What the course's code says to a reader: found in the sources, and compiled for gettext.
+"""What the course's code says to a reader: found in the sources, compiled for gettext, and stored.
 
 `helpers.language.say` looks a text up under its English. The texts of all files have one catalogue
 in each language, `exercises.po`, since most are those of the exercises. `exercises.mo` beside it is
@@ -18,6 +18,7 @@ from helpers.profiles import REPOSITORY
 
 if TYPE_CHECKING:
     from babel.messages.catalog import Catalog
+    from nbformat import NotebookNode
 
 STEM = "exercises"
 """The name of the catalogues."""
@@ -28,6 +29,9 @@ SPEAKING = {"say": 0, "NotYet": 0, "answers": 0, "wrong_for": 1}
 of mistakes are."""
 
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+
+CHARACTER = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
+"""A Chinese or Japanese one."""
 
 
 def messages(root: Path = REPOSITORY) -> list[str]:
@@ -84,3 +88,21 @@ def compile_catalogue(catalogue: Catalog, file: Path) -> None:
     if compiled(file) != to_compile(catalogue):
         write_mo(buffer := BytesIO(), catalogue)
         file.write_bytes(buffer.getvalue())
+
+
+def with_texts_of(executed: NotebookNode, notebook: NotebookNode) -> NotebookNode:
+    """Give a notebook's outputs the texts in Chinese or Japanese of another run, in place.
+
+    Where the code has become another since that run, and in figures, nothing changes.
+    """
+    ours = {cell.id: cell for cell in executed.cells}
+    for cell in notebook.cells:
+        if cell.cell_type != "code" or cell.id not in ours or ours[cell.id].source != cell.source:
+            continue
+        for output, spoken in zip(cell.outputs, ours[cell.id].outputs, strict=False):
+            # What is printed is an output's own text; a value has one of several kinds.
+            texts, others = output.get("data", output), spoken.get("data", spoken)
+            for kind in texts.keys() & others.keys() & {"text", "text/plain", "text/html"}:
+                if CHARACTER.search(others[kind]):
+                    texts[kind] = others[kind]
+    return notebook

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import json
 import re
 from collections.abc import Iterable, Mapping
 from itertools import zip_longest
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 INDEX = "index.html"
+TRY = "try"
+"""Folder, beside the pages, of the one on which visitors try the models."""
+TRY_TEXTS = Path(__file__).parent / "try" / "texts.json"
+"""Its words: language to key to text."""
 THUMBNAIL = (300, 170)
 """Width and height that the index's figures fit into, pixels."""
 
@@ -67,7 +72,7 @@ p {{ margin: 0 }}
 <body>
 <h1>{title}</h1>
 <p>{languages}</p>
-<ol>
+{trial}<ol>
 {cards}
 </ol>
 <p>{others}</p>
@@ -117,7 +122,8 @@ def write_index(
 
     Args:
         notebooks: stem of each page to its notebook, with outputs.
-        folder: of the pages; other pages in it, such as the glossary's, are linked below.
+        folder: of the pages; other pages in it, such as the glossary's, are linked below, and the
+            one to try models on, if it has been made, above.
         language: of the pages.
         others: the languages whose pages are linked too.
     """
@@ -139,11 +145,16 @@ def write_index(
     readme = (REPOSITORY / readme_name(language)).read_text(encoding="utf-8")
     up = "../" if folder_of(language) else ""
     links = {f"{up}{folder_of(other)}{INDEX}": LANGUAGES[other] for other in others}
+    trial = ""
+    if (folder / up / TRY / INDEX).is_file():  # made by another command, which needs a network
+        title = json.loads(TRY_TEXTS.read_text(encoding="utf-8"))[language]["title"]
+        trial = f'<p><a href="{up}{TRY}/{INDEX}?lang={language}">{title}</a></p>\n'
     width, height = THUMBNAIL
     page = _INDEX_PAGE.format(
         tag=_tag(language),
         title=html.escape(readme.partition("\n")[0].removeprefix("# ")),
         languages=_links(links),
+        trial=trial,
         cards="\n".join(cards),
         others=_links({path.name: _title_of_page(path) for path in rest}),
         width=width,

@@ -1,19 +1,27 @@
-"""The README's images, each beside its label map: `python -m tools.course readme-image`."""
+"""The README's images, each beside its label map: `python -m tools.course readme-image`.
+
+One moves: a scene while the model of notebook 05 trains, which takes a minute or two.
+"""
 
 from __future__ import annotations
 
 import argparse
 import base64
 import io
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from PIL import Image
+from transformers import TrainerCallback
 
 from helpers.data import load_scenes
-from helpers.inference import load_model, segment, upsampled_argmax
+from helpers.inference import segment, upsampled_argmax
 from helpers.labels import ADE20K, Labels
 from helpers.profiles import BUNDLED, REPOSITORY, get_profile
+from helpers.training import build_trainer
 from helpers.visualize import overlay, show_images
 from tools.course.execute import smaller_png
 from tools.photos import heads
@@ -21,22 +29,34 @@ from tools.photos import heads
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
-    from PIL import Image
 
 FOLDER = REPOSITORY / ".github"
 SCENE = 10
-"""A street with cars, trees, houses and a bus: row of the toy scenes' test split."""
+"""A street with cars, trees and a house: row of the toy scenes' test split."""
 PHOTOGRAPH = 1
 """The Colosseum: row of the photographs' test split."""
 
 
-def draw_street() -> Figure:
-    """A test scene, and what the bundled SegFormer sees in it."""
-    profile = get_profile("tiny")
-    image = load_scenes(profile)["test"][SCENE]["image"]
-    label_map = segment(image, *load_model(profile.finetuned_model))
-    titles = "a drawn street", "what the bundled SegFormer sees in it"
-    return _side_by_side(titles, image, label_map, ADE20K)
+def draw_training() -> list[Figure]:
+    """A test scene and its label map, every ten steps of the training of notebook 05."""
+    profile, figures = get_profile("tiny"), []
+    scenes = load_scenes(profile)
+    image = scenes["test"][SCENE]["image"]
+
+    class Drawing(TrainerCallback):
+        def on_evaluate(self, args, state, control, *, model, metrics, **others) -> None:
+            label_map = segment(image, model, trainer.processing_class)
+            score = f"validation mIoU {metrics['eval_mean_iou']:.2f}"
+            after = f"after {state.global_step} of {state.max_steps} training steps: {score}"
+            titles = "a drawn street, kept out of training", after
+            figures.append(_side_by_side(titles, image, label_map, ADE20K, alpha=1))
+
+    with tempfile.TemporaryDirectory() as folder:
+        every_ten = {"eval_steps": 10, "save_strategy": "no", "load_best_model_at_end": False}
+        trainer = build_trainer(profile, scenes, folder, **every_ten)
+        trainer.add_callback(Drawing())
+        trainer.train()
+    return figures
 
 
 def draw_photograph() -> Figure:
@@ -54,23 +74,60 @@ def draw_photograph() -> Figure:
 
 
 def _side_by_side(
-    titles: tuple[str, str], image: Image.Image, label_map: np.ndarray, labels: Labels
+    titles: tuple[str, str],
+    image: Image.Image,
+    label_map: np.ndarray,
+    labels: Labels,
+    alpha: float = 0.5,
 ) -> Figure:
     before, after = titles
-    views = {before: image, after: overlay(image, label_map, labels=labels)}
+    views = {before: image, after: overlay(image, label_map, alpha, labels)}
     return show_images(views, width=10, named={after: label_map}, labels=labels)
 
 
+def moving_picture(frames: Sequence[Image.Image]) -> bytes:
+    """RGB images of one size as an endless GIF: half a second each, the first and last longer.
+
+    Flat areas keep their colors exactly, so that a class has the color of its name's area in all.
+
+    Raises:
+        ValueError: 256 colors are too few for the frames together.
+    """
+    width, height = frames[0].size
+    column = Image.new("RGB", (width, height * len(frames)))  # one palette for all
+    for number, frame in enumerate(frames):
+        column.paste(frame, (0, number * height))
+    smaller = smaller_png(base64.b64encode(_encoded(column, "PNG")).decode())
+    column = Image.open(io.BytesIO(base64.b64decode(smaller)))
+    if column.mode != "P":
+        raise ValueError("the frames hold too many colors for one palette of 256: expected fewer")
+    tops = range(0, column.height, height)
+    first, *others = [column.crop((0, top, width, top + height)) for top in tops]
+    seconds = [1, *[0.5] * (len(others) - 1), 4]
+    times = [int(1000 * time) for time in seconds]
+    return _encoded(first, "GIF", save_all=True, append_images=others, duration=times, loop=0)
+
+
+def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def _rendered(figure: Figure) -> Image.Image:
+    file = io.BytesIO()
+    figure.savefig(file, dpi=90)
+    return Image.open(file).convert("RGB")
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Draw the README's images: a drawn street and a photograph, with overlays and names."""
+    """Draw the README's images: a training in motion, and a photograph, with names."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.course readme-image", description=__doc__
     )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="default: .github")
     folder = parser.parse_args(arguments).folder
-    drawn = io.BytesIO()
-    draw_street().savefig(drawn, dpi=90)
-    encoded = base64.b64encode(drawn.getvalue()).decode()
-    (folder / "overlay.png").write_bytes(base64.b64decode(smaller_png(encoded)))
     draw_photograph().savefig(folder / "photograph.jpg", dpi=90, pil_kwargs={"quality": 88})
+    frames = [_rendered(figure) for figure in draw_training()]
+    (folder / "training.gif").write_bytes(moving_picture(frames))
     return 0

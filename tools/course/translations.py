@@ -31,6 +31,7 @@ from tools.course.catalogues import (
     write_catalogue,
 )
 from tools.course.differences import FENCE, differences
+from tools.course.map import with_buttons
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -42,13 +43,18 @@ TRANSLATED = tuple(LANGUAGES)[1:]
 
 _BADGES = re.compile(r"^<!-- badges -->\n(?:.+\n?)*", flags=re.MULTILINE)
 _LINK_TO_A_HEADING = re.compile(r"\]\((\w+\.ipynb|GLOSSARY\.md|)#([^)\s]+)\)")
-_CHARACTER = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
 _CODE_OR_FORMULA = r"`[^`\n]+`|\$[^$\n]+\$"
 # What may hold asterisks of its own; what is bold; and what is slanted.
 _SLANTED = re.compile(
     rf"{FENCE.pattern}|{_CODE_OR_FORMULA}|\*\*[^*]+\*\*|\*((?:{_CODE_OR_FORMULA}|[^*`$])+)\*",
     flags=re.MULTILINE | re.DOTALL,
 )
+_ONLINE = {
+    "en": ("Read it online", "Try a model in your browser"),
+    "zh": ("在线阅读", "在浏览器里试用模型"),
+    "ja": ("オンラインで読む", "ブラウザーでモデルを試す"),
+}
+"""A README's links to the pages; no catalogue holds them, nor any other address."""
 _TAG = re.compile(r"</?[a-z][^>]*>")
 _REST = "The rest, from profiles to commands, is in the [English README](README.md)."
 
@@ -105,11 +111,11 @@ def _anchor(section: str) -> str:
 def _readme_blocks(root: Path) -> dict[str, str]:
     """The README up to its course map, block by block, then a pointer to the rest.
 
-    Measured times are left out: they would change every translation each time.
+    The map's buttons and times are left out: they would change every translation each time.
     """
     text = (root / "README.md").read_text(encoding="utf-8").partition("\n## One switch")[0]
     text = re.sub(r"^<!-- measured -->(?:.+\n?)+", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^(\|.*\|.*\|)[^|\n]*\|[^|\n]*\|$", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"^(\|.*\|.*\|)(?:[^|\n]*\|){3}$", r"\1", text, flags=re.MULTILINE)
     pieces = re.split(r"(^```.*?^```$)|\n{2,}", text, flags=re.MULTILINE | re.DOTALL)
     blocks = [piece.strip() for piece in pieces if piece and piece.strip()]
     return {str(number): block for number, block in enumerate([*blocks, _REST])}
@@ -149,7 +155,10 @@ def problems(stem: str, language: str, root: Path = REPOSITORY) -> Iterator[str]
 
 
 def badges(stem: str, language: str, address: Address) -> str:
-    """The badge block: this notebook in Colab and on Binder, and the other languages."""
+    """The badge block: this notebook in Colab and on Binder, and the other languages.
+
+    That of the README also says how the weekly run went, and where the pages are.
+    """
     links = []
     for other, name in LANGUAGES.items():
         if stem == "README":
@@ -163,13 +172,21 @@ def badges(stem: str, language: str, address: Address) -> str:
         return f"<!-- badges -->\n{languages}"
     notebook = "00_quickstart" if stem == "README" else stem
     path = f"notebooks/{folder_of(language)}{notebook}.ipynb"
-    colab, binder = address.forms[2:4]
+    colab, binder, *_, actions, pages = address.forms[2:]
+    weekly = ""
+    if stem == "README":
+        run = f"{actions}workflows/ci.yml"
+        weekly = f" [![Weekly run]({run}/badge.svg?event=schedule)]({run}?query=event%3Aschedule)"
+        read, attempt = _ONLINE[language]
+        page = f"{pages}try/" + ("" if language == "en" else f"?lang={language}")
+        links = f"**[{read}]({pages}{folder_of(language)})** · **[{attempt}]({page})**"
+        languages = f"{languages.strip()}<br>\n{links}\n"
     return (
         "<!-- badges -->\n"
         "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
         f"(https://colab.research.google.com{colab}{path}) "
         "[![Open on Binder](https://mybinder.org/badge_logo.svg)]"
-        f"(https://mybinder.org/v2{binder}labpath={path.replace('/', '%2F')})\n{languages}"
+        f"(https://mybinder.org/v2{binder}labpath={path.replace('/', '%2F')}){weekly}\n{languages}"
     )
 
 
@@ -195,36 +212,19 @@ def translated(
 ) -> NotebookNode:
     """Return a notebook with its Markdown translated; what has no translation stays English.
 
-    `executed` was run in this language (None: as stored), and has texts of outputs for the cells
-    whose code is still the same.
+    `executed` was run in this language, and has texts of outputs; None: as it is stored.
     """
     if language == "en":
         return notebook
     notebook, stored = copy.deepcopy(notebook), notebook_file(stem, language, root)
     if executed is None and stored.is_file():
         executed = _read_notebook(stored)
-    own = {cell.id: cell for cell in executed.cells} if executed else {}
     texts, block = shown(stem, language, root), badges(stem, language, read_address(root))
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             text = texts.get(f"{stem}:{cell.id}", cell.source)
             cell.source = _BADGES.sub(block, f"{text}\n").strip()
-        elif cell.id in own and own[cell.id].source == cell.source:
-            for output, spoken in zip(cell.outputs, own[cell.id].outputs, strict=False):
-                _speak(output, spoken)
-    return notebook
-
-
-def _speak(output: NotebookNode, spoken: NotebookNode) -> None:
-    """Give an English output the texts of the same output in a language, where they are in it."""
-    if output.output_type == spoken.output_type == "stream" and output.name == spoken.name:
-        parts = [(output, spoken, "text")]
-    else:
-        data = output.get("data", {}), spoken.get("data", {})
-        parts = [(*data, kind) for kind in data[0] if kind.startswith("text/") and kind in data[1]]
-    for english, ours, key in parts:
-        if _CHARACTER.search(ours[key]):
-            english[key] = ours[key]
+    return messages.with_texts_of(executed, notebook) if executed else notebook
 
 
 def shown(stem: str, language: str, root: Path = REPOSITORY) -> dict[str, str]:
@@ -249,7 +249,7 @@ def upright(text: str) -> str:
         slanted = found[1] or ""
         if caption := re.match("([图図])(\uff1a.+)", slanted, flags=re.DOTALL):
             return f"**{caption[1]}**{caption[2]}"
-        return f"**{slanted}**" if _CHARACTER.search(slanted) else found[0]
+        return f"**{slanted}**" if messages.CHARACTER.search(slanted) else found[0]
 
     return _SLANTED.sub(set_upright, text)
 
@@ -291,8 +291,9 @@ def built(stem: str, language: str, root: Path = REPOSITORY) -> tuple[Path, str]
     if stem == "README":
         known = shown(stem, language, root)
         texts = [known.get(f"README:{key}", text) for key, text in _readme_blocks(root).items()]
-        text = _BADGES.sub(badges(stem, language, read_address(root)), "\n\n".join(texts) + "\n")
-        return root / readme_name(language), _led_to(text, language)
+        address, text = read_address(root), "\n\n".join(texts) + "\n"
+        text = _led_to(_BADGES.sub(badges(stem, language, address), text), language)
+        return root / readme_name(language), with_buttons(text, language, address)
     if stem == "GLOSSARY":
         (_, title), *sections = shown(stem, language, root).items()
         texts = [_BADGES.sub(badges(stem, language, read_address(root)), f"{title}\n").strip()]
@@ -320,10 +321,7 @@ def main(arguments: list[str] | None = None, root: Path = REPOSITORY) -> int:
     )
     parser.add_argument("--languages", nargs="+", choices=TRANSLATED, default=TRANSLATED)
     parser.add_argument(
-        "--texts",
-        nargs="+",
-        metavar="NAME",
-        help="only these, as in 05_training GLOSSARY exercises",
+        "--texts", nargs="+", metavar="NAME", help="only these, as in 05_training exercises"
     )
     parser.add_argument(
         "--release", action="store_true", help="fail where a translation is missing or an old one"
@@ -332,16 +330,16 @@ def main(arguments: list[str] | None = None, root: Path = REPOSITORY) -> int:
     known = [*stems(root), messages.STEM]
     if unknown := sorted(set(options.texts or ()) - set(known)):
         parser.error(f"no text {', '.join(unknown)}: choose from {', '.join(known)}")
-    wrong, behind = [], []
+    chosen, wrong, behind = options.texts or known, [], []
     for language in options.languages:
-        for stem in options.texts or known:
+        for stem in chosen:
             file, texts = catalogue_file(stem, language, root), english_texts(stem, root)
             write_catalogue(updated(entries(stem, language, root), texts, language), file)
             wrong += problems(stem, language, root)
             behind += stale(stem, language, root)
     # A link may lead to a heading of any other text: the catalogues come first.
     for language in options.languages:
-        for stem in options.texts or known:
+        for stem in chosen:
             if stem == messages.STEM:
                 catalogue = read_catalogue(catalogue_file(stem, language, root), language)
                 messages.compile_catalogue(catalogue, messages.compiled_file(language, root))

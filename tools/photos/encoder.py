@@ -150,19 +150,29 @@ def looked_at(image_processor: SegformerImageProcessor) -> torch.Tensor:
     return pixel_values_of(image, image_processor)
 
 
-def save(model: UperNetForSemanticSegmentation, image_processor: SegformerImageProcessor) -> None:
-    """Write the backbone, its convolutions in 16 bits, the configuration, the image processor."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+def save(
+    model: UperNetForSemanticSegmentation,
+    image_processor: SegformerImageProcessor,
+    folder: Path,
+    parts: str = "",
+) -> None:
+    """Write a model, its convolutions in 16 bits, its configuration, and its image processor.
+
+    Args:
+        parts: what the names of the stored tensors begin with; the others stay behind.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     weights = {
-        f"backbone.{name}": tensor.half() if tensor.ndim == 4 else tensor
-        for name, tensor in model.backbone.state_dict().items()
+        name: tensor.half() if tensor.ndim == 4 else tensor
+        for name, tensor in model.state_dict().items()
+        if name.startswith(parts)
     }
-    save_file(weights, FOLDER / "model.safetensors", metadata={"format": "pt"})
-    (FOLDER / "model.safetensors").chmod(0o644)
-    image_processor.save_pretrained(FOLDER)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
+    image_processor.save_pretrained(folder)
     model.config.architectures = [type(model).__name__]
-    model.config.save_pretrained(FOLDER)
-    file = FOLDER / "config.json"
+    model.config.save_pretrained(folder)
+    file = folder / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
     config["dtype"] = "float32"  # that of the loaded model; 16 bits are slow on many CPUs
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -234,7 +244,7 @@ def main(arguments: list[str] | None = None) -> None:
         most = max(differences(found, original_features(original, pixel_values)))
         if most > 1e-5:
             raise SystemExit(f"the converted network's features differ by {most:.1e}: stopped")
-    save(converted, image_processor)
+    save(converted, image_processor, FOLDER, "backbone.")
 
     stored = AutoModelForSemanticSegmentation.from_pretrained(FOLDER).eval()
     published = original_features(original, street)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,11 +129,29 @@ def load_encoder(name: str) -> tuple[Callable[[torch.Tensor], Maps], BaseImagePr
 # --- heads ----------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class LinearHead:
+    """One linear layer on joined, standardized features."""
+
+    layer: torch.nn.Linear
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    def __call__(self, maps: Maps) -> torch.Tensor:
+        scaled = (joined(maps).movedim(1, -1) - self.mean) / self.deviation
+        return self.layer(scaled).movedim(-1, 1)
+
+    def folded(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight (num_labels, channels) and bias (num_labels,) for features as they are."""
+        weight = self.layer.weight.detach() / self.deviation
+        return weight, self.layer.bias.detach() - weight @ self.mean
+
+
 def train_linear(
     pairs: list[tuple[torch.Tensor, torch.Tensor]], classes: int, decay: float = DECAY
-) -> Head:
-    """One linear layer on joined, standardized features and the labels of their photographs: 200
-    steps over all positions at once."""
+) -> LinearHead:
+    """A linear head on joined features and the labels of their photographs: 200 steps over all
+    positions at once."""
     x = torch.cat([features.flatten(2)[0].T for features, _ in pairs])
     y = torch.cat(  # a position has the label of the pixel in its middle
         [
@@ -151,12 +169,7 @@ def train_linear(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-
-    def head(maps: Maps) -> torch.Tensor:
-        scaled = (joined(maps).movedim(1, -1) - mean) / deviation
-        return layer(scaled).movedim(-1, 1)
-
-    return head
+    return LinearHead(layer, mean, deviation)
 
 
 @torch.inference_mode()
@@ -188,7 +201,7 @@ class Photographs:
                 for row in splits[name]
             ]
 
-    def linear(self, chosen: list[int] | None = None, decay: float = DECAY) -> Head:
+    def linear(self, chosen: list[int] | None = None, decay: float = DECAY) -> LinearHead:
         """A linear head trained on some of the photographs; None: on all of them."""
         pairs = [self.train[index] for index in chosen or range(len(self.train))]
         return train_linear(pairs, self.classes, decay)
@@ -208,7 +221,7 @@ def features_compared(folder: str) -> list[dict[str, Any]]:
             torch.manual_seed(seed)  # of the head, and of random weights
             photographs = Photographs(folder, name)
             found.append(photographs.scores(photographs.linear()))
-        rows.append({"features": name, **_together(found)})
+        rows.append({"features": name, **together(found)})
     return rows
 
 
@@ -222,7 +235,7 @@ def photographs_counted(folder: str) -> list[dict[str, Any]]:
             torch.manual_seed(seed)
             chosen = torch.randperm(len(photographs.train))[:count].tolist()
             found.append(photographs.scores(photographs.linear(chosen)))
-        rows.append({"photographs": count, **_together(found)})
+        rows.append({"photographs": count, **together(found)})
     return rows
 
 
@@ -234,7 +247,7 @@ def decays_compared(folder: str) -> list[dict[str, Any]]:
         for seed in SEEDS:
             torch.manual_seed(seed)
             found.append(photographs.scores(photographs.linear(decay=decay)))
-        rows.append({"weight decay": decay, **_together(found)})
+        rows.append({"weight decay": decay, **together(found)})
     return rows
 
 
@@ -270,13 +283,20 @@ EXPERIMENTS: dict[str, Callable[[str], list[dict[str, Any]]]] = {
 }
 
 
-def _together(found: list[dict[str, float]]) -> dict[str, list[float]]:
+def together(found: list[dict[str, float]]) -> dict[str, list[float]]:
     return {name: [scores[name] for scores in found] for name in found[0]}
 
 
 def stored() -> dict[str, list[dict[str, Any]]]:
     """The rows of each experiment, as they were measured last."""
     return json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def store(name: str, rows: list[dict[str, Any]], file: Path = FILE) -> None:
+    """Put an experiment's rows in the place of its older ones, and print them."""
+    before = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    file.write_text(json.dumps(before | {name: rows}, indent=2) + "\n", encoding="utf-8")
+    print(name, *rows, sep="\n", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -289,11 +309,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=FILE)
     options = parser.parse_args(arguments)
     for name in options.experiments:
-        rows = EXPERIMENTS[name](options.data)
-        before = json.loads(options.output.read_text("utf-8")) if options.output.exists() else {}
-        text = json.dumps(before | {name: rows}, indent=2)
-        options.output.write_text(text + "\n", encoding="utf-8")
-        print(name, *rows, sep="\n", flush=True)
+        store(name, EXPERIMENTS[name](options.data), options.output)
     return 0
 
 
