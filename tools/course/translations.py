@@ -5,8 +5,7 @@
 `notebooks/zh`, `notebooks/ja`, `README.zh.md` and `README.ja.md`. Code and figures are the English
 notebooks' own, and so are texts of outputs unless a refresh got them in the language. Until
 somebody has translated a changed text again, its last translation is shown, and of a new one the
-English: a warning, which only `--release` counts as a fault. What the code says to a reader is
-compiled, too; a changed message is English until it is translated again.
+English: a warning, which only `--release` counts as a fault. Messages of the code are compiled.
 """
 
 from __future__ import annotations
