@@ -30,7 +30,7 @@ from notebooks.exercises import custom_dataset, inference, mean_iou, scaling, sc
 from notebooks.exercises.core import compare
 from notebooks.exercises.segmentation_types import car_probability
 from tools.course.messages import messages
-from tools.course.translations import TRANSLATED
+from tools.course.translations import LANGUAGES, TRANSLATED, notebook_file
 
 NOTEBOOKS = REPOSITORY / "notebooks"
 CHECKS = {
@@ -42,12 +42,15 @@ CHECKS = {
 
 
 class Exercise(NamedTuple):
-    """One exercise of a notebook: its stub with the check's call, and the solution below it."""
+    """One exercise of a notebook: its stub with the check's call, and the solution below it.
+
+    `stored` is what the stub is answered in each language.
+    """
 
     check: str
     call: str
     stub: str
-    stored: str
+    stored: dict[str, str]
     solution: str
     setup: str
 
@@ -56,12 +59,19 @@ def read_exercises() -> list[Exercise]:
     """All exercises of all notebooks, in order."""
     found = []
     for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
-        cells = nbformat.read(path, as_version=4).cells
+        translations = {
+            code: nbformat.read(notebook_file(path.stem, code), as_version=4).cells
+            for code in LANGUAGES
+        }
+        cells = translations["en"]
         (setup,) = [cell for cell in cells if "imports" in cell.metadata.get("tags", [])]
-        for cell, following in pairwise(cells):
+        for number, (cell, following) in enumerate(pairwise(cells)):
             call = re.search(r"^checks\.(check_\w+)\(.*\)$", cell.source, flags=re.MULTILINE)
             if call and cell.cell_type == "code":
-                stored = "".join(output.get("text", "") for output in cell.outputs)
+                stored = {
+                    code: "".join(output.get("text", "") for output in others[number].outputs)
+                    for code, others in translations.items()
+                }
                 solution = re.search(r"```python\n(.*?)```", following.source, flags=re.DOTALL)
                 found.append(
                     Exercise(call[1], call[0], cell.source, stored, solution[1], setup.source)
@@ -106,7 +116,7 @@ def test_every_check_belongs_to_an_exercise() -> None:
 def test_the_stub_runs_as_given_and_says_not_yet(exercise: Exercise, capsys) -> None:
     exec(exercise.stub, namespace(exercise))
     assert (line := told(capsys)).startswith("Not yet: ")
-    assert exercise.stored.strip() == line
+    assert exercise.stored["en"].strip() == line
 
 
 @each_exercise
@@ -315,6 +325,7 @@ def test_stub_and_solution_are_answered_in_the_notebooks_language(
     for line, beginning in zip(lines, BEGIN[language], strict=True):
         assert line.startswith(beginning)
         assert english_in(line) == []
+    assert exercise.stored[language].strip() == lines[0], "run `make refresh`"
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
