@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 READS_OUTPUT_OF = {
     "06_inference_and_overlays": "05_training",
     "09_scaling_and_sharing": "05_training",
+    "11_export": "05_training",
 }
 """A notebook whose outputs depend on files that an earlier one wrote."""
 
