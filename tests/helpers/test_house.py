@@ -32,7 +32,7 @@ LINES_BEHIND = {
     "04_mean_iou": 2930,
     "05_training": 3630,
     "06_inference_and_overlays": 3390,
-    "07_custom_dataset": 4610,
+    "07_custom_dataset": 4600,
     "08_scores": 3010,
     "09_scaling_and_sharing": 3850,
     "10_few_images": 2190,
