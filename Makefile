@@ -22,7 +22,7 @@ UNSET_SEG = unset $$(env | sed -n 's/^\(SEG_[A-Z_]*\)=.*/\1/p' | grep -v '^SEG_T
 TWO = -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help course lab test lint unit notebooks test-slow test-platforms test-all refresh bench bench-gpu clean
+.PHONY: help course lab test lint unit unit-slow notebooks notebooks-translated test-slow test-platforms test-all refresh bench bench-gpu clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -37,8 +37,8 @@ lab: $(VENV)/.course  ## open JupyterLab on the first notebook
 test:  ## lint, quick unit tests, then every notebook against its stored outputs
 	@$(MAKE) --no-print-directory --keep-going lint unit notebooks
 
-test-slow: $(VENV)/.dev  ## the others: killed runs, many processes, notebooks from the Hub and in JupyterLab
-	@$(UNSET_SEG); $(PY) -m pytest tests -m slow $(TWO)
+test-slow:  ## the others: killed runs, many processes, notebooks from the Hub, in JupyterLab, in zh and ja
+	@$(MAKE) --no-print-directory --keep-going unit-slow notebooks-translated
 
 test-platforms: $(VENV)/.dev  ## the course in Colab's versions, in the lowest versions, and Binder's Dockerfile
 	@$(UNSET_SEG); $(PY) -m pytest tests/notebooks/test_platforms.py -m platforms -s
@@ -52,16 +52,26 @@ lint: $(VENV)/.dev  ## ruff over modules, tests and notebooks
 unit: $(VENV)/.dev
 	@$(UNSET_SEG); $(PY) -m pytest tests -m "not slow and not platforms" $(TWO)
 
-notebooks: $(VENV)/.dev
+unit-slow: $(VENV)/.dev
+	@$(UNSET_SEG); $(PY) -m pytest tests -m slow $(TWO)
+
+# Runs notebooks and compares their outputs with the stored ones.
+define compare
 	@$(UNSET_SEG); rm -rf build/test-notebooks; mkdir -p build/test-notebooks; \
 	SEG_PROFILE=tiny SEG_OUTPUT="$(CURDIR)/build/test-notebooks" \
 	  $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 \
-	    --nbval-sanitize-with tests/approximate.cfg notebooks/*.ipynb \
-	    notebooks/zh/02_*.ipynb notebooks/ja/04_*.ipynb -n 2
+	    --nbval-sanitize-with tests/approximate.cfg $(1) -n 2
+endef
+
+notebooks: $(VENV)/.dev
+	$(call compare,notebooks/*.ipynb notebooks/zh/02_*.ipynb notebooks/ja/04_*.ipynb)
+
+notebooks-translated: $(VENV)/.dev
+	$(call compare,notebooks/zh/*.ipynb notebooks/ja/*.ipynb)
 
 refresh: $(VENV)/.dev  ## run the notebooks and store their outputs in them, in every language
-	@$(PY) -m tools.course refresh $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
 	@$(PY) -m tools.course translations
+	@$(PY) -m tools.course refresh $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
 
 bench: $(VENV)/.dev  ## measure the course beside other ways: a table under build/
 	@$(UNSET_SEG); $(PY) -m tests.benchmarks $(if $(filter yes,$(STORE)),--store) $(BENCH_FLAGS)

@@ -234,7 +234,8 @@ def describe(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return say("a number")
     kind = type(value).__name__
-    return say("an {kind}" if kind[0] in "aeiouAEIOU" else "a {kind}", kind)
+    starts_with_vowel = kind[0] in "aeiouAEIOU"
+    return say("an {kind}" if starts_with_vowel else "a {kind}", kind)
 
 
 def _unlike(found: str, expected: str) -> str:

@@ -232,6 +232,18 @@ def test_a_damaged_upload_gets_one_sentence_and_changes_nothing(
     assert "damaged" not in upload.told.value
 
 
+def test_what_is_told_is_in_the_notebooks_language_and_the_still_image_is_english(
+    scene, label_map, monkeypatch
+) -> None:
+    english = widgets.explore_iou(scene.image, label_map, [6, 20])
+    monkeypatch.setenv("SEG_LANGUAGE", "ja")
+    japanese = widgets.explore_iou(scene.image, label_map, [6, 20])
+    assert re.search(r"共通部分は [\d,]+ ピクセル", japanese.told.value)
+    ours, theirs = japanese._repr_mimebundle_(), english._repr_mimebundle_()
+    assert ours["text/plain"] == "マスクと、それをずらしたもの、そして両者の重なり。"
+    assert ours["image/png"] == theirs["image/png"]
+
+
 def test_names_and_colors_are_those_of_the_labels() -> None:
     labels, name = Labels(["table", "fruit, ripe"]), "fruit, ripe"
     image, label_map = Image.new("RGB", (20, 20)), np.ones((20, 20), dtype=np.uint8)

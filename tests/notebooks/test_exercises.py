@@ -24,10 +24,13 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from helpers.labels import ADE20K
+from helpers.language import say
 from helpers.profiles import REPOSITORY
 from notebooks.exercises import custom_dataset, inference, mean_iou, scaling, scores
 from notebooks.exercises.core import compare
 from notebooks.exercises.segmentation_types import car_probability
+from tools.course.messages import messages
+from tools.course.translations import LANGUAGES, TRANSLATED, notebook_file
 
 NOTEBOOKS = REPOSITORY / "notebooks"
 CHECKS = {
@@ -39,12 +42,15 @@ CHECKS = {
 
 
 class Exercise(NamedTuple):
-    """One exercise of a notebook: its stub with the check's call, and the solution below it."""
+    """One exercise of a notebook: its stub with the check's call, and the solution below it.
+
+    `stored` is what the stub is answered in each language.
+    """
 
     check: str
     call: str
     stub: str
-    stored: str
+    stored: dict[str, str]
     solution: str
     setup: str
 
@@ -53,12 +59,19 @@ def read_exercises() -> list[Exercise]:
     """All exercises of all notebooks, in order."""
     found = []
     for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
-        cells = nbformat.read(path, as_version=4).cells
+        translations = {
+            code: nbformat.read(notebook_file(path.stem, code), as_version=4).cells
+            for code in LANGUAGES
+        }
+        cells = translations["en"]
         (setup,) = [cell for cell in cells if "imports" in cell.metadata.get("tags", [])]
-        for cell, following in pairwise(cells):
+        for number, (cell, following) in enumerate(pairwise(cells)):
             call = re.search(r"^checks\.(check_\w+)\(.*\)$", cell.source, flags=re.MULTILINE)
             if call and cell.cell_type == "code":
-                stored = "".join(output.get("text", "") for output in cell.outputs)
+                stored = {
+                    code: "".join(output.get("text", "") for output in others[number].outputs)
+                    for code, others in translations.items()
+                }
                 solution = re.search(r"```python\n(.*?)```", following.source, flags=re.DOTALL)
                 found.append(
                     Exercise(call[1], call[0], cell.source, stored, solution[1], setup.source)
@@ -103,7 +116,7 @@ def test_every_check_belongs_to_an_exercise() -> None:
 def test_the_stub_runs_as_given_and_says_not_yet(exercise: Exercise, capsys) -> None:
     exec(exercise.stub, namespace(exercise))
     assert (line := told(capsys)).startswith("Not yet: ")
-    assert exercise.stored.strip() == line
+    assert exercise.stored["en"].strip() == line
 
 
 @each_exercise
@@ -279,6 +292,55 @@ def test_a_wrong_answer_gets_a_fitting_hint(check: str, answer: tuple, hint: str
 def test_every_check_is_tested_with_three_wrong_answers() -> None:
     for check in CHECKS:
         assert sum(name == check for name, _, _ in WRONG) >= 3, check
+
+
+# --- in other languages ---------------------------------------------------------------------------
+
+BEGIN = {"zh": ("还不对：", "正确："), "ja": ("まだです：", "正解です：")}
+# What is English in every language: code, strings, and what an error says.
+KEPT = re.compile(r"`[^`]+`|'[^']*'|\"[^\"]*\"|Error: .+?(?=。)|PIL|NumPy")
+
+
+def english_in(line: str) -> list[str]:
+    """Two words of English beside one another, which no formula has."""
+    return re.findall(r"[A-Za-z]{2,} [a-z]{2,}", KEPT.sub("", line))
+
+
+def test_every_hint_is_in_the_catalogues() -> None:
+    hints = {hint for function in CHECKS.values() for hint in function.mistakes}
+    assert hints <= set(messages())
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+@each_exercise
+def test_stub_and_solution_are_answered_in_the_notebooks_language(
+    exercise: Exercise, language: str, capsys, monkeypatch
+) -> None:
+    monkeypatch.setenv("SEG_LANGUAGE", language)
+    space = namespace(exercise)
+    exec(exercise.stub, space)
+    exec(exercise.solution, space)
+    exec(exercise.call, space)
+    lines = capsys.readouterr().out.splitlines()
+    for line, beginning in zip(lines, BEGIN[language], strict=True):
+        assert line.startswith(beginning)
+        assert english_in(line) == []
+    assert exercise.stored[language].strip() == lines[0], "run `make refresh`"
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+@pytest.mark.parametrize(("check", "answer", "hint"), WRONG, ids=[f"{c}-{h}" for c, _, h in WRONG])
+def test_a_wrong_answer_gets_its_hint_in_the_notebooks_language(
+    check: str, answer: tuple, hint: str, language: str, capsys, monkeypatch
+) -> None:
+    monkeypatch.setenv("SEG_LANGUAGE", language)
+    CHECKS[check](*answer)
+    line = told(capsys)
+    assert line.startswith(BEGIN[language][0])
+    assert english_in(line) == []
+    if hint in CHECKS[check].mistakes:
+        assert say(hint) != hint
+        assert say(hint) in line
 
 
 # --- whatever a learner may return ----------------------------------------------------------------

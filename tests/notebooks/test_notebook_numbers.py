@@ -136,6 +136,13 @@ BOUNDS = [
     ("10", "trap", "on all sides", 0.68, 0.76),  # nine points
     ("10", "trap", "from 0 to 1", 0.68, 0.76),
     ("10", "trap", "to 448²", 0.72, 0.79),  # five
+    ("11", "app-run", "^memory:", 90, 160),  # a seventh of 870 MB
+    ("11", "app-run", "ours:", 0, 0),
+    ("11", "same-logits", "difference:", 0, 0.00009),  # in the fifth digit
+    ("11", "same-maps", "class:", 0, 0),  # no pixel of two million
+    ("11", "same-score", "mean IoU", 0.60, 0.68),
+    ("11", "sizes", "by", 0, 0.00009),
+    ("11", "left", "^0 to 1 .*", 0.25, 0.38),  # half the score
 ]
 """Notebook, cell, what precedes the numbers, and within which bounds the text is true."""
 
@@ -157,6 +164,11 @@ DIFFERENCES = [
     ("08", "bootstrap", "interval:", "bootstrap", "^mean IoU", 0.1, 9),
     ("08", "bootstrap", "^mean IoU", "bootstrap", "interval:.*to", 0.1, 9),
     ("08", "bootstrap", "test sets", "bootstrap", "^mean IoU", 0.1, 0.6),
+    ("11", "same-score", "PyTorch:.*", "same-score", "32 bits:.*", 0, 0),
+    ("11", "left", "^nearest pixels.*", "left", "^as trained.*", 0.01, 0.03),  # two or three points
+    ("11", "left", "^blue first.*", "left", "^as trained.*", 0.01, 0.04),
+    ("11", "left", "^0 to 255.*", "left", "^as trained.*", 0.05, 0.1),
+    ("11", "left", "^as trained.*", "left", "^not resized.*", 0.01, 0.06),
 ]
 """Notebook, two numbers, and within which bounds the second less the first is as the text says."""
 
@@ -230,6 +242,44 @@ def test_notebook_09_its_text_draws_no_more_from_the_table_of_costs_than_it_hold
     assert (b0[1], b1[1]) == pytest.approx((1.2 * 24, 1.5 * 24), rel=0.05)
     assert b0[0] == pytest.approx(0.64, abs=0.01)
     assert (b0[2], quick[2]) == (1, 6), "workers"
+
+
+def test_notebook_11_reads_its_times_and_sizes_as_they_are() -> None:
+    network, inside, outside = (
+        stored("11", "argmax-ways", f"^{name}")[0]
+        for name in ("network alone", "argmax inside", "argmax outside")
+    )
+    assert inside - network > 2 * network, "upsampling takes several times as long"
+    assert outside < inside / 2
+    rows = table("11", "variants-table")
+    numbers = {
+        name: [float(one) for one in re.findall(r"-?\d+\.\d+", " ".join(row))]
+        for name, row in rows.items()
+    }
+    size, _, _, _, _, _, whole = numbers["32 bits"]
+    for name, (megabytes, moved, _, *change, milliseconds) in numbers.items():
+        assert moved < 1, "of a thousand pixels, a few"
+        assert max(map(abs, change)) <= 0.3, "within a few tenths of a point"
+        if name in ("8 bits dynamic", "8 bits static"):
+            assert megabytes < size / 3
+            assert milliseconds > 1.1 * whole, "smaller is not faster"
+    assert numbers["16 bits"][0] == pytest.approx(size / 2, rel=0.1)
+    assert numbers["8 bits matrices"][-1] == pytest.approx(whole, rel=0.3), "next to nothing"
+    change, low, high = numbers["8 bits static"][3:6]
+    told = cells("11")["variants-read"].source
+    assert f"{change:+.1f} points, 95 % interval −{-low:.1f} to {high:+.1f}, 40 images" in told
+
+
+def test_notebook_11_reads_its_speeds_as_they_are() -> None:
+    names = ("pipeline", "PyTorch", "PyTorch, bfloat16", "all in the file", "file, 32 bits")
+    pipeline, torch, bfloat16, inside, file = (
+        stored("11", "speed", f"^{name} +")[0] for name in names
+    )
+    assert torch < inside < pipeline
+    assert 1.4 < torch / file < 2.2, "one and a half times as fast, or better"
+    assert bfloat16 > 0.8 * torch, "gains little or nothing"
+    (eight,) = stored("11", "speed", "^file, 8 bits, matrices +")
+    assert eight == pytest.approx(file, rel=0.3)
 
 
 # --- the tables of trainings ----------------------------------------------------------------------

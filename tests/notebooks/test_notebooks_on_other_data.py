@@ -48,7 +48,7 @@ def run(data: Path, notebooks: list[str], output: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.slow
 def test_notebooks_run_on_real_photographs(ade20k_dir, tmp_path, monkeypatch, capsys) -> None:
-    status = run(ade20k_dir, ["02", "03", "04", "05", "06"], tmp_path, monkeypatch)
+    status = run(ade20k_dir, ["02", "03", "04", "05", "06", "11"], tmp_path, monkeypatch)
     assert status == 0, capsys.readouterr().err
     result = tmp_path / "outputs" / f"tiny-{folder_name(ade20k_dir.resolve())}"
     assert (result / "model" / "model.safetensors").is_file()
@@ -58,7 +58,7 @@ def test_notebooks_run_on_real_photographs(ade20k_dir, tmp_path, monkeypatch, ca
 @pytest.mark.slow
 def test_notebooks_run_on_labels_of_one_s_own(tmp_path, monkeypatch, capsys) -> None:
     data = labels_of_its_own(tmp_path / "fruit")
-    status = run(data, ["05", "06", "08", "09"], tmp_path, monkeypatch)
+    status = run(data, ["05", "06", "08", "09", "11"], tmp_path, monkeypatch)
     assert status == 0, capsys.readouterr().err
     result = tmp_path / "outputs" / f"tiny-{folder_name(data)}"
     assert Labels.load(result / "model") == LABELS.__class__(LABELS.names, LABELS.palette, False)

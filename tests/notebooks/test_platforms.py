@@ -29,8 +29,9 @@ ENVIRONMENTS = REPOSITORY / "build" / "platforms"
 # That every cell runs is the question here, not what 120 steps learn.
 SHORT = {"SEG_MAX_STEPS": "20"}
 
-# A Colab session as of August 2026; `evaluate` and `nbval` are absent there. Whether it has `timm`
-# is not known: then a set-up cell installs it.
+# A Colab session as of August 2026; `evaluate` and `nbval` are absent there. Whether it has the
+# others is not known: what is absent, a set-up cell installs.
+ABSENT = ("evaluate", "timm", "onnx", "onnxruntime")
 COLAB_PYTHON = "3.13"
 COLAB = """
 accelerate==1.14.*
@@ -142,7 +143,7 @@ def publish(folder: Path, ref: str) -> None:
 def colab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The interpreter of a Colab session, which the kernel "colab" runs in."""
     interpreter = environment("colab", COLAB_PYTHON, requirements=COLAB)
-    uninstall = [sys.executable, "-m", "uv", "pip", "uninstall", "--quiet", "evaluate", "timm"]
+    uninstall = [sys.executable, "-m", "uv", "pip", "uninstall", "--quiet", *ABSENT]
     subprocess.run([*uninstall, "--python", interpreter], check=True)  # of an earlier run
     folder = tmp_path_factory.mktemp("colab")
     address = read_address()
@@ -192,7 +193,7 @@ def test_a_notebook_opened_alone_in_colab_runs_to_its_end(path: Path, colab: Pat
     assert {item.name for item in tmp_path.iterdir()} == {path.name, "course"}
     after = installed(colab)
     assert before.items() <= after.items(), "a package that was there has been changed"
-    assert {"evaluate", "timm"} <= after.keys()
+    assert {*ABSENT} <= after.keys()
     assert not {"nbval", "jupyterlab"} & (after.keys() - before.keys())
 
 

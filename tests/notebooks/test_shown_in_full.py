@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from torchvision import tv_tensors
 
 from helpers.custom import labels_from_colors
+from helpers.inference import load_model
 from helpers.labels import ADE20K, IGNORE_INDEX
 from helpers.metrics import ConfusionMatrix
 from helpers.profiles import REPOSITORY, get_profile
@@ -31,6 +32,7 @@ from helpers.transforms import (
     make_eval_transform,
     make_train_transform,
 )
+from scripts.onnx_graph import Graph
 
 NOTEBOOKS = REPOSITORY / "notebooks"
 
@@ -232,6 +234,19 @@ def test_notebook_08_counts_rims_as_eroding_one_class_after_the_other_does(shape
         expected.append([(p & r).sum(), p.sum(), r.sum()])
     rim_areas = shown("08_scores.ipynb", "rim_areas", **names)
     assert rim_areas(prediction, reference).T.tolist() == expected
+
+
+def test_notebook_11_exports_what_the_command_does() -> None:
+    model, image_processor = load_model(get_profile("tiny").finetuned_model)
+    names = {"torch": torch, "interpolate": interpolate}
+    by_hand = shown("11_export.ipynb", "Exported", **names)(model, image_processor)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
+    given = torch.from_numpy(pixels), torch.tensor([70, 51])
+    with torch.inference_mode():
+        label_map, logits = by_hand(*given)
+        expected_map, expected = Graph(model, image_processor)(*given)
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
+    assert torch.equal(label_map, expected_map)
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from datetime import date
@@ -24,6 +25,7 @@ from helpers.labels import ADE20K
 from helpers.profiles import REPOSITORY
 from tools.course import map as course_map
 from tools.course import run as course
+from tools.course import translations
 from tools.course.address import read_address
 from tools.course.execute import HARDLY_SEEN, UNSEEN, NotebookError, execute, smaller_png
 from tools.course.pages import write_index, write_markdown_page, write_page
@@ -255,6 +257,33 @@ def test_refresh_runs_what_a_notebook_reads_from_and_does_not_store_it(tmp_path:
     assert done.returncode == 0, done.stderr
     assert first.read_bytes() == before
     assert nbformat.read(second, as_version=4).cells[1].outputs[0].text == "True\n"
+
+
+def test_refresh_stores_the_texts_of_a_language_and_the_english_figures(tmp_path: Path):
+    folder = tmp_path / "notebooks"
+    says = "from pathlib import Path\nzh = Path.cwd().name == 'zh'\nprint('好' if zh else 'good')"
+    path = write(
+        folder, "01_one", says, f"{RED_DOT}\nprint(2 if zh else 1)", "'好' if zh else 'ok'"
+    )
+    (folder / "zh").mkdir()
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    done = command("refresh", "--folder", folder)
+    assert done.returncode == 0, done.stderr
+    assert "\nzh/01_one " in done.stdout
+    english, chinese = (
+        nbformat.read(file, as_version=4).cells for file in (path, folder / "zh" / path.name)
+    )
+    assert [cell.source for cell in english] == [cell.source for cell in chinese]
+    assert (english[1].outputs[0].text, chinese[1].outputs[0].text) == ("good\n", "好\n")
+    assert english[2].outputs == chinese[2].outputs  # what is in no language is the English run's
+    assert chinese[3].outputs[0].data == {"text/plain": "'好'"}
+    # A translation without a run keeps them, but not those of other code.
+    english[1].source = f"{says}  # changed"
+    nbformat.write(new_notebook(cells=english), path)
+    file, text = translations.built("01_one", "zh", tmp_path)
+    cells = nbformat.reads(text, as_version=4).cells
+    assert file == folder / "zh" / path.name
+    assert (cells[1].outputs[0].text, cells[3].outputs) == ("good\n", chinese[3].outputs)
 
 
 def in_base64(image: Image.Image) -> str:

@@ -13,19 +13,20 @@ import pytest
 from markdown_it import MarkdownIt
 
 from helpers.profiles import REPOSITORY
-from tools.course import catalogues
+from tools.course import catalogues, messages
 from tools.course import translations as tool
 from tools.course.differences import differences
 from tools.course.translations import TRANSLATED
 
 STEMS = tool.stems()
+CATALOGUES = [*STEMS, messages.STEM]
 
 
 # --- the course's own -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", CATALOGUES)
 def test_a_translation_keeps_what_it_must(stem: str, language: str) -> None:
     if behind := list(tool.stale(stem, language)):  # only a release waits for the translators
         warnings.warn("\n".join(behind), stacklevel=1)
@@ -37,6 +38,13 @@ def test_a_translation_keeps_what_it_must(stem: str, language: str) -> None:
 def test_what_is_stored_is_what_the_catalogue_builds(stem: str, language: str) -> None:
     path, text = tool.built(stem, language)
     assert path.read_text(encoding="utf-8") == text, "run `python -m tools.course translations`"
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_what_is_compiled_is_what_the_catalogue_says(language: str) -> None:
+    known = catalogues.read_catalogue(catalogues.catalogue_file("exercises", language), language)
+    compiled = messages.compiled(messages.compiled_file(language))
+    assert compiled == messages.to_compile(known), "run `python -m tools.course translations`"
 
 
 def test_the_english_pages_name_their_translations() -> None:
@@ -163,7 +171,7 @@ def unwanted_terms(text: str, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", CATALOGUES)
 def test_there_is_one_word_for_one_thing(stem: str, language: str) -> None:
     for context, entry in catalogues.entries(stem, language).items():
         assert unwanted_terms(entry.string, language) == [], context
@@ -182,7 +190,7 @@ ENGLISH = """### 1 · Show `mask`
 
 Train **40 steps** on [toy scenes](GLOSSARY.md#seed), *never* more: $x < 1$.
 
-- one `label_map`
+- one `label_map` of a {mask}
 
 | a | b |
 | --- | --- |
@@ -199,7 +207,7 @@ CHINESE = """### 1 · 显示 `mask`
 
 在[玩具场景](GLOSSARY.md#seed)上训练 **40 步**，*绝不*更多：$x < 1$。
 
-- 一个 `label_map`
+- 一个 `label_map`，一个 {mask}
 
 | 甲 | 乙 |
 | --- | --- |
@@ -232,6 +240,7 @@ def test_a_faithful_translation_differs_in_nothing() -> None:
         ("</details>", "", "tags"),
         ("训练 **40 步**，", "训练**（40 步）**吧，", "rendered"),
         ("*绝不*", "绝不", "rendered"),
+        ("一个 {mask}", "一个 {masks}", "placeholders: ['{mask}'] lost, ['{masks}'] added"),
     ],
 )
 def test_what_a_translation_loses_is_named(old: str, new: str, what: str) -> None:
@@ -357,6 +366,31 @@ def test_an_old_translation_must_keep_what_its_own_original_had(course: Path, ca
         write(course, ("a", text))
         assert build(course) == 1
         assert "zh 01_one:a: code spans: ['`one`'] lost" in capsys.readouterr().out
+
+
+def test_messages_are_found_in_the_sources_and_compiled(course: Path) -> None:
+    source = course / "notebooks" / "exercises" / "one.py"
+    source.parent.mkdir()
+    source.write_text(
+        'text = "a text to be said"\n_MISTAKES = {"a hint": int}\nOTHER = {"no hint": int}\n'
+        'raise wrong_for("not this", "{what} is wrong: {hint}", say("a" if one else "b"))\n'
+        'NotYet("{hint}", hint)\nanswers("a reason" " in two parts", _MISTAKES)\n'
+    )
+    texts = ["a text to be said", "a hint", "{what} is wrong: {hint}", "a", "b"]
+    assert messages.messages(course) == [*texts, "a reason in two parts"]
+    command, file = ["--languages", "zh", "--texts", "exercises"], course / "translations/zh"
+    assert tool.main(command, course) == 0
+    catalogue = catalogues.read_catalogue(file / "exercises.po", "zh")
+    catalogue["a hint"].string, catalogue["a reason in two parts"].string = "提示", "理由"
+    catalogue["{what} is wrong: {hint}"].string = "{what} 不对"
+    catalogues.write_catalogue(catalogue, file / "exercises.po")
+    assert tool.main(command, course) == 1, "a placeholder is missing"
+    source.write_text(source.read_text().replace('"a reason"', '"the reason"'))
+    tool.main(command, course)
+    entry = catalogues.entries("exercises", "zh", course)["the reason in two parts"]
+    assert (entry.string, catalogues.translated_from(entry)) == ("理由", "a reason in two parts")
+    compiled = messages.compiled(file / "exercises.mo")
+    assert compiled == {"a hint": "提示", "{what} is wrong: {hint}": "{what} 不对"}
 
 
 def test_links_of_old_translations_lead_somewhere(course: Path) -> None:

@@ -12,6 +12,7 @@ from tools.course import address, lock, measures, readme_image, sweeps, translat
 from tools.course.execute import NotebookError
 from tools.course.map import COSTS_FILE, write_map
 from tools.course.run import choose_notebooks, refresh, run
+from tools.course.translations import LANGUAGES
 
 OTHERS = {
     "translations": translations.main,
@@ -48,6 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
             default=REPOSITORY / "notebooks",
             help="folder of the notebooks (default: notebooks)",
         )
+    refresh_parser.add_argument(
+        "--languages", nargs="+", choices=LANGUAGES, default=LANGUAGES, help="default: all"
+    )
     map_parser = commands.add_parser("map", help="write the last run's costs into the README")
     map_parser.add_argument("--costs", type=Path, default=REPOSITORY / "build" / COSTS_FILE)
     map_parser.add_argument("--readme", type=Path, default=REPOSITORY / "README.md")
@@ -63,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "run":
             run(paths, options.output.resolve())
         else:
-            refresh(paths)
+            refresh(paths, options.languages)
     except (NotebookError, ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

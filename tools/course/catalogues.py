@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,9 +42,12 @@ def read_catalogue(file: Path, language: str) -> Catalog:
 
 
 def entries(stem: str, language: str, root: Path = REPOSITORY) -> dict[str, Message]:
-    """Where a text stands to its entry in the catalogue, of those that hold a translation."""
+    """Where a text stands to its entry in the catalogue, of those that hold a translation.
+
+    A message of the code stands at no place of its own: it is found under its text.
+    """
     catalogue = read_catalogue(catalogue_file(stem, language, root), language)
-    return {entry.context: entry for entry in catalogue if entry.id and entry.string}
+    return {entry.context or entry.id: entry for entry in catalogue if entry.id and entry.string}
 
 
 def translated_from(entry: Message) -> str:
@@ -56,10 +60,13 @@ def updated(old: dict[str, Message], texts: dict[str, str], language: str) -> Ca
     from babel.messages.catalog import Catalog
 
     moved = {key: entry for entry in old.values() for key in (entry.id, translated_from(entry))}
+    gone = [key for key in old if key not in texts]
     new = Catalog(locale=language)
-    for context, text in texts.items():
-        before = old.get(context)
-        if before is None or translated_from(before) != text:
+    for place, text in texts.items():
+        before, context = old.get(place), None if place == text else place
+        if before is None and context is None and (near := get_close_matches(text, gone, 1, 0.8)):
+            before = old[near[0]]
+        elif before is None or translated_from(before) != text:
             # The README's blocks are counted: what stood here may have moved, with its translation.
             moved_away = before is not None and translated_from(before) in texts.values()
             before = moved.get(text, None if moved_away else before)
@@ -88,7 +95,7 @@ def write_catalogue(catalogue: Catalog, file: Path) -> None:
             # In one line: of comment lines that are equal, Babel reads only the first.
             lines.append(f"#| msgid {escape(entry.previous_id[0])}")
         texts = {"msgctxt": entry.context, "msgid": entry.id, "msgstr": entry.string}
-        lines += [f"{key} {normalize(text, width=0)}" for key, text in texts.items()]
+        lines += [f"{key} {normalize(t, width=0)}" for key, t in texts.items() if t is not None]
         blocks.append("\n".join(lines) + "\n\n")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(blocks), encoding="utf-8", newline="\n")

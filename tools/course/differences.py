@@ -13,6 +13,7 @@ _KEPT = {
     "code blocks": FENCE.pattern,
     "code spans": r"`[^`\n]+`|<code>.*?</code>",
     "formulas": r"\$\$.+?\$\$|(?<!\\)\$[^$\n]+\$",
+    "placeholders": r"\{[^{}\n]*\}",
     "links": r"\]\([^)\s]+\)",
     "tags": r"</?[a-z][^>]*>|<!--.*?-->",
     "headings, lists and rows": r"^(?:#+ |[-*] |\d+\. )|\|",

@@ -10,21 +10,20 @@ import base64
 import io
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from PIL import Image
 from transformers import TrainerCallback
 
 from helpers.data import load_scenes
-from helpers.inference import segment, upsampled_argmax
+from helpers.inference import load_model, segment
 from helpers.labels import ADE20K, Labels
 from helpers.profiles import BUNDLED, REPOSITORY, get_profile
 from helpers.training import build_trainer
 from helpers.visualize import overlay, show_images
 from tools.course.execute import smaller_png
-from tools.photos import heads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,17 +59,12 @@ def draw_training() -> list[Figure]:
 
 
 def draw_photograph() -> Figure:
-    """A photograph of another place, and what notebook 10's linear layer sees in it."""
-    folder = str(BUNDLED / "photos")
-    splits, labels = heads.photographs(folder)
-    photographs = heads.Photographs(folder, "ImageNet")
-    torch.manual_seed(0)
-    head = photographs.linear()
-    maps, annotation = photographs.scored["test"][PHOTOGRAPH]
-    with torch.inference_mode():
-        label_map = upsampled_argmax(head(maps)[0], annotation.shape)
-    titles = "a photograph", "the map of a linear layer, trained on twelve others"
-    return _side_by_side(titles, splits["test"][PHOTOGRAPH]["image"], label_map, labels)
+    """A photograph of another place, and what the bundled model sees in it."""
+    photographs = replace(get_profile("tiny"), dataset=str(BUNDLED / "photos"))
+    image = load_scenes(photographs, splits=["third"])["third"][PHOTOGRAPH]["image"]
+    label_map = segment(image, *load_model(photographs.photo_model))
+    titles = "a photograph", "the map of a model for which twelve others were labelled"
+    return _side_by_side(titles, image, label_map, photographs.labels)
 
 
 def _side_by_side(

@@ -6,8 +6,9 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from helpers.profiles import Profile, get_profile
 from tools.course.execute import NotebookError, execute, normalize, output_problems
 from tools.course.map import COSTS_FILE, note_costs, note_total
 from tools.course.pages import INDEX, write_index, write_markdown_page, write_page
-from tools.course.translations import LANGUAGES, folder_of, translated
+from tools.course.translations import LANGUAGES, built, folder_of, translated
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 READS_OUTPUT_OF = {
     "06_inference_and_overlays": "05_training",
     "09_scaling_and_sharing": "05_training",
+    "11_export": "05_training",
 }
 """A notebook whose outputs depend on files that an earlier one wrote."""
 
@@ -128,8 +130,13 @@ def run(paths: list[Path], output: Path) -> None:
     _tell_results(profile, since=begin)
 
 
-def refresh(paths: list[Path]) -> None:
+def refresh(paths: list[Path], languages: Iterable[str] = LANGUAGES) -> None:
     """Execute notebooks on the tiny profile and store the outputs in them.
+
+    Args:
+        paths: the English notebooks; translations lie in folders beside them, such as zh.
+        languages: whose notebooks are run; of the translated ones the texts in their language are
+            stored, and the English figures.
 
     Raises:
         NotebookError: a cell failed, wrote to stderr or shows a path of this machine; that
@@ -144,14 +151,28 @@ def refresh(paths: list[Path]) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         os.environ.update(headless_environment("tiny"), HF_HOME=scratch, SEG_PROFILE="tiny")
         os.environ["SEG_OUTPUT"] = str(Path(scratch) / "outputs")
-        for path in sorted([*paths, *(paths[0].with_stem(stem) for stem in needed)]):
-            notebook, *costs = execute(path, cell_timeout("tiny"))
-            _tell_cost(path, *costs)
-            normalize(notebook)
-            if problems := output_problems(notebook):
-                raise NotebookError(f"{path.name}, not stored:\n  " + "\n  ".join(problems))
+        english = [*(paths if "en" in languages else []), *map(paths[0].with_stem, needed)]
+        for path in sorted(english):
+            notebook = _execute_cleanly(path)
             if path.stem in chosen:
                 nbformat.write(notebook, path)
+        others = [code for code in languages if code != "en" and (paths[0].parent / code).is_dir()]
+        for language, path in product(others, paths):
+            there, text = built(path.stem, language, path.parent.parent)
+            there.write_text(text, encoding="utf-8", newline="\n")  # it has the present code
+            spoken, notebook = _execute_cleanly(there), nbformat.read(path, as_version=4)
+            notebook = translated(notebook, path.stem, language, path.parent.parent, spoken)
+            nbformat.write(notebook, there)
+
+
+def _execute_cleanly(path: Path) -> NotebookNode:
+    """Execute a notebook on the tiny profile; what cannot be stored is an error."""
+    notebook, *costs = execute(path, cell_timeout("tiny"))
+    _tell_cost(path, *costs)
+    normalize(notebook)
+    if problems := output_problems(notebook):
+        raise NotebookError(f"{path.name}, not stored:\n  " + "\n  ".join(problems))
+    return notebook
 
 
 def _execute_all(paths: list[Path], profile_name: str) -> Iterator[tuple[Path, Future]]:
@@ -188,7 +209,8 @@ def _execute_all(paths: list[Path], profile_name: str) -> Iterator[tuple[Path, F
 
 
 def _tell_cost(path: Path, seconds: float, peak: int) -> None:
-    print(f"{path.stem:<34}{seconds:8.1f} s {peak / 1e9:7.2f} GB", flush=True)
+    language = f"{path.parent.name}/" if path.parent.name in LANGUAGES else ""
+    print(f"{language + path.stem:<34}{seconds:8.1f} s {peak / 1e9:7.2f} GB", flush=True)
 
 
 def _tell_results(profile: Profile, since: float) -> None:

@@ -2,9 +2,10 @@
 
 `python -m tools.course translations` writes new English texts into the catalogues of
 `translations/`, marks as fuzzy what was translated from another English text, and builds
-`notebooks/zh`, `notebooks/ja`, `README.zh.md` and `README.ja.md`. Code and outputs are the English
-notebooks' own. Until somebody has translated a changed text again, its last translation is shown,
-and of a new one the English: a warning, which only `--release` counts as a fault.
+`notebooks/zh`, `notebooks/ja`, `README.zh.md` and `README.ja.md`. Code and figures are the English
+notebooks' own, and so are texts of outputs unless a refresh got them in the language. Until
+somebody has translated a changed text again, its last translation is shown, and of a new one the
+English: a warning, which only `--release` counts as a fault. Messages of the code are compiled.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.profiles import REPOSITORY
+from tools.course import messages
 from tools.course.address import Address, read_address
 from tools.course.catalogues import (
     catalogue_file,
     entries,
+    read_catalogue,
     translated_from,
     updated,
     write_catalogue,
@@ -39,7 +42,6 @@ TRANSLATED = tuple(LANGUAGES)[1:]
 
 _BADGES = re.compile(r"^<!-- badges -->\n(?:.+\n?)*", flags=re.MULTILINE)
 _LINK_TO_A_HEADING = re.compile(r"\]\((\w+\.ipynb|GLOSSARY\.md|)#([^)\s]+)\)")
-_CHARACTER = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
 _CODE_OR_FORMULA = r"`[^`\n]+`|\$[^$\n]+\$"
 # What may hold asterisks of its own; what is bold; and what is slanted.
 _SLANTED = re.compile(
@@ -66,12 +68,15 @@ def stems(root: Path = REPOSITORY) -> list[str]:
 
 
 def english_texts(stem: str, root: Path = REPOSITORY) -> dict[str, str]:
-    """The texts of a notebook, of the glossary or of the short README.
+    """The texts of a notebook, of the glossary or of the short README; or what the code says.
 
     Returns:
         Where a text stands, such as "05_training:objectives", to its Markdown, in which a badge
         block is only its first line. What holds no prose, such as a block of commands, is left out.
+        A message of the code stands under itself.
     """
+    if stem == messages.STEM:
+        return {text: text for text in messages.messages(root)}
     if stem == "README":
         texts = {f"README:{key}": text for key, text in _readme_blocks(root).items()}
     elif stem == "GLOSSARY":
@@ -189,23 +194,36 @@ def folder_of(language: str) -> str:
     return "" if language == "en" else f"{language}/"
 
 
+def notebook_file(stem: str, language: str, root: Path = REPOSITORY) -> Path:
+    return root / "notebooks" / folder_of(language) / f"{stem}.ipynb"
+
+
 def readme_name(language: str) -> str:
     return "README.md" if language == "en" else f"README.{language}.md"
 
 
 def translated(
-    notebook: NotebookNode, stem: str, language: str, root: Path = REPOSITORY
+    notebook: NotebookNode,
+    stem: str,
+    language: str,
+    root: Path = REPOSITORY,
+    executed: NotebookNode | None = None,
 ) -> NotebookNode:
-    """Return a notebook with its Markdown translated; what has no translation stays English."""
+    """Return a notebook with its Markdown translated; what has no translation stays English.
+
+    `executed` was run in this language, and has texts of outputs; None: as it is stored.
+    """
     if language == "en":
         return notebook
-    notebook = copy.deepcopy(notebook)
+    notebook, stored = copy.deepcopy(notebook), notebook_file(stem, language, root)
+    if executed is None and stored.is_file():
+        executed = _read_notebook(stored)
     texts, block = shown(stem, language, root), badges(stem, language, read_address(root))
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             text = texts.get(f"{stem}:{cell.id}", cell.source)
             cell.source = _BADGES.sub(block, f"{text}\n").strip()
-    return notebook
+    return messages.with_texts_of(executed, notebook) if executed else notebook
 
 
 def shown(stem: str, language: str, root: Path = REPOSITORY) -> dict[str, str]:
@@ -230,7 +248,7 @@ def upright(text: str) -> str:
         slanted = found[1] or ""
         if caption := re.match("([图図])(\uff1a.+)", slanted, flags=re.DOTALL):
             return f"**{caption[1]}**{caption[2]}"
-        return f"**{slanted}**" if _CHARACTER.search(slanted) else found[0]
+        return f"**{slanted}**" if messages.CHARACTER.search(slanted) else found[0]
 
     return _SLANTED.sub(set_upright, text)
 
@@ -275,16 +293,15 @@ def built(stem: str, language: str, root: Path = REPOSITORY) -> tuple[Path, str]
         address, text = read_address(root), "\n\n".join(texts) + "\n"
         text = _led_to(_BADGES.sub(badges(stem, language, address), text), language)
         return root / readme_name(language), with_buttons(text, language, address)
-    folder = root / "notebooks" / language
     if stem == "GLOSSARY":
         (_, title), *sections = shown(stem, language, root).items()
         texts = [_BADGES.sub(badges(stem, language, read_address(root)), f"{title}\n").strip()]
         for context, text in sections:
             texts.append(f'<a id="{context.removeprefix("GLOSSARY:")}"></a>\n\n{text}')
-        return folder / "GLOSSARY.md", "\n\n".join(texts) + "\n"
-    english = _read_notebook(root / "notebooks" / f"{stem}.ipynb")
+        return root / "notebooks" / language / "GLOSSARY.md", "\n\n".join(texts) + "\n"
+    english = _read_notebook(notebook_file(stem, "en", root))
     notebook = translated(english, stem, language, root)
-    return folder / f"{stem}.ipynb", nbformat.writes(notebook) + "\n"
+    return notebook_file(stem, language, root), nbformat.writes(notebook) + "\n"
 
 
 def _led_to(text: str, language: str) -> str:
@@ -303,24 +320,29 @@ def main(arguments: list[str] | None = None, root: Path = REPOSITORY) -> int:
     )
     parser.add_argument("--languages", nargs="+", choices=TRANSLATED, default=TRANSLATED)
     parser.add_argument(
-        "--texts", nargs="+", metavar="NAME", help="only these, as in 05_training GLOSSARY README"
+        "--texts", nargs="+", metavar="NAME", help="only these, as in 05_training exercises"
     )
     parser.add_argument(
         "--release", action="store_true", help="fail where a translation is missing or an old one"
     )
     options = parser.parse_args(arguments)
-    if unknown := sorted(set(options.texts or ()) - set(stems(root))):
-        parser.error(f"no text {', '.join(unknown)}: choose from {', '.join(stems(root))}")
-    wrong, behind = [], []
+    known = [*stems(root), messages.STEM]
+    if unknown := sorted(set(options.texts or ()) - set(known)):
+        parser.error(f"no text {', '.join(unknown)}: choose from {', '.join(known)}")
+    chosen, wrong, behind = options.texts or known, [], []
     for language in options.languages:
-        for stem in options.texts or stems(root):
+        for stem in chosen:
             file, texts = catalogue_file(stem, language, root), english_texts(stem, root)
             write_catalogue(updated(entries(stem, language, root), texts, language), file)
             wrong += problems(stem, language, root)
             behind += stale(stem, language, root)
     # A link may lead to a heading of any other text: the catalogues come first.
     for language in options.languages:
-        for stem in options.texts or stems(root):
+        for stem in chosen:
+            if stem == messages.STEM:
+                catalogue = read_catalogue(catalogue_file(stem, language, root), language)
+                messages.compile_catalogue(catalogue, messages.compiled_file(language, root))
+                continue
             path, text = built(stem, language, root)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
