@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from notebooks.exercises.core import NotYet, answers, as_array, call, describe, judge
+from helpers.language import say
+from notebooks.exercises.core import NotYet, answers, as_array, call, describe, judge, wrong_for
 
 _MAP, _GRID, _LARGE = 640 * 480, 19 * 128 * 128 * 4, 19 * 640 * 480 * 4
-_NAMES = ("the label map", "the logits as they are", "the upsampled logits")
 
 _BYTES_MISTAKES = {
     "a number of 32 bits takes four bytes": (_MAP, _GRID // 4, _LARGE // 4),
@@ -38,14 +38,16 @@ def check_leaving(leaving: Any) -> None:
     """Count the bytes of a label map, of small logits and of upsampled ones."""
     found = as_array(leaving)
     if found is None or found.shape != (3,):
-        raise NotYet(f"the answer is {describe(leaving)}, expected three numbers of bytes")
+        raise NotYet("the answer is {found}, expected three numbers of bytes", describe(leaving))
     for hint, mistake in _BYTES_MISTAKES.items():
         if tuple(found.tolist()) == mistake:
-            raise NotYet(hint)
-    for name, number, expected in zip(_NAMES, found, (_MAP, _GRID, _LARGE), strict=True):
+            raise NotYet("{hint}", say(hint))
+    names = say("the label map"), say("the logits as they are"), say("the upsampled logits")
+    for name, number, expected in zip(names, found, (_MAP, _GRID, _LARGE), strict=True):
         if number != expected:
-            hint = "multiply the numbers (classes, rows, columns) by the bytes of each"
-            raise NotYet(f"{name}: {describe(number)} bytes are not right: {hint}")
+            hint = say("multiply the numbers (classes, rows, columns) by the bytes of each")
+            text = "{name}: {number} bytes are not right: {hint}"
+            raise NotYet(text, name, describe(number), hint)
 
 
 def _quantized(weights: np.ndarray) -> tuple[np.ndarray, float]:
@@ -97,21 +99,23 @@ _QUANTIZE_MISTAKES = {
 )
 def check_quantize(quantize: Any) -> None:
     """Turn weights into whole numbers of eight bits and a scale."""
-    hint = "the scale is the largest absolute weight over 127: divide by it, round, make it int8"
+    hint = say(
+        "the scale is the largest absolute weight over 127: divide by it, round, make it int8"
+    )
     random = np.random.default_rng(11)
     for shape, largest in (((3, 4), -0.9), ((16,), 2.5)):
         weights = random.normal(0, 0.2, shape).astype(np.float32)
         weights.flat[5] = largest
-        given = f"weights of shape {shape}, of which the largest is {largest}"
+        given = say("weights of shape {shape}, of which the largest is {largest}", shape, largest)
         answer = call(quantize, weights, given=given, hint=hint)
         if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-            what = f"for {given} the result is {describe(answer)}"
-            raise NotYet(f"{what}, expected the whole numbers and the scale")
+            text = "the result is {found}, expected the whole numbers and the scale"
+            raise wrong_for(given, text, describe(answer))
         if not _same(answer, _quantized(weights)):
             for likely, mistake in _QUANTIZE_MISTAKES.items():
                 if _same(answer, mistake(weights)):
-                    raise NotYet(f"for {given}: {likely}")
-            raise NotYet(f"for {given}, other numbers come out: {hint}")
+                    raise NotYet("for {given}: {hint}", given, say(likely))
+            raise NotYet("for {given}, other numbers come out: {hint}", given, hint)
 
 
 def _same(answer: Any, expected: tuple[np.ndarray, float]) -> bool:
@@ -174,8 +178,9 @@ def check_real_changes(real_changes: Any) -> None:
     for labels, height, width in ((4, 12, 20), (3, 30, 8)):
         before = random.normal(size=(labels, height, width)).astype(np.float32)
         after = before + random.normal(0, 0.3, before.shape).astype(np.float32)
-        cases[f"{labels} classes on {height} x {width} positions"] = (before, after, 0.15)
-    hint = (
+        text = "{labels} classes on {height} x {width} positions"
+        cases[say(text, labels, height, width)] = (before, after, 0.15)
+    hint = say(
         "at each position, take the old logit of the old class and that of the new class, and "
         "count where the first leads by at least `tie`"
     )

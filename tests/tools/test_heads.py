@@ -20,17 +20,12 @@ NAMES = {
 }
 
 
-def told(scores: list[float]) -> str:
-    low, high = f"{min(scores):.2f}", f"{max(scores):.2f}"
-    return low if low == high else f"{low} to {high}"
-
-
 @pytest.mark.parametrize("experiment", ["features", "decays"])
 def test_the_notebook_shows_the_tables_that_were_measured(experiment: str) -> None:
     for row in STORED[experiment]:
         first, campus, elsewhere = row.values()
         name = NAMES.get(first, str(first).replace("color", "colour").removesuffix(".0"))
-        assert f"| {name} | {told(campus)} | {told(elsewhere)} |" in TEXT
+        assert f"| {name} | {heads.told(campus)} | {heads.told(elsewhere)} |" in TEXT
 
 
 def test_the_notebook_draws_the_curve_that_was_measured() -> None:

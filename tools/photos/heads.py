@@ -292,6 +292,12 @@ def stored() -> dict[str, list[dict[str, Any]]]:
     return json.loads(FILE.read_text(encoding="utf-8"))
 
 
+def told(scores: list[float]) -> str:
+    """A range, as notebook 10 shows it."""
+    low, high = f"{min(scores):.2f}", f"{max(scores):.2f}"
+    return low if low == high else f"{low} to {high}"
+
+
 def store(name: str, rows: list[dict[str, Any]], file: Path = FILE) -> None:
     """Put an experiment's rows in the place of its older ones, and print them."""
     before = json.loads(file.read_text("utf-8")) if file.exists() else {}
