@@ -20,8 +20,6 @@ from helpers.inference import (
     SMALLEST_SIDE,
     argmax_of_strips,
     labels_of,
-    pixel_values_of,
-    predicting,
     upsampled_argmax,
     upsampled_strips,
     window_starts,
@@ -30,6 +28,7 @@ from helpers.labels import IGNORE_INDEX, Labels, names_differ
 from helpers.metrics import ConfusionMatrix
 from helpers.processes import processes, progress
 from helpers.transforms import resized_size
+from helpers.upsampling import pixel_values_of, predicting
 
 if TYPE_CHECKING:
     from datasets import Dataset

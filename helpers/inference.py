@@ -14,7 +14,6 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ from helpers.hub import SAFE_WEIGHTS, explained, optional_file
 from helpers.images import load_image
 from helpers.labels import RULES_FILE, Labels, label_names, label_set, read_rules
 from helpers.processes import progress
-from helpers.upsampling import quick_argmax
+from helpers.upsampling import pixel_values_of, predicting, quick_argmax
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -163,32 +162,6 @@ def segment_windows(
             found = upsampled_argmax(logits, (height, width)).cpu().numpy()
             label_map[rows, columns] = found[seen_rows, seen_columns]
     return label_map
-
-
-def pixel_values_of(
-    image: Image.Image, image_processor: BaseImageProcessor, **options: Any
-) -> torch.Tensor:
-    """What the model sees of an image: (1, 3, height, width) float32, and all of the image.
-
-    Without what some processors crop (MobileViT's) or pad (DPT's): the logits of that, upsampled,
-    would not lie where the image's pixels are. `options` are those of the processor's call.
-    """
-    steps = ("do_center_crop", "do_pad")
-    options |= {step: False for step in steps if getattr(image_processor, step, None)}
-    return image_processor(image, return_tensors="pt", **options)["pixel_values"]
-
-
-@contextmanager
-def predicting(model: PreTrainedModel) -> Iterator[None]:
-    """Evaluation mode without gradients; then each part of the model is in its mode again."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def stride_of(window: int, stride: int | None = None) -> int:

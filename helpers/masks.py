@@ -53,17 +53,13 @@ def labels_from_values(
 
 
 def labels_from_colors(
-    mask: Source,
-    colors: Mapping[Color, int],
-    unknown: int | None = None,
-    image: Source | None = None,
+    mask: Source, colors: Mapping[Color, int], image: Source | None = None
 ) -> Image.Image:
     """Turn a mask whose *colors* mean classes into one of mode L.
 
     Args:
         mask: see `helpers.images.load_mask`; of a palette PNG the colors count, not the indices.
         colors: from (red, green, blue) to label.
-        unknown: the label of other colors, such as 255 for "no class"; None: refuse them.
         image: the mask's image; the mask is turned upright as it is, see
             `helpers.images.load_mask`.
 
@@ -75,7 +71,7 @@ def labels_from_colors(
     """
     name = name_of(mask, "mask")
     numbers = as_numbers(load_mask(mask, image, in_colors=True))
-    labels = _table(tuple(colors.items()), _UNKNOWN if unknown is None else unknown)[numbers]
+    labels = _table(tuple(colors.items()))[numbers]
     if len(missing := numbers[labels == _UNKNOWN]):
         raise FileFault(
             name,
@@ -134,9 +130,9 @@ def values_in(mask: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _table(labels: tuple[tuple[Color, int], ...], others: int) -> np.ndarray:
+def _table(labels: tuple[tuple[Color, int], ...]) -> np.ndarray:
     """(2**24,) uint16: the label of each color, by its number."""
-    table = np.full(1 << 24, others, dtype=np.uint16)
+    table = np.full(1 << 24, _UNKNOWN, dtype=np.uint16)
     for (red, green, blue), label in labels:
         table[red << 16 | green << 8 | blue] = label
     return table

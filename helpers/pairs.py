@@ -70,7 +70,7 @@ def find_pairs(
     for folder in (images, masks):
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
-    beside_images, beside_masks = _files(images, masks), _files(masks, images)
+    beside_images, beside_masks = files_below(images, masks), files_below(masks, images)
     keys = _named(images, image_name, beside_images)
     mask_keys = _named(masks, mask_name, beside_masks)
     if images.resolve() == masks.resolve():
@@ -102,13 +102,30 @@ def find_pairs(
     )
 
 
-def files_below(folder: Path) -> list[Path]:
-    """The files of a folder and its sub-folders, as `find_pairs` sees them, sorted.
+def files_below(folder: Path, other: Path | None = None) -> list[Path]:
+    """The files of a folder and its sub-folders, sorted; hidden ones are passed over, links are
+    followed, and the other folder, if it lies in this one, is left out.
 
     Raises:
         PermissionError: a folder may not be read.
     """
-    return _files(folder, folder)
+    found: list[Path] = []
+    apart = {other.resolve()} - {folder.resolve()} if other else set()
+
+    def refuse(error: OSError) -> None:
+        raise PermissionError(f"the folder {error.filename} cannot be read ({error.strerror})")
+
+    for top, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        here = Path(top).absolute()
+        above = {place.resolve() for place in (here, *here.parents)}  # where links may lead back to
+        left_out = apart | above
+        folders[:] = [
+            name
+            for name in folders
+            if not _is_hidden(name) and (here / name).resolve() not in left_out
+        ]
+        found += [Path(top) / name for name in names if not _is_hidden(name)]
+    return sorted(found)
 
 
 def split_pairs(
@@ -255,27 +272,6 @@ def _left_alone(keys: dict[Path, str], others: dict[Path, str], unwanted: set[Pa
     lost = {others[file] for file in unwanted & others.keys()}
     lost -= {key for file, key in others.items() if _is_image(file) and file not in unwanted}
     return {file for file, key in keys.items() if key in lost}
-
-
-def _files(folder: Path, other: Path) -> list[Path]:
-    """The files below a folder in the order of their names, without those of the other folder."""
-    found: list[Path] = []
-    apart = {other.resolve()} - {folder.resolve()}
-
-    def refuse(error: OSError) -> None:
-        raise PermissionError(f"the folder {error.filename} cannot be read ({error.strerror})")
-
-    for top, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        here = Path(top).absolute()
-        above = {place.resolve() for place in (here, *here.parents)}  # where links may lead back to
-        left_out = apart | above
-        folders[:] = [
-            name
-            for name in folders
-            if not _is_hidden(name) and (here / name).resolve() not in left_out
-        ]
-        found += [Path(top) / name for name in names if not _is_hidden(name)]
-    return sorted(found)
 
 
 def _is_hidden(name: str) -> bool:

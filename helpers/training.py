@@ -102,18 +102,14 @@ def build_trainer(
     )
 
 
-def build_model(profile: Profile, dropout: bool = True) -> PreTrainedModel:
+def build_model(profile: Profile) -> PreTrainedModel:
     """The profile's pretrained encoder under a new decode head.
 
     A finished model of `AutoModelForSemanticSegmentation` can take the encoder's place (the
     profile's `encoder`, with `encoder_revision` None). If its classes differ from the data's, its
     last layer is new, and a printed sentence says so; another one says that nothing is new.
-
-    Args:
-        profile: see `helpers.profiles`.
-        dropout: False switches every dropout off.
     """
-    return _start(profile, dropout)[0]
+    return _start(profile, dropout=True)[0]
 
 
 def _start(profile: Profile, dropout: bool) -> tuple[PreTrainedModel, set[str]]:

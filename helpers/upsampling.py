@@ -1,10 +1,49 @@
-"""Small logits to a label map at an image's size, on a CPU and without PyTorch."""
+"""What surrounds a model: a whole image goes in, and small logits become a label map of its size.
+
+PyTorch is imported only where a model of it is there: ONNX Runtime does without.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+    from transformers import BaseImageProcessor, PreTrainedModel
+
+
+def pixel_values_of(
+    image: Image.Image, image_processor: BaseImageProcessor, **options: Any
+) -> torch.Tensor:
+    """What the model sees of an image: (1, 3, height, width) float32, and all of the image.
+
+    Without what some processors crop (MobileViT's) or pad (DPT's): the logits of that, upsampled,
+    would not lie where the image's pixels are. `options` are those of the processor's call.
+    """
+    steps = ("do_center_crop", "do_pad")
+    options |= {step: False for step in steps if getattr(image_processor, step, None)}
+    return image_processor(image, return_tensors="pt", **options)["pixel_values"]
+
+
+@contextmanager
+def predicting(model: PreTrainedModel) -> Iterator[None]:
+    """Evaluation mode without gradients; then each part of the model is in its mode again."""
+    import torch
+
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def quick_argmax(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -30,7 +30,7 @@ from helpers import visualize
 from helpers.images import load_image
 from helpers.labels import ADE20K, IGNORE_INDEX, Labels, label_names, label_set
 from helpers.language import in_english, say
-from helpers.upsampling import quick_argmax
+from helpers.upsampling import pixel_values_of, predicting, quick_argmax
 from helpers.visualize import largest_labels, overlay, paint_segments, show_images
 
 if TYPE_CHECKING:
@@ -226,7 +226,8 @@ def explore_panoptic(
     image, labels = load_image(image), label_set(label_names(model.config))
     small = _scaled(image, min(image.width, 480))
     settings = {"label_ids_to_fuse": set(), "target_sizes": [small.size[::-1]]}
-    outputs = _answer(image, model, image_processor)
+    with predicting(model):
+        outputs = model(**image_processor(image, return_tensors="pt").to(model.device))
     # Queries that answer "nothing" are left out of every result: out with them now, and a
     # redraw takes less than half as long.
     something = outputs.class_queries_logits[0].argmax(dim=-1) < model.config.num_labels
@@ -319,8 +320,10 @@ def segment_upload(
     def read(name: str, source: Any) -> tuple[str, Image.Image, np.ndarray]:
         chosen = load_image(source, name).copy()
         chosen.thumbnail((1024, 1024))
-        logits = _answer(chosen, model, image_processor).logits[0].float().cpu().numpy()
-        return name, chosen, quick_argmax(logits, chosen.size[::-1])
+        pixel_values = pixel_values_of(chosen, image_processor)
+        with predicting(model):
+            logits = model(pixel_values.to(model.device, model.dtype)).logits[0]
+        return name, chosen, quick_argmax(logits.float().cpu().numpy(), chosen.size[::-1])
 
     latest, content = read("", image), None
 
@@ -347,12 +350,6 @@ def segment_upload(
     controls = {"upload": upload, "opacity": FloatSlider(0.5, description="Opacity", **_SHARE)}
     sentence = say("An image with the model's prediction laid over it.")
     return Explorer(controls, draw, sentence, labels)
-
-
-def _answer(image: Image.Image, model: PreTrainedModel, image_processor: BaseImageProcessor) -> Any:
-    """The outputs of a model that was loaded to predict."""
-    with torch.inference_mode():
-        return model(**image_processor(image, return_tensors="pt").to(model.device, model.dtype))
 
 
 def _iou(mask: np.ndarray, other: np.ndarray) -> float:

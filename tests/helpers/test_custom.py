@@ -292,13 +292,14 @@ def test_indices_of_a_palette_count_as_values_and_its_colors_as_colors(
         assert (np.asarray(found) == expected).all()
 
 
-def test_an_unknown_color_is_named_or_becomes_the_label_asked_for(tmp_path: Path) -> None:
+def test_an_unknown_color_is_named_until_it_has_a_label(tmp_path: Path) -> None:
     coded = painted(draw(1)[1])
     coded.putpixel((5, 7), (1, 2, 3))
     coded.save(tmp_path / "coded.png")
     with pytest.raises(ValueError, match=r"coded\.png holds the color \(1, 2, 3\), .* 1 pixels"):
         labels_from_colors(tmp_path / "coded.png", COLORS)
-    labels = np.asarray(labels_from_colors(tmp_path / "coded.png", COLORS, unknown=255))
+    more = COLORS | {(1, 2, 3): 255}
+    labels = np.asarray(labels_from_colors(tmp_path / "coded.png", more))
     assert labels[7, 5] == 255
     assert (labels == 255).sum() == 1
 

@@ -26,17 +26,17 @@ LAYERS = (
 
 LINES_BEHIND = {
     "00_quickstart": 1510,
-    "01_segmentation_types": 2020,
-    "02_dataset_and_labels": 2420,
-    "03_preprocessing_and_augmentation": 2670,
+    "01_segmentation_types": 2050,
+    "02_dataset_and_labels": 2460,
+    "03_preprocessing_and_augmentation": 2700,
     "04_mean_iou": 2930,
-    "05_training": 3630,
-    "06_inference_and_overlays": 3390,
+    "05_training": 3640,
+    "06_inference_and_overlays": 3400,
     "07_custom_dataset": 4610,
-    "08_scores": 3010,
-    "09_scaling_and_sharing": 3850,
-    "10_few_images": 2550,
-    "11_export": 2550,
+    "08_scores": 3020,
+    "09_scaling_and_sharing": 3860,
+    "10_few_images": 2560,
+    "11_export": 2560,
 }
 """The most lines of `helpers` that a notebook may import, with all that follows."""
 

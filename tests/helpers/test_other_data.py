@@ -2,13 +2,13 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from samples import FRUIT, contents, save_encoder, small_profile, write_fruit
 
-from helpers import profiles
 from helpers.data import check_scenes, load_scenes
 from helpers.labels import Labels
 from helpers.runs import TrainingData
@@ -134,46 +134,42 @@ def test_checkpoints_of_other_data_are_neither_rotated_away_nor_taken_for_the_be
 
 
 @pytest.fixture
-def small_tiny(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Profile tiny with the small encoder."""
-    small = small_profile(encoder, Path(profiles._PROFILES["tiny"].dataset))
-    monkeypatch.setitem(profiles._PROFILES, "tiny", small)
+def train(encoder: Path, output: Path) -> Callable[..., int]:
+    """The command, on a small encoder, in the folder of the first run."""
+
+    def run(data: Path, *options: str) -> int:
+        command = ["--data", str(data), "--start-from", str(encoder), "--image-size", "32"]
+        return main([*command, "--batch-size", "4", "--output-dir", str(output), *options])
+
+    return run
 
 
-@pytest.mark.usefixtures("small_tiny")
 def test_the_command_refuses_to_resume_with_other_data(
-    output: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    train: Callable[..., int], output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before, (other, told) = contents(output), OTHER["images"]
-    monkeypatch.setenv("SEG_DATA", str(write_fruit(tmp_path / "other", **other)))
-    assert main(["--output-dir", str(output), "--max-steps", "6", "--resume"]) == 1
+    assert train(write_fruit(tmp_path / "other", **other), "--max-steps", "6", "--resume") == 1
     (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error")]
     for part in (told, str(output / "checkpoints" / "checkpoint-"), "--output-dir"):
         assert part in line
     assert contents(output) == before
 
 
-@pytest.mark.usefixtures("small_tiny")
 def test_the_command_overwrites_no_model_of_other_data(
+    train: Callable[..., int],
     trained: Path,
+    output: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    common = ["--output-dir", str(tmp_path / "run"), "--max-steps", "2"]
-    monkeypatch.setenv("SEG_DATA", str(trained / "fruit"))
-    assert main(common) == 0
-    shutil.rmtree(tmp_path / "run" / "checkpoints")  # to save space
-    before = contents(tmp_path / "run")
-    monkeypatch.setenv("SEG_DATA", str(write_fruit(tmp_path / "other", SWAPPED)))
-    assert main(common) == 2
-    assert f"{tmp_path / 'run'} belongs to other data" in capsys.readouterr().err
-    assert contents(tmp_path / "run") == before
-    monkeypatch.setenv("SEG_DATA", str(trained / "fruit"))
-    assert main(common) == 0
+    shutil.rmtree(output)
+    assert train(trained / "fruit", "--max-steps", "2") == 0
+    shutil.rmtree(output / "checkpoints")  # to save space
+    before = contents(output)
+    assert train(write_fruit(tmp_path / "other", SWAPPED), "--max-steps", "2") == 2
+    assert f"{output} belongs to other data" in capsys.readouterr().err
+    assert contents(output) == before
+    assert train(trained / "fruit", "--max-steps", "2") == 0
 
 
 # --- an output folder -----------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def make_trainer(
         return ours
     set_seed(ours.args.seed)
     return kind(
-        model=build_model(profile, dropout=options["dropout"]),
+        model=training._start(profile, options["dropout"])[0],  # ours would change it
         args=ours.args,
         train_dataset=ours.train_dataset,
         eval_dataset=ours.eval_dataset,
@@ -337,8 +337,11 @@ def test_the_model_knows_ade20k_s_names_and_keeps_the_encoder(
 
 
 @pytest.mark.parametrize("dropout", [True, False])
-def test_dropout_can_be_switched_off(profile: Profile, dropout: bool) -> None:
-    model = build_model(profile, dropout=dropout).train()
+def test_dropout_can_be_switched_off(
+    profile: Profile, scenes: DatasetDict, tmp_path: Path, dropout: bool
+) -> None:
+    trainer = make_trainer(SegmentationTrainer, profile, scenes, tmp_path, dropout=dropout)
+    model = trainer.model.train()
     model.decode_head.batch_norm.eval()
     pixel_values = ignored_batch()["pixel_values"]
     with torch.no_grad():

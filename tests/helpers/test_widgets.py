@@ -205,8 +205,11 @@ def upload(scene, semantic) -> Explorer:
     return widgets.segment_upload(scene.image, *semantic)
 
 
-def test_an_uploaded_image_is_segmented(upload: Explorer, scene, semantic) -> None:
-    label_map = segment(scene.image, *semantic)
+def test_an_uploaded_image_is_segmented(scene) -> None:
+    model, image_processor = load_model(PROFILE.finetuned_model)
+    label_map = segment(scene.image, model, image_processor)
+    upload = widgets.segment_upload(scene.image, model.train(), image_processor)
+    assert model.training  # as before
     (largest,) = largest_labels(label_map, most=1)
     told = f"pixels: {ADE20K.short_names[largest]} {np.mean(label_map == largest):.0%}, "
     assert told in upload.told.value

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,13 +25,14 @@ from samples import (
     write_ade_folder,
     write_fruit,
 )
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from helpers import training
 from helpers.labels import Labels
 from helpers.profiles import REPOSITORY
 from helpers.runs import ExactTrainer
 from scripts import evaluate, train
-from scripts.cli import when_disk_is_full
+from scripts.cli import draw_bars_where_somebody_looks, when_disk_is_full
 from scripts.losses import LOSSES
 
 
@@ -77,6 +79,7 @@ def test_options_win_over_the_profile_and_data_over_the_variable(
     assert size == {"height": 32, "width": 32}
     config = json.loads((tmp_path / "config.json").read_text())
     assert list(config["id2label"].values()) == list(FRUIT.names)
+    assert not list(tmp_path.rglob("events.out*"))  # unless asked
     assert run(tmp_path / "other", *given, "--data", "./no/data") == 1
     assert "--data is './no/data', and there is no folder" in told(capsys)
 
@@ -144,6 +147,44 @@ def test_a_model_of_another_family_is_trained_and_scored(
     assert "the last layer is new" in out
     assert evaluate.main(["--model", str(tmp_path / "out"), *given[:2]]) == 0
     assert "on 2 validation images of" in capsys.readouterr().out
+
+
+# --- curves and lines -----------------------------------------------------------------------------
+
+
+def test_event_files_hold_losses_and_scores(
+    given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "")  # so that what the run sets is undone
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR")
+    assert run(tmp_path, *given, "--report-to", "tensorboard") == 0
+    events = EventAccumulator(str(tmp_path / "logs"))
+    events.Reload()
+    for logged, shown in (("loss", "train/loss"), ("eval_mean_iou", "eval/mean_iou")):
+        entries = [entry for entry in history(tmp_path, 4) if logged in entry]
+        expected = {entry["step"]: entry[logged] for entry in entries}
+        # The last step's again, with the best model's score, comes when all is saved.
+        curve = {event.step: event.value for event in reversed(events.Scalars(shown))}
+        assert len(expected) >= 3
+        assert curve == pytest.approx(expected, rel=1e-6)
+
+
+def test_lines_say_the_scores_where_no_bar_does(
+    given: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As where a notebook calls the command."""
+    monkeypatch.setenv("TQDM_DISABLE", "")
+    monkeypatch.delenv("TQDM_DISABLE")
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    draw_bars_where_somebody_looks()
+    assert run(tmp_path, *given, "--max-steps", "2") == 0
+    out, errors = capsys.readouterr()
+    scores = re.findall(r"^step (\d) of 2: mIoU 0\.\d{4}$", out, flags=re.MULTILINE)
+    assert scores == ["0", "1", "2"]
+    assert "it/s" not in errors
 
 
 # --- a full disk ----------------------------------------------------------------------------------
