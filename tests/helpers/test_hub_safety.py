@@ -42,6 +42,14 @@ def test_nothing_asks_for_foreign_code(path: Path) -> None:
     assert unsafe_calls(code_of(path)) == []
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_onnx_runtime_is_imported_when_it_has_been_told_to_report_nothing(path: Path) -> None:
+    code = code_of(path)
+    if imported := re.search(r"^ *(?:from|import) onnxruntime", code, flags=re.MULTILINE):
+        before = code[: imported.start()]
+        assert re.search(r"ORT_DISABLE_TELEMETRY|^from helpers", before, flags=re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     "code",
     [

@@ -1,6 +1,7 @@
 """The command that writes a model.onnx, and `scripts.segment`, which runs it without PyTorch."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -319,6 +320,19 @@ def test_an_interrupted_export_leaves_nothing_behind(
     monkeypatch.setattr(scripts.onnx_graph, "compare_label_maps", interrupt)
     assert export("--model", model_dir, "--output", tmp_path / "a.onnx") == 130
     assert not list(tmp_path.iterdir())
+
+
+def test_onnx_runtime_reports_to_nobody(model_dir: Path, folder: Path, tmp_path: Path) -> None:
+    """Unless told otherwise before it is imported, it numbers the machine and reports sessions."""
+    own = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-m", "scripts.segment", folder, "--output", tmp_path / "results"]
+    subprocess.run(
+        [*command, "--model", model_dir / "model.onnx"],
+        cwd=REPOSITORY,
+        env=own | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        check=True,
+    )
+    assert not list(tmp_path.glob("cache/Microsoft/**/*"))
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
