@@ -55,7 +55,7 @@ _ONLINE = {
 }
 """A README's links to the pages; no catalogue holds them, nor any other address."""
 _TAG = re.compile(r"</?[a-z][^>]*>")
-_REST = "The rest, from profiles to commands, is in the [English README](README.md)."
+_REST = "What lies where, and the licences, are in the [English README](README.md)."
 
 
 # --- the English texts ----------------------------------------------------------------------------
@@ -108,13 +108,14 @@ def _anchor(section: str) -> str:
 
 
 def _readme_blocks(root: Path) -> dict[str, str]:
-    """The README up to its course map, block by block, then a pointer to the rest.
+    """What a learner needs of the README, block by block, then a pointer to the rest.
 
-    The map's buttons and times are left out: they would change every translation each time.
+    The buttons and times of the course map, the last three of its five columns, are left out: they
+    would change every translation each time.
     """
-    text = (root / "README.md").read_text(encoding="utf-8").partition("\n## One switch")[0]
+    text = (root / "README.md").read_text(encoding="utf-8").partition("\n## What lies where")[0]
     text = re.sub(r"^<!-- measured -->(?:.+\n?)+", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^(\|.*\|.*\|)(?:[^|\n]*\|){3}$", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"^((?:\|[^|\n]*){2}\|)(?:[^|\n]*\|){3}$", r"\1", text, flags=re.MULTILINE)
     pieces = re.split(r"(^```.*?^```$)|\n{2,}", text, flags=re.MULTILINE | re.DOTALL)
     blocks = [piece.strip() for piece in pieces if piece and piece.strip()]
     return {str(number): block for number, block in enumerate([*blocks, _REST])}
