@@ -46,7 +46,8 @@ def space(loaded: dict[str, Any]) -> dict[str, Any]:
 def test_the_lines_for_an_image_of_ones_own(space, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     space["image"].save("my-street.jpg")
-    block = re.search(r"```python\n(.+?)```", CELLS["85f40eac"], flags=re.DOTALL)[1]
+    run(space, "photograph-drawn", "photograph-model")
+    block = re.search(r"```python\n(.+?)```", CELLS["photograph-read"], flags=re.DOTALL)[1]
     *statements, shown = block.strip().splitlines()
     exec("\n".join(statements), space)
     assert eval(shown, space).size == space["image"].size
