@@ -6,7 +6,7 @@ import torch
 
 from helpers.profiles import REPOSITORY
 from tools.photos import finetuning, heads
-from tools.photos.model import PHOTOGRAPHS
+from tools.photos.model import PHOTOGRAPHS, new_upernet
 
 NOTEBOOK = nbformat.read(REPOSITORY / "notebooks" / "10_few_images.ipynb", as_version=4)
 
@@ -21,7 +21,7 @@ def test_the_notebook_shows_the_table_that_was_measured(row: dict) -> None:
 def test_only_parts_with_a_learning_rate_change() -> None:
     _, labels = heads.photographs(PHOTOGRAPHS)
     torch.manual_seed(0)
-    model = finetuning.new_head(labels)
+    model = new_upernet(labels)
     before = {name: tensor.clone() for name, tensor in model.named_parameters()}
     side = finetuning.SIDE + 8
     pairs = [(torch.randn(1, 3, side, side), torch.randint(5, (1, side, side)))]

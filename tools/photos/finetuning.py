@@ -13,30 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
 from helpers.labels import IGNORE_INDEX
 from tools.photos import heads
-from tools.photos.encoder import FOLDER as ENCODER
-from tools.photos.model import PHOTOGRAPHS, as_upernet, scores
+from tools.photos.model import PHOTOGRAPHS, as_upernet, new_upernet, scores
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from helpers.labels import Labels
-
 SIDE = 320
 """Pixels of a square crop: half a photograph's width, at its own resolution."""
 BATCH = 4
-
-
-def new_head(labels: Labels) -> PreTrainedModel:
-    """The bundled encoder under a UPerNet head with random weights, without pyramid pooling, which
-    would pool a crop of a few positions to one."""
-    config = AutoConfig.from_pretrained(
-        ENCODER, pool_scales=[], id2label=labels.id2label, label2id=labels.label2id
-    )
-    return AutoModelForSemanticSegmentation.from_pretrained(ENCODER, config=config)
 
 
 def crops(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[tuple[torch.Tensor, ...]]:
@@ -104,11 +91,11 @@ def starts_compared() -> list[dict[str, Any]]:
             fine_tune(model, pairs, 60, both, train_mode=False)
             score(f"linear layer, then both at {rate:.0e}", model)
         torch.manual_seed(seed)
-        model = new_head(labels)
+        model = new_upernet(labels)
         fine_tune(model, pairs, 120, {"decode_head": 1e-3}, train_mode=True)
         score("new head", model)
         torch.manual_seed(seed)
-        model = new_head(labels)
+        model = new_upernet(labels)
         fine_tune(model, pairs, 120, {"decode_head": 1e-3, "backbone": 1e-4}, train_mode=True)
         score("new head and encoder", model)
     return [{"start": name, **heads.together(rows)} for name, rows in found.items()]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import (
     AutoConfig,
@@ -19,9 +18,9 @@ from transformers import (
     UperNetForSemanticSegmentation,
 )
 
-from helpers.inference import load_model, segment
-from helpers.labels import IGNORE_INDEX, Labels
-from helpers.metrics import ConfusionMatrix
+from helpers.evaluation import evaluate
+from helpers.inference import load_model
+from helpers.labels import Labels
 from helpers.profiles import BUNDLED
 from tools.photos import heads
 from tools.photos.encoder import FOLDER as ENCODER
@@ -35,6 +34,15 @@ LONGEST_SIDE = 640
 """Pixels, of the photographs that it was trained on; others are scaled to it."""
 
 
+def new_upernet(labels: Labels, **settings: int) -> UperNetForSemanticSegmentation:
+    """The bundled encoder under a decode head with random weights, without pyramid pooling, which
+    would pool a crop of a few positions to one; `settings` are others of its configuration."""
+    config = AutoConfig.from_pretrained(
+        ENCODER, pool_scales=[], id2label=labels.id2label, label2id=labels.label2id, **settings
+    )
+    return AutoModelForSemanticSegmentation.from_pretrained(ENCODER, config=config)
+
+
 @torch.no_grad()
 def as_upernet(head: heads.LinearHead, labels: Labels) -> UperNetForSemanticSegmentation:
     """The bundled encoder under a decode head that computes the same as a linear head.
@@ -46,14 +54,7 @@ def as_upernet(head: heads.LinearHead, labels: Labels) -> UperNetForSemanticSegm
     """
     weight, bias = head.folded()
     count = labels.num_labels
-    config = AutoConfig.from_pretrained(
-        ENCODER,
-        hidden_size=2 * count,
-        pool_scales=[],
-        id2label=labels.id2label,
-        label2id=labels.label2id,
-    )
-    model = AutoModelForSemanticSegmentation.from_pretrained(ENCODER, config=config).eval()
+    model = new_upernet(labels, hidden_size=2 * count).eval()
     decoder = model.decode_head
     for module, part in zip(
         [*decoder.lateral_convs, decoder.bottleneck],  # one for each stride
@@ -81,14 +82,9 @@ def scores(
     model: PreTrainedModel, image_processor: BaseImageProcessor, splits: dict[str, Any]
 ) -> dict[str, float]:
     """Mean IoU on validation and test, at the photographs' own size."""
-    found = {}
-    for name in ("validation", "test"):
-        matrix = ConfusionMatrix(model.config.num_labels, IGNORE_INDEX)
-        for row in splits[name]:
-            label_map = segment(row["image"], model, image_processor)
-            matrix.update(label_map, np.asarray(row["annotation"]))
-        found[name] = matrix.compute()["mean_iou"]
-    return found
+    names = "validation", "test"
+    matrices = {name: evaluate(splits[name], model, image_processor) for name in names}
+    return {name: matrix.compute()["mean_iou"] for name, matrix in matrices.items()}
 
 
 CARD = """---
