@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,7 @@ SUFFIXES |= {".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 _HUB = "hf://datasets/"
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held; 1 is upright
 _BITS, _PHOTOMETRIC, _BANDS, _PLANES = 258, 262, 277, 284  # TIFF tags
-_UPRIGHT = {  # what to do with an image that lies on its side, by that tag
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_LYING = range(5, 9)  # values of that tag: the image lies on its side
 _SIXTEEN_BITS = {"PNG", "PPM"}  # formats of which Pillow may read 16 bits into mode I, of 32
 _HIGHEST, _PREMULTIPLIED = "highest sample", "premultiplied"  # what we note in `Image.info`
 _COLORS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # modes that are seen as RGB
@@ -88,12 +84,11 @@ def load_mask(
     which viewers scale. Of a GIF file the colors count: programs renumber its palette.
 
     Args:
-        source: see this module's first lines.
+        source, name: as of `load_image`.
         image: the source of its image. Cameras note how they were held, and a mask may have been
             drawn on the pixels as they are stored: where its size is that of the stored image and
             not that of the upright one, it is turned as its image is. A mask with a note of its
             own is turned by that one.
-        name: what messages call it; None: its path.
         in_colors: the colors are wanted: of a palette PNG and of grey ones as well.
 
     Returns:
@@ -118,10 +113,12 @@ def load_mask(
         _refuse_classes_in_alpha(np.asarray(mask), name)
     if mask.mode in ("P", "PA") and not by_colors:
         _refuse_palette_of_greys(mask, name)
-    if orientation(mask) != 1:
-        mask = ImageOps.exif_transpose(mask)
-    elif image is not None and is_turned(mask, image):
-        mask = mask.transpose(_UPRIGHT[orientation(image)])
+    if image is not None and orientation(mask) == 1 and orientation(image) in _LYING:
+        width, height = size_of(image)
+        if mask.size == (height, width) != (width, height):
+            mask = mask.copy()  # what the caller has opened stays as it is
+            mask.getexif()[_ORIENTATION] = orientation(image)
+    mask = ImageOps.exif_transpose(mask)
     has_numbers = mask.mode == "F" or mask.mode.startswith("I")
     if mask.mode not in _COLORS and (in_colors or not has_numbers):
         numbers = "" if in_colors else "whole numbers (mode L, P, 1 or I;16) or "
@@ -143,19 +140,11 @@ def load_mask(
     return values
 
 
-def is_turned(mask: Source, image: Source) -> bool:
-    """Whether a mask has to be turned as its image is: `load_mask` does so."""
-    mask, image = header(mask), header(image)
-    width, height = size_of(image)
-    lies = orientation(image) in _UPRIGHT and orientation(mask) == 1
-    return lies and mask.size == (height, width) and width != height
-
-
 def size_of(source: Source) -> tuple[int, int]:
     """(width, height) of an image when it is upright, read from the beginning of its file."""
     opened = header(source)
     # Of a TIFF file, Pillow gives the size that it has when it is upright.
-    lies = orientation(opened) in _UPRIGHT and opened.format != "TIFF"
+    lies = orientation(opened) in _LYING and opened.format != "TIFF"
     return opened.size[::-1] if lies else opened.size
 
 
@@ -175,12 +164,15 @@ def name_of(source: Source, kind: str) -> str:
     return f"{kind} {path}".rstrip()
 
 
-def header(source: Source, name: str | None = None) -> Image.Image:
-    """The opened image: size, mode and notes; its pixels are decoded when they are asked for.
+def name_key(name: str) -> str:
+    """What makes two names equal, whatever their case and whoever wrote their accents."""
+    # macOS writes é as e and an accent, most others as one letter.
+    return unicodedata.normalize("NFC", name).casefold()
 
-    Raises:
-        As `load_image`.
-    """
+
+def header(source: Source, name: str | None = None) -> Image.Image:
+    """The opened image, with its size, mode and notes, or what `load_image` raises; its pixels are
+    decoded when they are asked for."""
     if isinstance(source, Image.Image):
         return source
     name = name or name_of(source, "image")
@@ -222,7 +214,8 @@ def _decode(image: Image.Image, name: str) -> bool:
             mixed = (mixed or image.mode in ("LA", "PA")) and image.tile[0].codec_name == "raw"
             mixed = mixed or len(image.getbands()) == 1 < tags.get(_BANDS, 1)
             if tags.get(_PLANES) == 2 and (mixed or re.search("a|[AX]X", rawmode)):
-                raise unread_bands(tags, name)  # Pillow mixes these planes up, or takes one alone
+                # Pillow mixes these planes up, or takes one alone.
+                raise FileFault(name, *unread_bands(tags))
             if rawmode.startswith("RGBa"):
                 premultiplied = True
                 args = (rawmode.replace("RGBa", "RGBA"), *image.tile[-1].args[1:])

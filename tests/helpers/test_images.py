@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from samples import STORED, draw_blocks, encoded, png_file, save_turned, tiff_file
 
-from helpers.images import FileFault, is_turned, load_image, load_mask, orientation, size_of
+from helpers.images import FileFault, load_image, load_mask, orientation, size_of
 
 VALUES = np.arange(48, dtype=np.uint8).reshape(6, 8)
+SHADES = np.arange(256, dtype=np.uint8).reshape(16, 16)
 few = settings(max_examples=40, deadline=None)
 
 
@@ -54,33 +55,27 @@ def test_an_image_of_any_mode_becomes_rgb(mode: str) -> None:
     assert (np.asarray(found) == np.asarray(source.convert("RGB"))).all()
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
-def test_of_16_bits_the_upper_8_are_kept(kind: str) -> None:
+SIXTEEN = Image.fromarray(SHADES.astype(np.uint16) * 256 + 7)
+FLOATS = Image.fromarray((SHADES / 255).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [encoded(SIXTEEN, kind) for kind in ("PNG", "TIFF", "PPM")] + [encoded(FLOATS, "TIFF")],
+)
+def test_of_16_bits_the_upper_8_are_kept_and_floats_from_0_to_1_are_scaled(content: bytes) -> None:
     """Pillow's own conversion makes all above 255 of 65,535 white."""
-    grey = np.arange(256, dtype=np.uint16).reshape(16, 16)
-    content = encoded(Image.fromarray(grey * 256 + 7), kind)
-    assert (np.asarray(load_image(content)) == grey[..., None]).all()
-    if kind == "PNG":
-        stored = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-        assert (stored[1:] == 255).all()
-
-
-def test_floats_from_0_to_1_are_scaled() -> None:
-    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    content = encoded(Image.fromarray((grey / 255).astype(np.float32)), "TIFF")
-    assert (np.asarray(load_image(content)) == grey[..., None]).all()
+    assert (np.asarray(load_image(content)) == SHADES[..., None]).all()
 
 
 @pytest.mark.parametrize(
     ("values", "found"),
     [
-        (VALUES.astype(np.float32), "mode F and values from 0 to 47"),
         (VALUES.astype(np.float32) / 47 - 0.5, "mode F and values from -0.5 to 0.5"),
         (np.full((2, 2), np.nan, dtype=np.float32), "mode F and values from nan to nan"),
         (VALUES.astype(np.int32), "mode I and values from 0 to 47"),  # 8, 12 or 16 bits in 32?
-        (VALUES.astype(np.int32) * 100_000, r"mode I and values from 0 to 4\.7e\+06"),
     ],
-    ids=["0-47", "-0.5-0.5", "nan", "int32", "large"],
+    ids=["floats", "nan", "int32"],
 )
 def test_an_image_whose_white_is_not_known_is_refused(values: np.ndarray, found: str) -> None:
     content = encoded(Image.fromarray(values), "TIFF")
@@ -99,10 +94,10 @@ def test_of_several_pages_images_have_the_first_and_masks_are_refused(kind: str)
 
 
 def test_a_tiff_file_with_white_as_zero_is_no_negative() -> None:
-    shades = np.arange(256).reshape(16, 16, 1)
-    for bits in (8, 12, 16):
-        content = tiff_file((255 - shades) << bits - 8, bits, photometric=0 if bits != 12 else 1)
-        assert (np.asarray(load_image(content)) == (shades if bits != 12 else 255 - shades)).all()
+    shades = SHADES[..., None].astype(int)
+    for bits, photometric in ((8, 0), (12, 1), (16, 0)):
+        content = tiff_file((255 - shades) << bits - 8, bits, photometric)
+        assert (np.asarray(load_image(content)) == (255 - shades if photometric else shades)).all()
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -146,13 +141,11 @@ def test_a_mask_without_note_is_turned_where_its_size_is_that_of_the_stored_imag
     image = turned(Image.new("RGB", upright.size), note, kind)
     assert (load_mask(upright, image) == VALUES).all()
     stored = STORED[note](upright)
-    before = stored.copy()
     expected = VALUES if note >= 5 else np.asarray(stored)  # of 2, 3 and 4 no size can tell
     assert (load_mask(encoded(stored), image) == expected).all()
-    assert is_turned(stored, image) == (note >= 5)
     for _ in range(2):  # and what the caller has opened stays as it was
         assert (load_mask(stored, image) == expected).all()
-    assert (np.asarray(stored) == np.asarray(before)).all()
+    assert (np.asarray(stored) == np.asarray(STORED[note](upright))).all()
     assert orientation(stored) == 1
 
 
@@ -241,12 +234,11 @@ def test_of_few_bits_the_samples_count_and_of_colors_what_is_seen(bits: int) -> 
 
 
 @pytest.mark.parametrize("highest", [3, 100, 255, 1000, 65535])
-@pytest.mark.parametrize("plain", [False, True])
-def test_a_netpbm_mask_gives_its_samples_whatever_white_is(highest: int, plain: bool) -> None:
-    kind = ">u2" if highest > 255 else "u1"
-    samples = " ".join(map(str, GREY.ravel())).encode() if plain else GREY.astype(kind).tobytes()
-    content = f"P{2 if plain else 5} 8 6 {highest}\n".encode() + samples
-    assert (load_mask(content) == GREY[..., 0]).all()
+def test_a_netpbm_mask_gives_its_samples_whatever_white_is(highest: int) -> None:
+    as_text = " ".join(map(str, GREY.ravel())).encode()
+    as_bytes = GREY.astype(">u2" if highest > 255 else "u1").tobytes()
+    for kind, samples in (("P2", as_text), ("P5", as_bytes)):
+        assert (load_mask(f"{kind} 8 6 {highest}\n".encode() + samples) == GREY[..., 0]).all()
 
 
 def with_palette(greys: list[int], more: tuple[int, ...] = ()) -> Image.Image:
@@ -290,20 +282,12 @@ FIVE_BITS = b"BM" + struct.pack("<IIIIiiHHIIiiII", 66, 0, 54, 40, 3, 2, 1, 16, 0
 FIVE_BITS += b"\1\0\2\0\3\0\0\0" * 2  # each row is filled up to a multiple of four bytes
 ALTERED = {
     "JPEG": (lossy("JPEG"), "is a JPEG file, which changes the values .* again, as PNG"),
-    "MPO": (
-        lossy("MPO", save_all=True, append_images=[Image.new("RGB", (4, 4))]),
-        "is an MPO file, which changes",
-    ),
     "WebP": (lossy("WEBP"), "is a WEBP file, which changes"),
     "AVIF": (lossy("AVIF"), "is an AVIF file, which may change"),
-    "JPEG 2000": (lossy("JPEG2000"), "is a JPEG2000 file, which may change"),
     "TIFF": (lossy("TIFF", compression="jpeg"), r"is a TIFF \(JPEG\) file, which changes"),
     "16 bits": (png_file(COLOR, 16), "stores 16 bits a channel, .* 8 bits a channel"),
-    "16 bits and alpha": (png_file(np.repeat(GREY, 2, -1), 16), "stores 16 bits a channel"),
-    "16 bits in TIFF": (tiff_file(COLOR, 16, photometric=2), "stores 16 bits a channel"),
     "16 bits in PPM": (b"P6 8 6 999\n" + COLOR.astype(">u2").tobytes(), "stores 16 bits a"),
     "5 bits in BMP": (FIVE_BITS, "stores 5 bits a channel"),
-    "alpha": (png_file(TRANSPARENT, 8), "tells pixels of one color apart by its alpha channel"),
     "one class in alpha": (png_file(TRANSPARENT[:, 1:2], 8), "tells pixels of one color apart"),
     "grey and alpha": (png_file(TRANSPARENT[..., 2:], 8), "tells pixels of one color apart"),
     "erased": (png_file(HIDDEN, 8), "tells pixels of one color apart by its alpha channel"),
@@ -357,32 +341,21 @@ def files(draw: Callable) -> tuple[bytes, np.ndarray, int]:
 
 
 def loaded(load: Callable, content: bytes) -> np.ndarray | None:
-    told = ""
     try:
         return np.asarray(load(content))
     except FileFault as fault:
         told = str(fault)
     assert "damaged" not in told  # the file is sound
-    return None
 
 
 @given(file=files())
 @settings(max_examples=400, deadline=None)
-def test_a_mask_of_any_mode_bits_turn_and_palette_is_right_or_refused(file: tuple) -> None:
+def test_a_file_of_any_mode_bits_turn_and_palette_is_right_or_refused(file: tuple) -> None:
     content, stored, bits = file
-    if (found := loaded(load_mask, content)) is None:
-        return
-    color = found.ndim == 3
-    expected = stored[..., :3] if color else stored[..., 0]
-    right = (found == expected).all()
-    white_is_0 = Image.open(io.BytesIO(content)).format == "TIFF" and bits == 1
-    assert right or (white_is_0 and (found == 1 - expected).all())
-
-
-@given(file=files())
-@settings(max_examples=400, deadline=None)
-def test_an_image_of_any_mode_bits_turn_and_palette_is_right_or_refused(file: tuple) -> None:
-    content, stored, bits = file
+    if (found := loaded(load_mask, content)) is not None:
+        expected = stored[..., :3] if found.ndim == 3 else stored[..., 0]
+        white_is_0 = content.startswith(b"II") and bits == 1  # TIFF
+        assert (found == expected).all() or (white_is_0 and (found == 1 - expected).all())
     if (found := loaded(load_image, content)) is None:
         return
     opened = Image.open(io.BytesIO(content))
