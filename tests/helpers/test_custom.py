@@ -1,14 +1,15 @@
-"""A folder of one's own: the report, masks made into labels, the data set, a model of it."""
+"""A folder of one's own: the report, masks made into labels, the data set."""
 
-import json
 import os
 import re
 import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import datasets
 import numpy as np
@@ -18,18 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
-from samples import (
-    FRUIT,
-    STORED,
-    contents,
-    draw_blocks,
-    edit,
-    save_encoder,
-    save_turned,
-    small_processor,
-    small_profile,
-    with_value,
-)
+from samples import FRUIT, STORED, contents, draw_blocks, edit, save_turned, with_value
 
 from helpers import custom
 from helpers.custom import (
@@ -42,16 +32,12 @@ from helpers.custom import (
     write_dataset,
 )
 from helpers.data import load_scenes
-from helpers.evaluation import evaluate
 from helpers.images import load_image, load_mask
-from helpers.inference import load_labels, load_model, segment
 from helpers.labels import IGNORE_INDEX, Labels
 from helpers.profiles import get_profile
-from helpers.training import build_trainer
 
 SIZE = (24, 18)
 COLORS = {(0, 0, 0): 0, (200, 30, 30): 1, (40, 180, 60): 2}
-PAGES = {"format": "TIFF", "save_all": True, "append_images": [Image.new("L", SIZE)]}
 
 
 def draw(seed: int, size: tuple[int, int] = SIZE) -> tuple[Image.Image, Image.Image]:
@@ -108,16 +94,9 @@ def test_the_report_counts_what_is_there(folder: Path, labels: Labels) -> None:
     np.testing.assert_allclose(told.classes["pixels"], pixels / pixels.sum())
     assert told.classes["images"].tolist() == [1] * labels.num_labels
     assert told.classes["name"].tolist() == list(labels.names)
-    assert told.files.iloc[0].to_dict() == {
-        "image": "cat_0.jpg",
-        "image_size": "24 x 18",
-        "image_mode": "RGB",
-        "mask": "cat_0.png",
-        "mask_size": "24 x 18",
-        "mask_mode": "L",
-        "values": "0 1 2",
-        "problem": "",
-    }
+    shown = ["cat_0.jpg", "24 x 18", "RGB", "cat_0.png", "24 x 18", "L", "0 1 2", ""]
+    assert told.files.iloc[0].tolist() == shown
+    assert [*told.files][::3] == ["image", "mask", "values"]
 
 
 def test_small_objects_are_told_at_the_size_that_a_model_sees(folder: Path) -> None:
@@ -136,16 +115,10 @@ def test_small_objects_are_told_at_the_size_that_a_model_sees(folder: Path) -> N
     ("spoil", "told"),
     [
         (with_value(3), " holds the value 3, expected 0-2, or 255 for no class: name one more"),
-        (with_value(7), " holds the value 7, expected 0-2.*: name their classes, or --ignore 7 "),
         (with_value(256), " holds the value 256, expected 0-2"),
         (gradient, " holds 141 values without a meaning, .* come from JPEG compression or soft"),
-        (edit(lambda m: m.resize((12, 9))), " is 12 x 9 pixels, its image 24 x 18.*nearest"),
         (edit(lambda m: m.resize((12, 18))), " is 12 x 18 pixels, .* mask of another image"),
-        (edit(painted), " is in colors, expected one number .*--colors FILE"),
-        (edit(lambda m: Image.new("L", m.size, 255)), " has no class in any pixel.*--drop "),
         (binary, " holds 0 and 255 alone.*--ignore 255"),
-        (lambda file: Image.new("L", SIZE).save(file, **PAGES), " has 2 pages or frames"),
-        (lambda file: file.write_bytes(file.read_bytes()[:60]), " cannot be read as an image"),
         (lambda file: file.write_bytes(b""), " cannot be read as an image"),
         (lambda file: (file.unlink(), file.mkdir()), " has no mask of its name"),
     ],
@@ -189,13 +162,6 @@ def test_files_of_one_cause_are_one_problem_with_their_number_and_examples(folde
     assert "cat_2.png holds the value 9" in strange
 
 
-def test_folders_without_one_pair_are_told(folder: Path) -> None:
-    for file in (folder / "images").iterdir():
-        file.rename(file.with_name(f"other_{file.name}"))
-    with pytest.raises(ValueError, match=r"not one image has a mask .* 4 images \(such as .*cat_0"):
-        report(folder)
-
-
 def test_objects_in_colors_of_their_own_are_not_taken_for_classes(folder: Path) -> None:
     for number in range(4):  # as COCO's panoptic PNG files: an id for each object
         ids = np.random.default_rng(number).integers(0, 256, (5, 3), dtype=np.uint8)
@@ -216,16 +182,10 @@ def test_values_and_colors_are_listed_so_that_a_mapping_can_be_written(folder: P
     assert listed[2] == "0 1 2 3 4 5 6 7 8 9 10 11 ..."
 
 
-@pytest.mark.parametrize(
-    ("changed", "told"),
-    [
-        ([100], "palettes that differ: index 100 is"),
-        # No mask uses these, and 3 * 100 in a byte is 44, which lies in the first of them.
-        ([14, 15], None),
-    ],
-)
+# No mask uses 14, and 3 * 100 in a byte is 44, which lies in its color.
+@pytest.mark.parametrize(("changed", "told"), [(100, True), (14, False)])
 def test_palettes_are_compared_at_the_indices_that_masks_hold(
-    folder: Path, recwarn: pytest.WarningsRecorder, changed: list[int], told: str | None
+    folder: Path, changed: int, told: bool
 ) -> None:
     palette = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
     other = palette.copy()
@@ -234,13 +194,9 @@ def test_palettes_are_compared_at_the_indices_that_masks_hold(
         mask = draw(number)[1].point([0, 100, 255, *[0] * 253])
         mask.putpalette(colors.tobytes())
         mask.save(folder / "masks" / f"cat_{number}.png")
-    problems = report(folder, Labels([f"class {k}" for k in range(101)])).problems
-    mentioned = [problem for problem in problems if "palettes that differ" in problem]
-    assert len(mentioned) == (told is not None)
-    for problem in mentioned:
-        assert told in problem
-        assert all(f"cat_{number}.png" in problem for number in (0, 2))
-    assert not [one for one in recwarn.list if issubclass(one.category, RuntimeWarning)]
+    problems = " ".join(report(folder, Labels([f"class {k}" for k in range(101)])).problems)
+    files = r"cat_2\.png and .*cat_0\.png have palettes that differ: index 100 is"
+    assert bool(re.search(files, problems)) == told
 
 
 def test_what_deserves_a_look_is_a_notice_and_no_problem(folder: Path) -> None:
@@ -256,17 +212,14 @@ def test_what_deserves_a_look_is_a_notice_and_no_problem(folder: Path) -> None:
     (images / "notes.txt").touch()
     found = report(folder)
     assert found.problems == []
-    for notice, told in zip(
-        found.notices,
-        (
-            f"1 of 4 images (such as {images / 'cat_0.jpg'}): turned by the camera's note",
-            f"1 of 4 images (such as {images / 'cat_1.png'}): without a bright pixel",
-            f"2 of 4 images (such as {images / 'cat_2.tif'}): of several pages or frames",
-            "2 images are copies of others, byte for byte",
-            f"files left out: 1 (such as {images / 'notes.txt'})",
-        ),
-        strict=True,
-    ):
+    starts = (
+        f"1 of 4 images (such as {images / 'cat_0.jpg'}): turned by the camera's note",
+        f"1 of 4 images (such as {images / 'cat_1.png'}): without a bright pixel",
+        f"2 of 4 images (such as {images / 'cat_2.tif'}): of several pages or frames",
+        "2 images are copies of others, byte for byte",
+        f"files left out: 1 (such as {images / 'notes.txt'})",
+    )
+    for notice, told in zip(found.notices, starts, strict=True):
         assert notice.startswith(told)
 
 
@@ -292,16 +245,12 @@ def test_indices_of_a_palette_count_as_values_and_its_colors_as_colors(
         assert (np.asarray(found) == expected).all()
 
 
-def test_an_unknown_color_is_named_until_it_has_a_label(tmp_path: Path) -> None:
+def test_an_unknown_color_is_named(tmp_path: Path) -> None:
     coded = painted(draw(1)[1])
     coded.putpixel((5, 7), (1, 2, 3))
     coded.save(tmp_path / "coded.png")
     with pytest.raises(ValueError, match=r"coded\.png holds the color \(1, 2, 3\), .* 1 pixels"):
         labels_from_colors(tmp_path / "coded.png", COLORS)
-    more = COLORS | {(1, 2, 3): 255}
-    labels = np.asarray(labels_from_colors(tmp_path / "coded.png", more))
-    assert labels[7, 5] == 255
-    assert (labels == 255).sum() == 1
 
 
 def test_a_value_without_label_is_named() -> None:
@@ -325,7 +274,7 @@ def test_masks_of_another_size_but_the_same_shape_are_resized(folder: Path) -> N
         resize_labels(half.resize((8, 8)), image)
 
 
-@pytest.mark.parametrize("note", [*STORED][1:])
+@pytest.mark.parametrize("note", [2, 6, 7])
 def test_masks_are_turned_as_their_images_are_all_the_way(folder: Path, note: int) -> None:
     for seed in range(4):  # each image as a camera that was held so stores it, and its mask as well
         image, mask = draw(seed)
@@ -336,15 +285,12 @@ def test_masks_are_turned_as_their_images_are_all_the_way(folder: Path, note: in
     assert told.notices[0].startswith("4 of 4 images (such as")
     for name, row in rows_in(folder / "own").items():
         image, mask = draw(int(name[4]))
-        file = folder / "masks" / name.replace("jpg", "png")
-        painted(Image.open(file)).save(file.with_suffix(".tif"))
-        by_color = labels_from_colors(
-            file.with_suffix(".tif"), COLORS, image=folder / "images" / name
-        )
+        file, source = folder / "masks" / f"{name[:5]}.png", folder / "images" / name
+        coded = painted(Image.open(file))
         assert (np.asarray(row["annotation"]) == np.asarray(mask)).all()
-        assert (np.asarray(by_color) == np.asarray(mask)).all()
+        assert (np.asarray(labels_from_colors(coded, COLORS, source)) == np.asarray(mask)).all()
         # Encoded again, as nothing else turns a JPEG file, but hardly another image.
-        read = np.asarray(load_image(folder / "images" / name), dtype=int)
+        read = np.asarray(load_image(source), dtype=int)
         assert np.abs(np.asarray(row["image"]) - read).mean() < 4
         assert row["image"].getexif().get(0x0112, 1) == 1
 
@@ -387,21 +333,6 @@ def test_a_data_set_holds_the_pixels_of_its_files_and_outlives_them(
         assert str(folder).encode() not in file.read_bytes()
 
 
-def test_the_library_s_script_accepts_what_is_written(folder: Path) -> None:
-    write_dataset(pairs_in(folder), FRUIT, folder / "own")
-    # What transformers' run_semantic_segmentation.py does with a data set before it trains.
-    read = load_dataset(str(folder / "own")).rename_columns({"annotation": "label"})
-    id2label = json.loads((folder / "own" / "id2label.json").read_text())
-    assert {int(key): name for key, name in id2label.items()} == FRUIT.id2label
-    for split in (read["train"], read["validation"]):
-        assert {type(feature) for feature in split.features.values()} == {datasets.Image}
-        for row in split:
-            image, target = np.array(row["image"].convert("RGB")), np.array(row["label"])
-            assert (target.dtype, target.shape) == (np.uint8, image.shape[:2])
-            ours = small_processor()(row["image"], target, do_reduce_labels=False, do_resize=False)
-            assert (np.asarray(ours["labels"][0]) == target).all()
-
-
 def test_problems_are_refused_before_anything_is_written(folder: Path) -> None:
     binary(folder / "masks" / "cat_1.png")
     (folder / "images" / "cat_3.jpg").unlink()
@@ -418,83 +349,78 @@ def test_an_older_data_set_is_replaced_whole_and_nothing_else_is(folder: Path) -
     write_dataset(pairs, FRUIT, folder / "own")
     assert load_dataset(str(folder / "own")).keys() == {"train", "validation"}
     assert sorted(os.listdir(folder)) == ["images", "masks", "own"]
-    for name in ("notes.txt", "data/photo.jpg"):
-        (folder / "own" / name).touch()
-        with pytest.raises(FileExistsError, match=f"own holds {name}, expected a new or empty"):
-            write_dataset(pairs, FRUIT, folder / "own")
-        (folder / "own" / name).unlink()
+    (folder / "own" / "data" / "photo.jpg").touch()
+    with pytest.raises(FileExistsError, match=r"own holds data/photo.jpg, expected a new"):
+        write_dataset(pairs, FRUIT, folder / "own")
 
 
-@pytest.mark.parametrize("when", ["full disk", "interrupted"])
-def test_after_a_failure_the_older_data_set_is_whole_and_nothing_is_left_over(
-    folder: Path, when: str
-) -> None:
-    write_dataset(pairs_in(folder), FRUIT, folder / "own")
-    before = contents(folder / "own")
-    if when == "full disk":
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
-        try:
-            with pytest.raises(OSError, match=r"own cannot be written .*too large.* is as before"):
-                write_dataset(pairs_in(folder), FRUIT, folder / "own")
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    else:
-        told = report(folder)
-
-        def stop(mask: Path, image: Path) -> Image.Image:
-            raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            write_dataset(pairs_in(folder), FRUIT, folder / "own", stop, report=told)
-    assert contents(folder / "own") == before
-    assert sorted(os.listdir(folder)) == ["images", "masks", "own"]
+@contextmanager
+def files_of_1000_bytes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_an_older_data_set_is_put_back_where_the_new_one_cannot_take_its_place(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_dataset(pairs_in(folder), FRUIT, folder / "own")
-    rename, before = Path.rename, contents(folder / "own")
+@contextmanager
+def no_place(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    rename = Path.rename
 
     def refused(self: Path, target: Path) -> Path:
-        if self.name.endswith(".partial"):
+        if self.name == "new":
             raise PermissionError(13, "Permission denied")
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", refused)
-    with pytest.raises(OSError, match="what was there is as before"):
+    yield
+
+
+@contextmanager
+def a_key_pressed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(parquet, "ParquetWriter", Mock(side_effect=KeyboardInterrupt))
+    yield
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (files_of_1000_bytes, "own cannot be written .*too large.*; what was there is as before"),
+        (no_place, "own cannot be written .*Permission denied.*; what was there is as before"),
+        (a_key_pressed, None),
+    ],
+)
+def test_after_a_failure_the_older_data_set_is_whole_and_nothing_is_left_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, failure: Callable, told: str | None
+) -> None:
+    write_dataset(pairs_in(folder), FRUIT, folder / "own")
+    before = contents(folder / "own")
+    with failure(monkeypatch), pytest.raises((OSError, KeyboardInterrupt), match=told):
         write_dataset(pairs_in(folder), FRUIT, folder / "own")
     assert contents(folder / "own") == before
-    assert not list(folder.glob(".own*"))
+    assert sorted(os.listdir(folder)) == ["images", "masks", "own"]
 
 
+@pytest.mark.parametrize(
+    ("limits", "groups"), [({}, [3]), ({"_AT_A_TIME": 2}, [2, 1]), ({"_ROW_GROUP": 999}, [1, 1, 1])]
+)
 def test_row_groups_stay_small_enough_for_a_column_of_arrow(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int], groups: list[int]
 ) -> None:
-    def groups() -> list[int]:
-        file = parquet.ParquetFile(next((folder / "own" / "data").glob("train*"))).metadata
-        return [file.row_group(k).num_rows for k in range(file.num_row_groups)]
-
-    write_dataset(pairs_in(folder), FRUIT, folder / "own")
-    assert groups() == [3]
     assert custom._ROW_GROUP < 2**31  # what a column holds
-    monkeypatch.setattr(custom, "_ROW_GROUP", 1000)
+    for name, limit in limits.items():
+        monkeypatch.setattr(custom, name, limit)
     write_dataset(pairs_in(folder), FRUIT, folder / "own")
-    assert groups() == [1, 1, 1]
-    assert len(rows_in(folder / "own")) == 4
-    monkeypatch.setattr(custom, "_AT_A_TIME", 2)
-    write_dataset(pairs_in(folder), FRUIT, folder / "own", report=report(folder))
-    assert groups() == [1, 1, 1]
+    file = parquet.ParquetFile(next((folder / "own" / "data").glob("train*"))).metadata
+    assert [file.row_group(k).num_rows for k in range(file.num_row_groups)] == groups
 
 
-@pytest.mark.parametrize("name", ["[fruit] v1", "Ünïcode 日本", "a b#%20", "100%{1}", "x*y?"])
+@pytest.mark.parametrize("name", ["[fruit] v1 日本", "a b#%20 100%{1} x*y?"])
 def test_any_folder_s_name_is_read_back(folder: Path, name: str) -> None:
     write_dataset(pairs_in(folder), FRUIT, folder / name / "data set")
     scenes = load_scenes(replace(get_profile("tiny"), dataset=str(folder / name / "data set")))
     assert {split: len(rows) for split, rows in scenes.items()} == {"train": 3, "test": 1}
-    with pytest.raises(ValueError, match='has "::" in its path'):
-        write_dataset(pairs_in(folder), FRUIT, folder / name / "a::b")
 
 
 def test_names_that_are_not_utf_8_are_named(folder: Path) -> None:
@@ -555,48 +481,3 @@ def test_a_mask_is_refused_or_holds_label_ids_and_255_at_its_image_s_size(
     for row in rows.values():
         assert set(np.unique(row["annotation"])) <= {*labels.id2label, IGNORE_INDEX}
         assert row["annotation"].size == row["image"].size
-
-
-# --- training on it -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("reduce", [False, True])
-def test_a_model_s_folder_gives_its_labels_back_and_is_scored_by_them(
-    tmp_path: Path, reduce: bool
-) -> None:
-    for seed in range(10):
-        for part, content in zip(("images", "masks"), draw(seed, (42, 30)), strict=True):
-            (tmp_path / part).mkdir(exist_ok=True)
-            content.save(tmp_path / part / f"{seed}.png")
-    colors = [(1, 2, 3), (200, 0, 0), (0, 200, 0)]
-    labels = Labels(FRUIT.names[reduce:], colors[reduce:], reduce)
-    write_dataset(pairs_in(tmp_path), labels, tmp_path / "own")
-    encoder = save_encoder(tmp_path / "encoder")
-    profile = small_profile(encoder, tmp_path / "own")
-    trainer = build_trainer(profile, output_dir=tmp_path / "checkpoints")
-    trainer.train()
-    stored = Labels(labels.names, colors[reduce:])
-    assert trainer.model.config.id2label == stored.id2label
-    # Whether background pixels are counted tells the two outcomes apart.
-    validation = load_scenes(profile)["test"]
-    truths = [np.asarray(mask) for mask in validation["annotation"]]
-    counts = trainer.compute_metrics.matrix.counts
-    share = counts.sum() / (len(truths) * 32 * 32)
-    assert share == pytest.approx(np.mean([truth < 255 for truth in truths]), abs=0.05)
-    trainer.save_model(str(tmp_path / "model"))
-    assert load_labels(tmp_path / "model") == stored
-    model, processor = load_model(tmp_path / "model")
-    assert processor.do_reduce_labels is False
-    by_hand = np.zeros_like(counts)
-    for image, truth in zip(validation["image"], truths, strict=True):
-        kept = truth != IGNORE_INDEX
-        np.add.at(by_hand, (truth[kept], segment(image, model, processor)[kept]), 1)
-    for given_labels in (None, stored):  # whether they are given or are the model's
-        matrix = evaluate(validation, model, processor, labels=given_labels)
-        assert (matrix.counts == by_hand).all()
-    for names, told in (
-        ([*labels.names, "cherry"], f"in the data and {labels.num_labels} in the model"),
-        (labels.names[::-1], f"label id 0 is '{labels.names[-1]}' in the data and"),
-    ):
-        with pytest.raises(ValueError, match=told):
-            evaluate(validation, model, processor, labels=Labels(names))
