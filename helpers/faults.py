@@ -18,7 +18,7 @@ _ARRAYS = {  # what reads them, by the endings of their files
     (".nii", ".nii.gz"): "nibabel.load(FILE).get_fdata()[..., SLICE]",
     (".dcm",): "pydicom.dcmread(FILE).pixel_array",
 }
-_AS_PNG = "PIL.Image.fromarray({}.astype('uint8')).save('NAME.png') makes a PNG of numbers 0-255"
+_AS_PNG = "PIL.Image.fromarray({}.astype('uint8')).save('NAME.png') makes a PNG of whole numbers"
 _NOT_IMAGES = {  # what else lies where an image or a mask should: what it is, and the way out
     **{ends: ("holds an array, no image", _AS_PNG.format(read)) for ends, read in _ARRAYS.items()},
     (".csv", ".json", ".txt", ".xml"): (
@@ -78,7 +78,8 @@ def explained_damage(name: str, source: Any = None) -> Iterator[None]:
             cause, remedy = "cannot be read: it does not grant you permission", "ask its owner"
         elif isinstance(error, Image.DecompressionBombError):
             cause = f"is larger than Pillow reads by itself ({error})"
-            remedy = "cut it up; or, if you trust it, set PIL.Image.MAX_IMAGE_PIXELS = None"
+            remedy = "cut it into pieces; or, if you trust it, set "
+            remedy += "PIL.Image.MAX_IMAGE_PIXELS = None"
         elif source is not None and (found := _no_image(source, name)):
             cause, remedy = found
         elif isinstance(error, UnidentifiedImageError):

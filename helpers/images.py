@@ -1,7 +1,8 @@
 """A file becomes an upright RGB image, or a mask of whole numbers: one reading for everybody.
 
-A source is a path, the bytes of a file, an undecoded cell `{"path": ..., "bytes": ...}` of a
-`datasets.Image` column, or an image that Pillow has opened.
+A source is a path, hf://datasets/OWNER/NAME/PATH for a file of a data set on the Hub, the bytes of
+a file, an undecoded cell `{"path": ..., "bytes": ...}` of a `datasets.Image` column, or an image
+that Pillow has opened.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _LYING = range(5, 9)  # values of that tag: the image lies on its side
 _SIXTEEN_BITS = {"PNG", "PPM"}  # formats of which Pillow may read 16 bits into mode I, of 32
 _HIGHEST, _PREMULTIPLIED = "highest sample", "premultiplied"  # what we note in `Image.info`
 _COLORS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # modes that are seen as RGB
-_LOSSY, _MOSTLY_LOSSY = ("JPEG", "MPO", "TIFF (JPEG)"), ("AVIF", "HEIF", "JPEG2000")
+_LOSSY = ("AVIF", "HEIF", "JPEG", "JPEG2000", "MPO", "TIFF (JPEG)")  # or they can be
 
 # Pillow reads twice as many pixels as this says, and above it warns of an attack. An orthophoto is
 # none, so what is read anyway is read without a warning.
@@ -51,14 +52,12 @@ def load_image(source: Source, name: str | None = None) -> Image.Image:
     premultiplied alpha and a color exceeds it, it is none (near infrared, say) and left out.
 
     Args:
-        source: see this module's first lines; also hf://datasets/OWNER/NAME/PATH for a file of a
-            data set on the Hub.
+        source: see this module's first lines.
         name: what messages call it; None: its path.
 
     Raises:
         FileNotFoundError: there is no such file.
-        FileFault: the file is no image, a damaged one or one of more bands, or which number is
-            white cannot be told.
+        FileFault: it is no image, a damaged one or one of more bands, or its white is not known.
         ConnectionError: the file is on the Hub, and the Hub cannot be reached.
     """
     name = name or name_of(source, "image")
@@ -96,10 +95,9 @@ def load_mask(
         colors, which only `helpers.custom.labels_from_colors` takes.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        FileFault: the file is no image or a damaged one, has several pages, or holds numbers that
-            are not whole; or they may not be those that were drawn: lossy formats, 16 bits in
-            colors, classes in the alpha channel, a palette of greys, white stored as 0.
+        FileFault: as `load_image`, or it has several pages, or holds numbers that are not whole or
+            may not be those that were drawn: lossy formats, 16 bits in colors, classes in the alpha
+            channel, a palette of greys, white stored as 0.
     """
     name = name or name_of(source, "mask")
     mask = header(source, name)
@@ -110,7 +108,7 @@ def load_mask(
         raise FileFault(name, f"has {pages} pages or frames, expected one", "save each as a file")
     by_colors = in_colors or (mask.format == "GIF" and mask.mode == "P")
     if mask.mode in ("LA", "PA", "RGBA"):
-        _refuse_classes_in_alpha(np.asarray(mask), name)
+        _refuse_classes_in_alpha(mask, name)
     if mask.mode in ("P", "PA") and not by_colors:
         _refuse_palette_of_greys(mask, name)
     if image is not None and orientation(mask) == 1 and orientation(image) in _LYING:
@@ -230,19 +228,13 @@ def _highest_sample(mask: Image.Image, name: str) -> int | None:
     kind = mask.format
     if mask.info.get("compression") in ("jpeg", "tiff_jpeg"):
         kind = "TIFF (JPEG)"
-    changes = kind in _LOSSY or (kind == "WEBP" and not _is_lossless(mask))
-    if changes or kind in _MOSTLY_LOSSY:
-        article = "an" if kind in ("AVIF", "MPO") else "a"
-        cause = f"is {article} {kind} file, which {'changes' if changes else 'may change'} "
-        cause += "the values it stores a little, and with them the classes"
-        raise FileFault(name, cause, "export the mask again, as PNG")
+    if kind in _LOSSY or (kind == "WEBP" and not _is_lossless(mask)):
+        cause = f"is stored as {kind}, which may change the values a little, and with them the "
+        raise FileFault(name, f"{cause}classes", "export the mask again, as PNG")
     if getattr(mask, "tag_v2", {}).get(_PHOTOMETRIC) == 0 and mask.mode != "1":
-        raise FileFault(
-            name,
-            "stores white as 0 (tag 262 of TIFF), so that its numbers are not what is seen, and "
-            "which of both means classes cannot be told",
-            "export the mask again, as PNG",
-        )
+        cause = "stores white as 0 (tag 262 of TIFF), so that its numbers are not what is seen: "
+        cause += "which of both means classes cannot be told"
+        raise FileFault(name, cause, "export the mask again, as PNG")
     if not getattr(mask, "tile", None):  # decoded by somebody else
         return None
     codec, _, _, args = mask.tile[0]
@@ -250,12 +242,9 @@ def _highest_sample(mask: Image.Image, name: str) -> int | None:
     highest = args[1] if codec.startswith("ppm") and mask.mode != "1" else None
     loses = re.search(";1[56]", rawmode) or (mask.mode == "RGB" and (highest or 0) > 255)
     if loses and not mask.mode.startswith("I"):
-        raise FileFault(
-            name,
-            f"stores {5 if 'BGR' in rawmode else 16} bits a channel, which Pillow turns into 8, so "
-            "that its numbers change",
-            "export the mask again, as PNG with 8 bits a channel",
-        )
+        cause = f"stores {5 if 'BGR' in rawmode else 16} bits a channel, which Pillow turns into 8,"
+        cause += " so that its numbers change"
+        raise FileFault(name, cause, "export the mask again, as PNG with 8 bits a channel")
     few_bits = re.match("L;([24])", rawmode)
     return 2 ** int(few_bits[1]) - 1 if few_bits else highest
 
@@ -265,18 +254,14 @@ def _is_lossless(webp: Image.Image) -> bool:
     if webp.fp is None or webp.fp.closed:
         return False
     webp.fp.seek(0)
-    found = re.search(b"VP8[ L]", webp.fp.read())
-    return found is not None and found[0] == b"VP8L"
+    return re.findall(b"VP8[ L]", webp.fp.read())[:1] == [b"VP8L"]
 
 
-def _refuse_classes_in_alpha(values: np.ndarray, name: str) -> None:
-    alpha = values[..., -1]
-    if alpha.min() == 255:
+def _refuse_classes_in_alpha(mask: Image.Image, name: str) -> None:
+    if mask.getextrema()[-1][0] == 255:
         return
-    numbers = values[..., :-1] @ np.array([1, 256, 65536][: values.shape[-1] - 1], dtype=np.uint32)
-    hidden = alpha == 0
-    shared = np.intersect1d(numbers[hidden], numbers[~hidden])
-    if shared.size or numbers.min() == numbers.max():
+    seen = [pixel for _, pixel in mask.getcolors(mask.width * mask.height)]
+    if len({pixel[:-1] for pixel in seen}) < max(len(seen), 2):
         raise FileFault(
             name,
             "tells pixels of one color apart by its alpha channel, which is not read",
@@ -335,9 +320,7 @@ def _whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # NaN and what is too large become something else, too
         whole = values.astype(np.int32)
     if (wrong := whole != values).any():
-        raise FileFault(
-            name,
-            f"holds the number {values[wrong].flat[0]:g}, expected whole numbers",
-            "a mask names a class for each pixel: export it again, neither scaled nor smoothed",
-        )
+        cause = f"holds the number {values[wrong][0]:g}, expected whole numbers"
+        remedy = "a mask names a class for each pixel: export it again, neither scaled nor smoothed"
+        raise FileFault(name, cause, remedy)
     return whole

@@ -11,15 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from samples import draw_blocks, encoded, tiff_file
 
 from helpers.images import FileFault, load_image, load_mask, size_of
 from helpers.profiles import get_profile
 
-few = settings(max_examples=40, deadline=None)
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8, 1)
 
 
@@ -48,10 +45,9 @@ def garbled_note(image: bytes) -> bytes:
     [
         (lambda whole: whole[: len(whole) // 2], "damaged or incomplete"),
         (lambda whole: b"no image at all", "in no format that Pillow knows, or damaged"),
-        (lambda whole: b"", "in no format that Pillow knows, or damaged"),
         (garbled_note, "damaged or incomplete"),
     ],
-    ids=["cut", "text", "empty", "note"],
+    ids=["cut", "text", "note"],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, load: Callable, damage: Callable, told: str):
     file = tmp_path / "broken.png"
@@ -104,22 +100,21 @@ def test_a_size_that_is_read_anyway_is_read_without_a_warning(monkeypatch) -> No
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load_mask(content).shape == (10_000, 10_000)
-    with pytest.raises(FileFault, match=r"is larger than Pillow reads by itself .*cut it up"):
+    with pytest.raises(FileFault, match=r"is larger than Pillow reads by itself .*cut it"):
         size_of(encoded(Image.new("1", (20_000, 9_000))))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # the way out
     assert size_of(encoded(Image.new("1", (20_000, 9_000)))) == (20_000, 9_000)
 
 
-@given(
-    position=st.integers(0, 10**6), flip=st.integers(1, 255), kind=st.sampled_from([".png", ".jpg"])
-)
-@few
-def test_a_flipped_byte_is_told_or_harmless(position: int, flip: int, kind: str) -> None:
-    content = bytearray(encoded(draw_blocks(2)[0], {".png": "PNG", ".jpg": "JPEG"}[kind]))
-    content[position % len(content)] ^= flip
-    for load in (load_image, load_mask):
-        with contextlib.suppress(FileFault):
-            load(bytes(content), name="this one")
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_flipped_byte_is_told_or_harmless(kind: str) -> None:
+    whole = encoded(draw_blocks(2)[0], kind)
+    for position in range(0, len(whole), 7):
+        content = bytearray(whole)
+        content[position] ^= 1 + position % 255
+        for load in (load_image, load_mask):
+            with contextlib.suppress(FileFault):
+                load(bytes(content), name="this one")
 
 
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="Windows has no such permissions")
