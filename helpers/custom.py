@@ -24,7 +24,7 @@ from PIL import Image
 
 from helpers.images import FileFault, header, load_image, orientation
 from helpers.labels import Labels
-from helpers.masks import Convert, Look, label_map_of, listed, refuse_unexplained
+from helpers.masks import NOTICES, Convert, Look, label_map_of, listed, refuse_unexplained
 from helpers.masks import labels_from_colors as labels_from_colors
 from helpers.masks import labels_from_values as labels_from_values
 from helpers.masks import resize_labels as resize_labels
@@ -47,8 +47,7 @@ class Report:
 
     files: pd.DataFrame
     """A row for each pair: image (its name), image_size, image_mode, mask, mask_size, mask_mode,
-    values (those of the mask, or its colors; "-" where it cannot be read) and problem ("" if
-    none)."""
+    values (of the mask, or its colors) and problem (""); "-" is what cannot be read."""
     classes: pd.DataFrame
     """A row for each class: label, name, pixels and images (shares, 0 to 1) over all pairs without
     a problem, and small: a tenth of its pixels lies in objects no larger than a square of this
@@ -62,15 +61,13 @@ class Report:
 
 
 def report_pairs(pairs: Pairs, labels: Labels, convert: Convert | None = None) -> Report:
-    """Decode every image and mask once and report what they hold; bad files do not stop it.
+    """Decode every image and mask once and report what they hold; bad files do not stop it, but
+    ValueError is raised where there is not one pair.
 
     Args:
         pairs: from `find_pairs`.
         labels: what the masks' values mean.
         convert: see this module's first lines; None: the masks hold what `labels` explains.
-
-    Raises:
-        ValueError: there is not one pair.
     """
     import pandas as pd
 
@@ -97,8 +94,7 @@ def report_pairs(pairs: Pairs, labels: Labels, convert: Convert | None = None) -
         cause = f"has no {other} of its name"
         remedy = f"add the {other}, or --drop-unpaired leaves out files without a partner"
         faults += [FileFault(f"{kind} {file}", cause, remedy) for file in alone]
-    problems = _grouped(faults)
-    areas = np.stack([look.areas for look in looks])
+    problems, areas = _grouped(faults), np.stack([look.areas for look in looks])
     total, sound = areas.sum(axis=0), np.count_nonzero(areas.any(axis=1))
     if not total.all() and not faults:  # or they are the reason
         absent = ", ".join(name for name, area in zip(labels.names, total, strict=True) if not area)
@@ -109,17 +105,13 @@ def report_pairs(pairs: Pairs, labels: Labels, convert: Convert | None = None) -
             "values mean (--values)"
         )
     objects = [np.concatenate([look.objects[k] for look in looks]) for k in labels.id2label]
-    classes = pd.DataFrame(
-        {
-            "label": range(labels.num_labels),
-            "name": labels.names,
-            "pixels": total / max(total.sum(), 1),
-            "images": (areas > 0).sum(axis=0) / max(sound, 1),
-            "small": [_small(each) for each in objects],
-        }
-    )
-    rows = [{**look.row, "problem": " ".join(map(str, look.faults))} for look in looks]
-    return Report(pd.DataFrame(rows), classes, areas, problems, _notices(looks, pairs))
+    classes = pd.DataFrame({"label": range(labels.num_labels), "name": labels.names})
+    classes["pixels"] = total / max(total.sum(), 1)
+    classes["images"] = (areas > 0).sum(axis=0) / max(sound, 1)
+    classes["small"] = [_small(each) for each in objects]
+    files = pd.DataFrame([look.row for look in looks])
+    files["problem"] = [" ".join(map(str, look.faults)) for look in looks]
+    return Report(files, classes, areas, problems, _notices(looks, pairs))
 
 
 def write_dataset(
@@ -140,14 +132,10 @@ def write_dataset(
         pairs, labels, convert: as of `report_pairs`.
         folder: made if it is missing; it may hold an older data set and nothing else.
         splits: the pairs of each split, "train" and "validation" at least; None: `split_pairs`.
-        report: of these pairs, if there is one already.
-
-    Returns:
-        The report.
+        report: of these pairs, if there is one already; it is returned.
 
     Raises:
-        ValueError: the report has problems; all of them. Or see `check_splits` and
-            `refuse_other_files`.
+        ValueError: the report has problems, or splits share an image.
         FileExistsError: the folder holds something else.
         OSError: it cannot be written.
     """
@@ -182,12 +170,8 @@ def write_dataset(
 
 
 def refuse_other_files(folder: Path) -> None:
-    """Make sure that a data set can be written to a folder: a new one, or an older data set.
-
-    Raises:
-        FileExistsError: it is a file, below a file, or holds something else; or you stand in it.
-        ValueError: `load_dataset` cannot read it.
-    """
+    """Make sure that a data set can be written to a folder, and read: it is a new one, or holds an
+    older data set and nothing else."""
     if "::" in str(folder.resolve()):
         raise ValueError(
             f'{folder.resolve()} has "::" in its path, which load_dataset takes for a link: choose '
@@ -230,17 +214,10 @@ def _grouped(faults: Sequence[Exception]) -> list[str]:
 
 def _notices(looks: Sequence[Look], pairs: Pairs) -> list[str]:
     """One sentence for each kind of thing, with how many files it is about and an example."""
-    kinds = {
-        "turned": "turned by the camera's note, and so are the masks that were stored the "
-        "same way. Where the size of a mask does not show which it is, only an overlay can",
-        "dark": "without a bright pixel: perhaps 12 bits were stored in 16, which looks almost "
-        "black",
-        "several": "of several pages or frames, of which only the first is used",
-    }
     notices = []
-    for kind, what in kinds.items():
-        if found := [look.pair[0] for look in looks if getattr(look, kind)]:
-            notices.append(f"{len(found)} of {len(looks)} images{_such_as(found)}: {what}")
+    for kind in NOTICES:
+        if found := [look.pair[0] for look in looks if kind in look.notices]:
+            notices.append(f"{len(found)} of {len(looks)} images{_such_as(found)}: {kind}")
     if copies := equal_files([image for image, _ in pairs.pairs]):
         notices.append(
             f"{sum(map(len, copies))} images are copies of others, byte for byte (such as "

@@ -30,6 +30,14 @@ from helpers.pairs import Pair
 Convert = Callable[[Path, Path], "np.ndarray | Image.Image"]
 """From the files of a mask and of its image to the label map, (height, width) uint8."""
 
+NOTICES = (
+    "turned by the camera's note, and so are the masks that were stored the same way. Where the "
+    "size of a mask does not show which it is, only an overlay can",
+    "without a bright pixel: perhaps 12 bits were stored in 16, which looks almost black",
+    "of several pages or frames, of which only the first is used",
+)
+"""What deserves a look in an image."""
+
 _COLUMNS = ("image", "image_size", "image_mode", "mask", "mask_size", "mask_mode", "values")
 _LISTED = 12  # values or colors that are listed; a mask of soft edges has hundreds
 _DARK = 64  # of 255: below this, the brightest pixel of an image is far from white
@@ -49,12 +57,11 @@ def labels_from_values(
 
     Args:
         mask: see `helpers.images.load_mask`; of a palette PNG the indices count, not the colors.
-        values: from stored value to label, 0-255, for example {0: 0, 255: 1}; each value that
-            occurs needs an entry.
+        values: from stored value to label, 0-255, for example {0: 0, 255: 1}.
         image: see this module's first lines.
 
     Raises:
-        FileFault: a value has no label, or the mask is color-coded.
+        FileFault: a value that occurs has no label, or the mask is color-coded.
     """
     name, stored = name_of(mask, "mask"), load_mask(mask, image)
     if stored.ndim == 3:
@@ -79,11 +86,11 @@ def labels_from_colors(
 
     Args:
         mask: see `helpers.images.load_mask`; of a palette PNG the colors count, not the indices.
-        colors: from (red, green, blue) to label, 0-255; each color that occurs needs an entry.
+        colors: from (red, green, blue) to label, 0-255.
         image: see this module's first lines.
 
     Raises:
-        FileFault: a color has no label.
+        FileFault: a color that occurs has no label.
     """
     numbers = _as_numbers(load_mask(mask, image, in_colors=True))
     present = {_color_of(number): number for number in np.unique(numbers).tolist()}
@@ -100,11 +107,8 @@ def labels_from_colors(
 
 
 def resize_labels(labels: Image.Image, image: Source) -> Image.Image:
-    """Resize a mask of mode L to its upright image, by nearest neighbour.
-
-    Raises:
-        FileFault: their shapes differ, so it may be the mask of another image.
-    """
+    """Resize a mask of mode L to its upright image, by nearest neighbour, or raise FileFault: their
+    shapes differ, so it may be the mask of another image."""
     size = size_of(image)
     if not _have_one_shape(labels.size, size):
         found = "has a mask of {} x {} pixels and is {} x {} itself".format(*labels.size, *size)
@@ -138,7 +142,7 @@ class Look:
         self.faults: list[Exception] = []
         self.areas = np.zeros(labels.num_labels, dtype=np.int64)
         self.objects: list[np.ndarray] = [np.empty(0)] * labels.num_labels  # their areas
-        self.turned = self.dark = self.several = False
+        self.notices: list[str] = []
         self.values: list[int] = []  # those of a mask that is not in colors
         self.colors: list[Color] = []  # those of one that is
         self.palette: dict[int, tuple[int, ...]] = {}
@@ -150,10 +154,10 @@ class Look:
                 remedy = "rename it, as convmv does for all"
                 self.faults.append(FileFault(f"{kind} {_printable(file)}", cause, remedy))
         if not self.faults:
-            size = self._tried(self._at_image)
-            read = self._tried(self._at_mask, size is not None)
+            self._tried(self._at_image)
+            read = self._tried(self._at_mask)
         if not self.faults:
-            self._tried(self._at_both, size, read, labels, convert)
+            self._tried(self._at_both, read, labels, convert)
 
     def _tried(self, look: Callable[..., Any], *given: Any) -> Any:
         try:
@@ -165,18 +169,17 @@ class Look:
         self.faults.append(FileFault(self.name, cause, remedy))
         self.areas = np.zeros_like(self.areas)
 
-    def _at_image(self) -> tuple[int, int]:
+    def _at_image(self) -> None:
         image, stored = load_image(self.pair[0]), header(self.pair[0])
         self.row |= {"image_size": "{} x {}".format(*stored.size), "image_mode": stored.mode}
-        self.turned = orientation(stored) != 1
-        self.several = getattr(stored, "n_frames", 1) > 1
-        self.dark = max(high for _, high in image.getextrema()) < _DARK
-        return image.size
+        dark = max(high for _, high in image.getextrema()) < _DARK
+        applies = (orientation(stored) != 1, dark, getattr(stored, "n_frames", 1) > 1)
+        self.notices = [what for what, is_so in zip(NOTICES, applies, strict=True) if is_so]
 
-    def _at_mask(self, image_is_sound: bool) -> np.ndarray:
+    def _at_mask(self) -> np.ndarray:
         stored = header(self.pair[1], self.name)
         self.row |= {"mask_size": "{} x {}".format(*stored.size), "mask_mode": stored.mode}
-        mask = load_mask(self.pair[1], self.pair[0] if image_is_sound else None)
+        mask = load_mask(self.pair[1], None if self.faults else self.pair[0])
         if mask.ndim == 3:
             self.colors = [_color_of(k) for k in np.unique(_as_numbers(mask)).tolist()]
         else:
@@ -187,20 +190,19 @@ class Look:
         self.row["values"] = listed(self.colors or self.values)
         return mask
 
-    def _at_both(
-        self, size: tuple[int, int], mask: np.ndarray, labels: Labels, convert: Convert | None
-    ) -> None:
-        if convert is None:
-            if mask.shape[:2] != size[::-1]:
-                raise _of_other_size(self.name, mask.shape[1::-1], size)
-            if self.colors or not _known(labels).issuperset(self.values):
-                return  # what all masks hold shows what to do: see refuse_unexplained
+    def _at_both(self, mask: np.ndarray, labels: Labels, convert: Convert | None) -> None:
+        from scipy.ndimage import label
+
+        if convert is None and (self.colors or {*self.values} - _known(labels)):
+            return  # what all masks hold shows what to do: see refuse_unexplained
         label_map = label_map_of(self.pair, labels, convert, mask)
         areas = np.bincount(label_map.ravel(), minlength=256)[: labels.num_labels]
         if not areas.any():
             raise FileFault(self.name, "has no class in any pixel", "annotate it, or --drop FILE")
         self.areas = areas
-        self.objects = _object_areas(label_map, labels)
+        seen = Image.fromarray(label_map).resize((_SEEN, _SEEN), Image.Resampling.NEAREST)
+        parts = (label(np.asarray(seen) == k)[0] for k in labels.id2label)
+        self.objects = [np.bincount(part.ravel())[1:] for part in parts]
 
 
 def refuse_unexplained(looks: Sequence[Look], labels: Labels) -> None:
@@ -224,8 +226,9 @@ def refuse_unexplained(looks: Sequence[Look], labels: Labels) -> None:
     for look in looks:
         wrong = [value for value in look.values if value in unknown]
         if wrong:
-            which = f"the value {wrong[0]}" if len(wrong) == 1 else f"{len(wrong)} values"
-            which += f" without a meaning, such as {wrong[0]}" if len(wrong) > 1 else ""
+            which = f"the value {wrong[0]}"
+            if len(wrong) > 1:
+                which = f"{len(wrong)} values without a meaning, such as {wrong[0]}"
             look.refuse(f"holds {which}, expected {labels.expected_values}", settled)
         elif not labels.reduce and look.values == [0, IGNORE_INDEX]:
             cause = "holds 0 and 255 alone: 255 means yes in many tools, and here pixels to ignore"
@@ -273,14 +276,6 @@ def listed(found: Sequence[Any]) -> str:
 def _known(labels: Labels) -> set[int]:
     """The values that a mask may hold."""
     return {*range(labels.num_labels + labels.reduce), *([] if labels.reduce else [IGNORE_INDEX])}
-
-
-def _object_areas(label_map: np.ndarray, labels: Labels) -> list[np.ndarray]:
-    """Of each class, the areas of its connected parts in pixels of a model's input."""
-    from scipy.ndimage import label
-
-    seen = np.asarray(Image.fromarray(label_map).resize((_SEEN, _SEEN), Image.Resampling.NEAREST))
-    return [np.bincount(label(seen == k)[0].ravel())[1:] for k in labels.id2label]
 
 
 def _of_other_size(name: str, size: tuple[int, int], of_image: tuple[int, int]) -> FileFault:
