@@ -74,14 +74,14 @@ def load_scenes(
             a Hub id; its `max_images`, where given, are split with its `seed`.
         check: decode every image and annotation once, so that a broken file is named now and not
             hours later, in the middle of training.
-        splits: which of them to load: "train"; "test", which is the data's validation split, on
-            which checkpoints are chosen; and "third", the data's own test split, which few have.
-        allow_empty: False refuses a class without a pixel in the split "train", if both splits are
-            loaded and checked; of ADE20K's 150 classes any may be empty.
+        splits: which to load: "train"; "test", which is the data's validation split, on which
+            checkpoints are chosen; and "third", the data's own test split, which few have.
+        allow_empty: False refuses a class without a training pixel, if both splits are checked; of
+            ADE20K's 150 classes any may be empty.
 
     Returns:
-        The splits, and in their attribute `areas`, by split, how many pixels each class has:
-        (num_labels,) int64; no split where `check` is False.
+        The splits, and in their attribute `areas`, if each was checked, by split how many pixels
+        each class has, (num_labels,) int64.
 
     Raises:
         FileNotFoundError: a folder, or the partner of an image, is missing.
@@ -121,15 +121,8 @@ def load_scenes(
 
 
 def check_scenes(split: Dataset, name: str, labels: Labels) -> np.ndarray:
-    """Decode each pair once; raise ValueError naming the first broken one.
-
-    Args:
-        split: columns `image` and `annotation` with a `datasets.Image` feature.
-        name: of the split, for messages about images without a file name.
-        labels: what the annotations' values mean.
-
-    Returns:
-        How many of its pixels each class has, (num_labels,) int64.
+    """Decode each pair of a split once, or raise ValueError for the first broken one, which is told
+    by the split's name if it has none; returns how many pixels each class has, (num_labels,) int64.
     """
     files = split.select_columns(["image", "annotation"])
     for column in files.column_names:
@@ -147,9 +140,10 @@ def check_scenes(split: Dataset, name: str, labels: Labels) -> np.ndarray:
             found = "is {} x {} pixels, its image {} x {}".format(*values.shape[::-1], *size)
             raise FileFault(names[1], f"{found}, expected equal sizes", _PREPARE)
         try:
-            return labels.count(values)
+            label_map = labels.to_label_map(values)
         except ValueError as error:
             raise ValueError(f"{names[1]}: {error}") from error
+        return np.bincount(label_map.ravel(), minlength=256)[: labels.num_labels]
 
     areas = np.zeros(labels.num_labels, dtype=np.int64)
     with ThreadPoolExecutor() as pool:  # Pillow decodes without holding the interpreter's lock

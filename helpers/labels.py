@@ -137,9 +137,8 @@ class Labels:
             uint8 array of the same shape, values 0 ... num_labels - 1 or 255.
 
         Raises:
-            ValueError: a value has no meaning here, or is no whole number. Labels that are
-                reduced already end here if they hold a 255, as most do; reducing them twice would
-                shift every class once more.
+            ValueError: a value has no meaning here, or is no whole number. Reduced labels that hold
+                a 255, as most do, end here and are not shifted once more.
         """
         values = np.asarray(annotation)
         if values.dtype.kind not in "uib":
@@ -148,12 +147,6 @@ class Labels:
             self._refuse(values)
         # In uint8, 0 - 1 wraps round to 255: exactly the ignore index.
         return values.astype(np.uint8) - np.uint8(self.reduce)
-
-    def count(self, annotation: np.ndarray) -> np.ndarray:
-        """(num_labels,) int64: how many pixels of an annotation each class has; raises as
-        `to_label_map` does."""
-        label_map = self.to_label_map(annotation)
-        return np.bincount(label_map.ravel(), minlength=IGNORE_INDEX + 1)[: self.num_labels]
 
     def save(self, folder: str | Path) -> None:
         """Write `id2label.json` ({label id: name}) and `labels.json` (the colors, and `reduce`)."""
@@ -167,13 +160,9 @@ class Labels:
 
     @classmethod
     def load(cls, folder: str | Path) -> Labels:
-        """Read what `save` writes. Without a `labels.json`, value 0 is no class if the names are
-        ADE20K's 150, and otherwise it is the first class.
-
-        Raises:
-            FileNotFoundError: there is no `id2label.json`.
-            ValueError: a file does not hold what is expected; it is named.
-        """
+        """Read what `save` writes; a file that is missing or holds something else is named. Without
+        a `labels.json`, value 0 is no class if the names are ADE20K's 150, and otherwise it is the
+        first class."""
         names, rules_file = _read_names(Path(folder) / NAMES_FILE), Path(folder) / RULES_FILE
         rules = read_rules(rules_file) if rules_file.is_file() else ()
         try:
@@ -270,9 +259,8 @@ def _read_names(file: Path) -> tuple[str, ...]:
         stored = json.loads(file.read_text(encoding="utf-8"))
         names = {int(label): str(name) for label, name in stored.items()}
     except (ValueError, AttributeError) as error:
-        raise ValueError(
-            f'{file} holds no label names ({error}): expected {{"0": "background", ...}}'
-        ) from error
+        expected = 'expected {"0": "background", ...}'
+        raise ValueError(f"{file} holds no label names ({error}): {expected}") from error
     count = len(names)
     if sorted(names) == list(range(1, count + 1)):
         raise ValueError(
