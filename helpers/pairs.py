@@ -50,20 +50,18 @@ def find_pairs(
     are followed. Hidden files and the thumbnails of file servers are skipped.
 
     Args:
-        images: folder of images.
-        masks: folder of masks; it may be the same folder, if names tell them apart.
+        images, masks: folders; they may be the same, if names tell images and masks apart.
         mask_suffix: "_mask", say, is the same as `mask_name="*_mask"`.
         image_name: how images are named: a star stands for what a pair shares, as in "*_sat" or
             "image_*", or in "*.jpg", where the extension counts.
-        mask_name: how masks are named, as in "*_gtFine_labelIds". In a folder of both, a file that
-            fits both patterns is what the longer one says.
+        mask_name: how masks are named. In a folder of both, a file that fits both patterns is what
+            the longer one says.
         drop: files and sub-folders to leave out, and the partners of such files: names or paths, in
             which stars may stand for parts.
 
     Raises:
         FileNotFoundError: a folder is missing.
-        ValueError: two files of a folder would have the same partner, or no file fits a pattern or
-            one of `drop`.
+        ValueError: two files have the same partner, or none fits a pattern or one of `drop`.
     """
     mask_name += mask_suffix
     for folder in (images, masks):
@@ -135,10 +133,9 @@ def split_pairs(
         pairs: from `find_pairs`.
         validation_fraction: share of the images on which checkpoints are chosen.
         test_fraction: share that is kept for the end.
-        group_by: images of which this regular expression matches the same part of the path stay
-            together (photographs of one afternoon, patient or flight). The path begins below the
-            folder that holds all of them; the part is the expression's first group, or all that
-            it matches.
+        group_by: images of which this regular expression matches the same part of the path (its
+            first group, if it has one) stay together: photographs of one afternoon, patient or
+            flight. The path begins below the folder that holds all of them.
         seed: the same seed draws the same split.
 
     Raises:
@@ -188,28 +185,28 @@ def groups_by_name(images: Sequence[Path], pattern: str) -> dict[Path, str]:
 def check_splits(splits: Mapping[str, Sequence[Pair]]) -> None:
     """Raise ValueError where there is no train or no validation, or an image is in two splits: its
     file, or one that is equal byte for byte."""
-    if missing := [name for name in ("train", "validation") if not splits.get(name)]:
-        raise ValueError(
-            f"the splits are {[*splits]}, expected train and validation with at least one pair "
-            f"each: {missing[0]} has none"
-        )
+    for name in ("train", "validation"):
+        if not splits.get(name):
+            raise ValueError(
+                f"the splits are {[*splits]}, expected train and validation with at least one pair "
+                f"each: {name} has none"
+            )
     split_of: dict[Path, str] = {}
     for name, part in splits.items():
         for image, _ in part:
             if (other := split_of.setdefault(image, name)) != name:
                 raise ValueError(f'{image} is in the splits "{other}" and "{name}", {_ONE_SPLIT}')
-    twice = [  # training images last, so that they are what is left out
-        (first, copy)
+    twice = {  # training images last, so that they are what is left out
+        copy: first
         for first, *copies in equal_files([*split_of][::-1])
         for copy in copies
         if split_of[copy] != split_of[first]
-    ]
-    if twice:
-        first, copy = twice[0]
+    }
+    for copy, first in twice.items():
         raise ValueError(
             f'{copy} is in the split "{split_of[copy]}" and {first}, which is equal byte for byte, '
             f'in "{split_of[first]}", {_ONE_SPLIT}. There are {len(twice)} such copies: '
-            f"{shlex.join(['--drop', *(str(copy) for _, copy in twice)])}"
+            f"{shlex.join(['--drop', *map(str, twice)])}"
         )
 
 
