@@ -46,21 +46,17 @@ def test_every_image_that_is_segmented_is_paired_too(tmp_path: Path) -> None:
     assert sorted(paths) == sorted((tmp_path / "a").iterdir())
 
 
-@pytest.mark.parametrize(
-    ("image", "mask"),
-    [
-        ("Cat.JPG", "cAT.tif"),
-        ("caf\u00e9.jpg", "cafe\u0301.png"),  # é as one letter, and as macOS writes it
-        ("写真\u3000[1] (a)*?.jpg", "写真\u3000[1] (a)*?.png"),
-        ("at::10.00.00\u202fAM.png", "at::10.00.00\u202fAM.png"),
-    ],
-)
-def test_names_that_differ_in_case_extension_or_accents_belong_together(
-    tmp_path: Path, image: str, mask: str
-) -> None:
-    touch(tmp_path, f"a/{image}", f"b/{mask}", "a/other.jpg", "b/other.png")
-    assert (f"a/{image}", f"b/{mask}") in found(tmp_path)[0]
-    assert found(tmp_path)[1:] == ([], [])
+def test_names_that_differ_in_case_extension_or_accents_belong_together(tmp_path: Path) -> None:
+    names = {
+        "Cat.JPG": "cAT.tif",
+        "caf\u00e9.jpg": "cafe\u0301.png",  # é as one letter, and as macOS writes it
+        "写真\u3000[1] (a)*?.jpg": "写真\u3000[1] (a)*?.png",
+        "at::10.00.00\u202fAM.png": "at::10.00.00\u202fAM.png",
+    }
+    expected = {(f"a/{image}", f"b/{mask}") for image, mask in names.items()}
+    touch(tmp_path, *chain(*expected))
+    pairs, alone, left_out = found(tmp_path)
+    assert ({*pairs}, alone, left_out) == (expected, [], [])
 
 
 @pytest.mark.parametrize("twins", [("a/0.jpg", "a/0.png"), ("b/0.png", "b/0.tif")])
@@ -68,9 +64,9 @@ def test_two_files_with_one_partner_are_refused_until_one_is_dropped(
     tmp_path: Path, twins: tuple[str, str]
 ) -> None:
     touch(tmp_path, "a/0.jpg", "b/0.png", *twins)
-    with pytest.raises(ValueError, match="would share one partner") as error:
+    first, second = (Path(twin).name for twin in twins)
+    with pytest.raises(ValueError, match=f"{first} and {second} would share one partner"):
         found(tmp_path)
-    assert all(Path(twin).name in str(error.value) for twin in twins)
     pairs, alone, left_out = found(tmp_path, drop=[str(tmp_path / twins[1])])
     assert (pairs, alone, left_out) == ([("a/0.jpg", "b/0.png")], [], [])
 
@@ -204,20 +200,15 @@ def test_the_draw_is_the_library_s_and_the_same_seed_draws_it_again(pairs: list)
 
 
 @pytest.mark.parametrize("pattern", [r"flight\d", r"flight(\d)", "[^/]+/"])
-def test_groups_stay_together(pairs: list, pattern: str) -> None:
+def test_groups_and_equal_images_stay_together(pairs: list, pattern: str) -> None:
     drawn = split_pairs(pairs, 0.3, 0.2, pattern)
     flights = [{image.parent.name for image, _ in part} for part in drawn.values()]
     assert sorted(chain(*flights)) == [f"flight{k}" for k in range(4)]
     assert len(drawn["validation"]) == 10  # two flights, of five each: 30 % at least
-
-
-@pytest.mark.parametrize("pattern", [None, r"flight\d"])
-def test_equal_images_are_never_on_two_sides(pairs: list, pattern: str | None) -> None:
     for first, second in ((0, 7), (7, 12), (3, 4)):
         pairs[second][0].write_bytes(pairs[first][0].read_bytes())
     assert sorted(map(len, equal_files([image for image, _ in pairs]))) == [2, 3]
-    for seed in range(8):
-        drawn = split_pairs(pairs, 0.2, 0 if pattern else 0.2, pattern, seed)
+    for drawn in (split_pairs(pairs, 0.2, 0.2), split_pairs(pairs, 0.2, 0, pattern)):
         check_splits(drawn)
         contents = [{image.read_bytes() for image, _ in part} for part in drawn.values()]
         assert sum(map(len, contents)) == len(set.union(*contents)) == 17
@@ -235,8 +226,6 @@ def test_equal_images_are_never_on_two_sides(pairs: list, pattern: str | None) -
 def test_splits_that_cannot_be_drawn_are_refused(pairs: list, options: dict, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         split_pairs(pairs, **options)
-    with pytest.raises(ValueError, match=r"number of pairs is 1, .* expected at least 2"):
-        split_pairs(pairs[:1])
 
 
 def test_given_splits_that_share_an_image_are_refused(pairs: list, tmp_path: Path) -> None:
