@@ -75,25 +75,19 @@ def hub() -> Iterator[LoopbackHub]:
         yield hub
 
 
-@pytest.fixture(scope="module")
-def refused(hub: LoopbackHub, tmp_path_factory) -> dict[tuple[str, str], str]:
-    home = tmp_path_factory.mktemp("refused")
-    return load(hub, home, LOADERS, "nobody/nothing", "some/private", "some/gated")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("loader", LOADERS)
-def test_a_repository_that_is_missing_private_or_gated_is_named(refused, hub, loader: str) -> None:
-    for name in ("nobody/nothing", "some/private"):
-        assert refused[name, loader] == (
+def test_a_repository_that_is_missing_private_or_gated_is_named(hub, tmp_path: Path) -> None:
+    names = ("nobody/nothing", "some/private", "some/gated")
+    for (name, loader), told in load(hub, tmp_path / "home", LOADERS, *names).items():
+        expected = (
             f"FileNotFoundError: there is no {name} on the Hub, or it is private: check the name; "
             "if it is right, log in with `hf auth login` as somebody who may see it."
         )
-    place = "" if loader in MODELS else "datasets/"
-    assert refused["some/gated", loader] == (
-        "PermissionError: some/gated is only for those who accept its terms: accept them at "
-        f"{hub.url}/{place}some/gated, log in with `hf auth login`, and run this again."
-    )
+        if name == "some/gated":
+            page = f"{hub.url}/{'' if loader in MODELS else 'datasets/'}{name}"
+            expected = f"PermissionError: {name} is only for those who accept its terms: accept "
+            expected += f"them at {page}, log in with `hf auth login`, and run this again."
+        assert told == expected
 
 
 @pytest.mark.slow
