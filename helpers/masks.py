@@ -67,7 +67,7 @@ def labels_from_values(
     if stored.ndim == 3:
         cause = "is in color, expected one value per pixel"
         raise FileFault(name, cause, "labels_from_colors turns colors into labels (--colors FILE)")
-    present = np.unique(stored).tolist()
+    present = _values_in(stored)
     if unknown := [value for value in present if value not in values]:
         raise FileFault(
             name,
@@ -93,7 +93,7 @@ def labels_from_colors(
         FileFault: a color that occurs has no label.
     """
     numbers = _as_numbers(load_mask(mask, image, in_colors=True))
-    present = {_color_of(number): number for number in np.unique(numbers).tolist()}
+    present = {_color_of(number): number for number in _values_in(numbers)}
     if unknown := [color for color in present if color not in colors]:
         count = np.isin(numbers, [present[color] for color in unknown]).sum()
         raise FileFault(
@@ -181,9 +181,9 @@ class Look:
         self.row |= {"mask_size": "{} x {}".format(*stored.size), "mask_mode": stored.mode}
         mask = load_mask(self.pair[1], None if self.faults else self.pair[0])
         if mask.ndim == 3:
-            self.colors = [_color_of(k) for k in np.unique(_as_numbers(mask)).tolist()]
+            self.colors = [_color_of(k) for k in _values_in(_as_numbers(mask))]
         else:
-            self.values = np.unique(mask).astype(int).tolist()
+            self.values = _values_in(mask)
             if stored.mode == "P":
                 colors = stored.getpalette() or []
                 self.palette = {k: tuple(colors[3 * k : 3 * k + 3]) for k in self.values}
@@ -292,11 +292,16 @@ def _have_one_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
 
 
 def _labelled(numbers: np.ndarray, labels: Mapping[int, int]) -> Image.Image:
-    """The label of each number, of mode L."""
-    label_map = np.zeros(numbers.shape, dtype=np.uint8)
-    for number, label in labels.items():
-        label_map[numbers == number] = label
-    return Image.fromarray(label_map)
+    """The label of each number, of mode L; in ascending order, `labels` has all of them."""
+    keys = np.array([*labels], dtype=numbers.dtype)
+    return Image.fromarray(np.array([*labels.values()], np.uint8)[np.searchsorted(keys, numbers)])
+
+
+def _values_in(numbers: np.ndarray) -> list[int]:
+    """The different numbers, ascending. Where its neighbour is equal, a pixel is passed over: areas
+    have long rows of one value."""
+    flat = numbers.ravel()
+    return np.unique(np.append(flat[:1], flat[1:][flat[1:] != flat[:-1]])).astype(int).tolist()
 
 
 def _as_numbers(rgb: np.ndarray) -> np.ndarray:
