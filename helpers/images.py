@@ -33,7 +33,7 @@ _ORIENTATION = 0x0112  # EXIF tag: how the camera was held; 1 is upright
 _BITS, _PHOTOMETRIC, _BANDS, _PLANES = 258, 262, 277, 284  # TIFF tags
 _LYING = range(5, 9)  # values of that tag: the image lies on its side
 _SIXTEEN_BITS = {"PNG", "PPM"}  # formats of which Pillow may read 16 bits into mode I, of 32
-_HIGHEST, _PREMULTIPLIED = "highest sample", "premultiplied"  # what we note in `Image.info`
+_HIGHEST = "highest sample"  # what we note in `Image.info`
 _COLORS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # modes that are seen as RGB
 _LOSSY = ("AVIF", "HEIF", "JPEG", "JPEG2000", "MPO", "TIFF (JPEG)")  # or they can be
 
@@ -48,8 +48,8 @@ def load_image(source: Source, name: str | None = None) -> Image.Image:
 
     ADE20K holds some greyscale images, on which the image processor raises, and photographs from
     phones are often stored lying on their side. Of 16 bits a channel the upper 8 are kept, and
-    floating-point numbers from 0 to 1 are scaled to 0-255. Where a TIFF file calls its fourth band
-    premultiplied alpha and a color exceeds it, it is none (near infrared, say) and left out.
+    floating-point numbers from 0 to 1 are scaled to 0-255. Alpha is left out, and so is what a TIFF
+    file calls premultiplied alpha, often near infrared: colors are those that are stored.
 
     Args:
         source: see this module's first lines.
@@ -62,10 +62,11 @@ def load_image(source: Source, name: str | None = None) -> Image.Image:
     """
     name = name or name_of(source, "image")
     opened = header(source, name)
-    premultiplied = _decode(opened, name)
+    _decode(opened, name)
     with explained_damage(name):
         image = ImageOps.exif_transpose(opened)
-    image = _without_alpha(image) if premultiplied else image
+    if image.mode == "La":
+        image = image.getchannel("L")
     if image.mode == "F" or image.mode.startswith("I"):
         image = _eight_bits(image, opened, name)
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -199,13 +200,9 @@ def header(source: Source, name: str | None = None) -> Image.Image:
     return opened
 
 
-def _decode(image: Image.Image, name: str) -> bool:
-    """Decode pixels and note; whether the last band is called premultiplied alpha.
-
-    Then the colors are left as they are stored, which Pillow would divide by it.
-    """
+def _decode(image: Image.Image, name: str) -> None:
+    """Decode pixels and note; Pillow would divide the colors by premultiplied alpha."""
     with explained_damage(name):
-        premultiplied = image.mode == "La"
         if image.format == "TIFF" and image.tile:
             tags, rawmode = image.tag_v2, image.tile[-1].args[0]
             mixed = {*tags.get(_BITS, ())} != {8} or tags.get(_PHOTOMETRIC) == 0 or rawmode == "X"
@@ -215,12 +212,10 @@ def _decode(image: Image.Image, name: str) -> bool:
                 # Pillow mixes these planes up, or takes one alone.
                 raise FileFault(name, *unread_bands(tags))
             if rawmode.startswith("RGBa"):
-                premultiplied = True
                 args = (rawmode.replace("RGBa", "RGBA"), *image.tile[-1].args[1:])
                 image.tile = [tile._replace(args=args) for tile in image.tile]
         image.load()
         image.getexif()
-    return image.info.setdefault(_PREMULTIPLIED, premultiplied)
 
 
 def _highest_sample(mask: Image.Image, name: str) -> int | None:
@@ -287,15 +282,6 @@ def _refuse_palette_of_greys(mask: Image.Image, name: str) -> None:
             "do, PIL.Image.fromarray(numpy.array(PIL.Image.open(FILE))).save('NAME.png') saves "
             "them without the palette",
         )
-
-
-def _without_alpha(image: Image.Image) -> Image.Image:
-    """The colors of an image whose file calls its last band premultiplied alpha."""
-    values = np.asarray(image)
-    if (values[..., :-1] > values[..., -1:]).any():  # no alpha: perhaps near infrared
-        return Image.fromarray(values[..., 0] if image.mode == "La" else values[..., :3])
-    mode = "La" if image.mode == "La" else "RGBa"
-    return Image.frombytes(mode, image.size, values.tobytes()).convert(mode.upper())
 
 
 def _eight_bits(image: Image.Image, opened: Image.Image, name: str) -> Image.Image:
