@@ -293,6 +293,7 @@ def _have_one_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
 
 def _labelled(numbers: np.ndarray, labels: Mapping[int, int]) -> Image.Image:
     """The label of each number, of mode L; in ascending order, `labels` has all of them."""
+    numbers = numbers.astype(np.uint8) if numbers.dtype == bool else numbers  # of Pillow: 0, 255
     keys = np.array([*labels], dtype=numbers.dtype)
     return Image.fromarray(np.array([*labels.values()], np.uint8)[np.searchsorted(keys, numbers)])
 

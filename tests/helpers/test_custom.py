@@ -227,6 +227,8 @@ def test_a_value_or_color_without_a_label_is_named(tmp_path: Path) -> None:
     mask = Image.fromarray(np.array([[0, 40_000], [128, 40_000]], dtype=np.uint16))
     labels = labels_from_values(mask, {0: 0, 128: 2, 40_000: 1})
     assert np.asarray(labels).tolist() == [[0, 1], [2, 1]]
+    binary = Image.fromarray(np.asarray(mask) > 200)  # mode 1
+    assert np.asarray(labels_from_values(binary, {0: 3, 1: 7})).tolist() == [[3, 7], [3, 7]]
     told = r"holds the value 128 in 1 pixels, expected 0, 255: .*--ignore 128,40000\)"
     with pytest.raises(ValueError, match=told):
         labels_from_values(mask, {0: 0, 255: 1})
