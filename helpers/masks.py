@@ -286,9 +286,7 @@ def _of_other_size(name: str, size: tuple[int, int], of_image: tuple[int, int]) 
 
 def _have_one_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
     """Whether one size is a multiple of the other, give or take a rounded pixel."""
-    larger, smaller = max(first, second), min(first, second)
-    factor = larger[0] / smaller[0]
-    return abs(larger[1] - factor * smaller[1]) <= factor
+    return abs(first[0] * second[1] - second[0] * first[1]) <= max(first[0], second[0])
 
 
 def _labelled(numbers: np.ndarray, labels: Mapping[int, int]) -> Image.Image:
