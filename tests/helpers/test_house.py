@@ -25,18 +25,18 @@ LAYERS = (
 """Files of `helpers` import from their own layer and from those below it."""
 
 LINES_BEHIND = {
-    "00_quickstart": 1510,
-    "01_segmentation_types": 2050,
-    "02_dataset_and_labels": 2460,
-    "03_preprocessing_and_augmentation": 2700,
-    "04_mean_iou": 2930,
-    "05_training": 3640,
-    "06_inference_and_overlays": 3400,
-    "07_custom_dataset": 4610,
-    "08_scores": 3020,
-    "09_scaling_and_sharing": 3860,
-    "10_few_images": 2560,
-    "11_export": 2560,
+    "00_quickstart": 1440,
+    "01_segmentation_types": 1980,
+    "02_dataset_and_labels": 2330,
+    "03_preprocessing_and_augmentation": 2580,
+    "04_mean_iou": 2810,
+    "05_training": 3520,
+    "06_inference_and_overlays": 3270,
+    "07_custom_dataset": 4400,
+    "08_scores": 2890,
+    "09_scaling_and_sharing": 3730,
+    "10_few_images": 2430,
+    "11_export": 2430,
 }
 """The most lines of `helpers` that a notebook may import, with all that follows."""
 
