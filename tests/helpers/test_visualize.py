@@ -56,12 +56,10 @@ def test_labels_of_ones_own_have_their_own_colors_and_names(image: Image.Image) 
     assert colorize(np.array([[254, 255]]), most).tolist() == [[[255] * 3, [0] * 3]]
 
 
-@pytest.mark.parametrize("label", [150, 254, 256, 1000, -1])
+@pytest.mark.parametrize("label", [3, 254, 256, 1000, -1])
 def test_a_label_without_color_is_named(label: int) -> None:
-    with pytest.raises(ValueError, match=rf"label id {label} has no color: expected 0-149, or 255"):
-        colorize(np.array([[3, label]]))
-    with pytest.raises(ValueError, match="label id 3 has no color: expected 0-2, or 255"):
-        colorize(np.array([[3]]), FRUIT)
+    with pytest.raises(ValueError, match=f"label id {label} has no color: expected 0-2, or 255"):
+        colorize(np.array([[2, label]]), FRUIT)
 
 
 @pytest.mark.parametrize("alpha", [0, 0.25, 1])
@@ -188,13 +186,10 @@ def test_segments_are_the_pairs_of_class_and_instance() -> None:
     assert segments[0]["mask"].tolist() == [[True, False, False], [False, False, True]]
 
 
-def test_shades_of_a_class_differ() -> None:
+def test_shades_of_a_class_differ_and_go_from_left_to_right() -> None:
     painted = paint_segments(strips(*["car"] * 12), (3, 24))[0, ::2].astype(int)
     differences = np.abs(painted[:, None] - painted[None]).sum(axis=-1)
     assert differences[~np.eye(12, dtype=bool)].min() > 10
-
-
-def test_a_shade_goes_with_the_place_from_left_to_right() -> None:
     cars = strips("car", "car", "road", "car", "sky")[:4]
     painted = paint_segments(cars, (3, 10))
     assert (paint_segments(cars[::-1], (3, 10)) == painted).all()
