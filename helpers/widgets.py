@@ -175,8 +175,7 @@ def explore_augmentation(
         "smallest": FloatSlider(0.4, min=0.1, max=1.0, step=0.05, description="Smallest piece"),
         "version": IntSlider(1, min=1, max=30, description="Version"),
     }
-    sentence = say("A scene beside a randomly changed version of it.")
-    return Explorer(controls, draw, sentence, ADE20K)
+    return Explorer(controls, draw, say("A scene beside a randomly changed version of it."), ADE20K)
 
 
 def explore_iou(image: Image.Image, label_map: np.ndarray, classes: Sequence[int]) -> Explorer:
@@ -205,8 +204,7 @@ def explore_iou(image: Image.Image, label_map: np.ndarray, classes: Sequence[int
         "right": IntSlider(right // 8, min=-right, max=right, description="Right"),
         "down": IntSlider(0, min=-down, max=down, description="Down"),
     }
-    sentence = say("A mask, a shifted copy of it, and their overlap.")
-    return Explorer(controls, draw, sentence, _PARTS)
+    return Explorer(controls, draw, say("A mask, a shifted copy of it, and their overlap."), _PARTS)
 
 
 def explore_panoptic(
