@@ -233,22 +233,15 @@ def test_a_process_is_killed_and_the_run_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        (["--gradient-accumulation-steps", "3"], "a batch of 8 images cannot be shared equally"),
-        ([], "no training image of DATA shows thing"),
-    ],
-)
-def test_a_mistake_is_told_once(tmp_path: Path, options: list[str], told: str) -> None:
+def test_a_mistake_is_told_once(tmp_path: Path) -> None:
     data = write_ade_folder(tmp_path / "data")
     for file in data.glob("annotations/*/*.png"):
         Image.open(file).point(lambda value: 0 if value < 20 else 255).save(file)
     Labels(["background", "thing"]).save(data)
-    process = start(*LAUNCH, *TRAIN, "--output-dir", tmp_path / "out", *options, SEG_DATA=data)
+    process = start(*LAUNCH, *TRAIN, "--output-dir", tmp_path / "out", SEG_DATA=data)
     printed, _ = process.communicate(timeout=200)
     assert process.returncode != 0
-    assert printed.count(told.replace("DATA", str(data))) == 1
+    assert printed.count(f"no training image of {data} shows thing") == 1
 
 
 @pytest.mark.slow
