@@ -103,12 +103,8 @@ class Profile:
 
     def capped(self, steps: int) -> Profile:
         """The same profile, which trains for so many steps at most."""
-        return replace(
-            self,
-            max_steps=min(self.max_steps, steps),
-            eval_steps=min(self.eval_steps, steps),
-            logging_steps=min(self.logging_steps, steps),
-        )
+        fields = ("max_steps", "eval_steps", "logging_steps")
+        return replace(self, **{name: min(getattr(self, name), steps) for name in fields})
 
     @property
     def output_dir(self) -> Path:

@@ -47,14 +47,13 @@ class ExactTrainer(Trainer):
     Args:
         training_data: what the model learns from. It is written into the folder of a saved model
             with its labels, and a run is resumed with this data alone; None: with any.
-        Everything else as `transformers.Trainer`.
+        Everything else, by keyword, as `transformers.Trainer`.
     """
 
     def __init__(
         self,
         model: PreTrainedModel,
         args: TrainingArguments,
-        *others: Any,
         training_data: TrainingData | None = None,
         **kwargs: Any,
     ) -> None:
@@ -67,7 +66,7 @@ class ExactTrainer(Trainer):
             print(say(text, visible))
         if args.world_size > 1 and args.data_seed is None:
             args.data_seed = args.seed
-        super().__init__(model, args, *others, **kwargs)
+        super().__init__(model, args, **kwargs)
         self.training_data = training_data
         if args.world_size > 1:
             set_seed(args.seed + args.process_index)

@@ -32,7 +32,7 @@ from helpers.profiles import Profile
 from helpers.runs import ExactTrainer, TrainingData, show_one_bar
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import DatasetDict
     from transformers import PreTrainedModel
     from transformers.modeling_outputs import SemanticSegmenterOutput
 
@@ -158,7 +158,7 @@ class SegmentationTrainer(ExactTrainer):
     Args:
         head_learning_rate_factor: the learning rate of new weights over that of the others; new are
             the model's `new_weights`, else all of a SegFormer's decode head.
-        Everything else as `ExactTrainer` and `transformers.Trainer`.
+        Everything else, by keyword, as `ExactTrainer` and `transformers.Trainer`.
 
     Raises:
         ValueError: there are fewer training images than processes x accumulation steps.
@@ -168,17 +168,13 @@ class SegmentationTrainer(ExactTrainer):
         self,
         model: PreTrainedModel,
         args: TrainingArguments,
-        data_collator: Any = None,
-        train_dataset: Dataset | None = None,
-        *others: Any,
         head_learning_rate_factor: float = 1.0,
         **kwargs: Any,
     ) -> None:
         model.accepts_loss_kwargs = False  # or `Trainer` would pass `forward` the number of pixels
-        if train_dataset is not None:
-            _fit_batch(args, len(train_dataset))
-        kwargs = {"compute_loss_func": pixel_cross_entropy} | kwargs
-        super().__init__(model, args, data_collator, train_dataset, *others, **kwargs)
+        if (images := kwargs.get("train_dataset")) is not None:
+            _fit_batch(args, len(images))
+        super().__init__(model, args, **{"compute_loss_func": pixel_cross_entropy} | kwargs)
         self.head_learning_rate_factor = head_learning_rate_factor
         show_one_bar(self)
         if args.world_size > 1:
