@@ -40,10 +40,8 @@ SMALLEST_SIDE = 32
 def load_model(source: str | Path) -> tuple[PreTrainedModel, BaseImageProcessor]:
     """Load a fine-tuned model, ready to predict, and its image processor, as they were saved.
 
-    The image processor reduces labels as the model's training did: see `load_labels`.
-
-    Args:
-        source: folder written by `save_pretrained`, or a Hub id.
+    The source is a folder written by `save_pretrained`, or a Hub id. The image processor reduces
+    labels as the model's training did: see `load_labels`.
     """
     from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
@@ -65,9 +63,6 @@ def load_labels(source: str | Path) -> Labels:
     Is value 0 no class? `labels.json` says so for a model trained here. For others, the image
     processor's configuration does (also an old one, which spells it `reduce_labels`, a key that
     the library does not read). Where neither says it, the names decide: see `label_set`.
-
-    Args:
-        source: as for `load_model`.
 
     Raises:
         ValueError: the model has one label only, or more than 255.
@@ -227,12 +222,9 @@ def predicting(model: PreTrainedModel) -> Iterator[None]:
 def predicted_labels(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Logits to label maps at the labels' size, image by image, so that memory stays small.
 
-    Meant for `Trainer(preprocess_logits_for_metrics=...)`: what is kept and gathered is one
-    byte a pixel, not the 150 floats a pixel of upsampled logits (157 MB at 512 x 512).
-
-    Args:
-        logits: (batch, num_labels, height / 4, width / 4) float.
-        labels: (batch, height, width) integer, of which only the size is used, as is the result's.
+    Meant for `Trainer(preprocess_logits_for_metrics=...)`: what is kept and gathered is one byte a
+    pixel, not the 150 floats a pixel of upsampled logits (157 MB at 512 x 512). Both have a batch
+    dimension in front; of the labels only the size is used.
     """
     import torch
 
@@ -309,11 +301,9 @@ def upsampled_strips(
     150 classes at 8,000 x 6,000 pixels would be 29 GB. On a CPU, softmax and argmax of strips that
     stay in its cache take an eighth of the time, too.
 
-    Args:
-        sizes: of each resizing; the last is that of the result.
-
     Yields:
-        (num_labels, rows, width) float: 2 MB on a CPU, 128 MB on a GPU, but at least a row.
+        (num_labels, rows, width) float, of the last size: 2 MB on a CPU, 128 MB on a GPU, but at
+        least a row.
     """
     import torch
     from torch.nn.functional import interpolate
