@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from datasets import DatasetDict
 from samples import WorseEachTime, save_encoder, small_profile, write_ade_folder
 from transformers import AutoModelForSemanticSegmentation, EvalPrediction
 
-from helpers.data import load_scenes
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import REPOSITORY, Profile
 from helpers.runs import last_complete_checkpoint
@@ -30,11 +28,6 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def profile(sources: tuple[Path, Path]) -> Profile:
     return small_profile(*sources)
-
-
-@pytest.fixture(scope="module")
-def scenes(profile: Profile) -> DatasetDict:
-    return load_scenes(profile)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -134,11 +127,11 @@ def test_an_incomplete_checkpoint_is_named_and_passed_over(
     ("limit", "left"), [(2, {"checkpoint-2", "checkpoint-8"}), (1, {"checkpoint-2"})]
 )
 def test_the_best_checkpoint_is_kept_however_few_are(
-    profile: Profile, scenes: DatasetDict, tmp_path: Path, limit: int, left: set[str]
+    profile: Profile, tmp_path: Path, limit: int, left: set[str]
 ) -> None:
     """The first checkpoint, that of step 2, has the best score."""
     settings = {"eval_on_start": False, "max_steps": 8, "save_total_limit": limit}
-    trainer = build_trainer(profile, scenes, tmp_path, **settings)
+    trainer = build_trainer(profile, output_dir=tmp_path, **settings)
     trainer.compute_metrics = WorseEachTime(150)
     trainer.train()
     assert trainer.state.global_step == 8
@@ -155,10 +148,8 @@ class Interrupted(StreamingMeanIoU):
         raise KeyboardInterrupt
 
 
-def test_an_interrupted_evaluation_leaves_no_counts(
-    profile: Profile, scenes: DatasetDict, tmp_path: Path
-) -> None:
-    trainer = build_trainer(profile, scenes, tmp_path, per_device_eval_batch_size=1)
+def test_an_interrupted_evaluation_leaves_no_counts(profile: Profile, tmp_path: Path) -> None:
+    trainer = build_trainer(profile, output_dir=tmp_path, per_device_eval_batch_size=1)
     expected = trainer.evaluate()["eval_mean_iou"]
     pixels = trainer.compute_metrics.matrix.counts.sum()
     trainer.compute_metrics = Interrupted(150)
