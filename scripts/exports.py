@@ -173,7 +173,7 @@ def _paint(sheet: Sheet, choice: Choice, rest: str | None) -> tuple[np.ndarray, 
     codec, hidden = outlines.pycocotools(), 0
     ground = choice.values[rest] if rest else IGNORE_INDEX
     mask = np.full(sheet.shape, ground, dtype=np.uint8)
-    for name, runs in sorted(sheet.layers, key=lambda layer: -codec.area(layer[1])):
+    for name, runs in sorted(sheet.layers, key=lambda layer: codec.area(layer[1]), reverse=True):
         inside = codec.decode(runs).view(bool)
         value = choice.values[name] if name else IGNORE_INDEX
         hidden += np.count_nonzero(inside & (mask != ground) & (mask != value))
