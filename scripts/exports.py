@@ -21,21 +21,10 @@ from helpers.images import SUFFIXES, FileFault, header, load_mask
 from helpers.labels import IGNORE_INDEX, Color, Labels
 from helpers.pairs import Pair, Pairs, files_below, find_pairs, name_key
 from scripts import outlines
-from scripts.class_names import (
-    BACKGROUND,
-    Choice,
-    choose,
-    class_name,
-    read_colors,
-    read_names,
-    voc_colors,
-)
+from scripts.class_names import BACKGROUND, Choice, choose, class_name, read_names, voc_colors
 from scripts.cli import FORMATS
 from scripts.outlines import Annotated, Sheet
 from scripts.tool_files import read_json, understood
-
-__all__ = ["FORMATS", "Export", "read_colors", "read_export", "read_names"]
-
 
 _VOC_BORDER = (224, 224, 192)  # around each object of PASCAL VOC: a line without a class
 _NAMES = ("labelmap.txt", "class_names.txt", "labels.txt", "codes.txt", "class_dict.csv")
@@ -80,11 +69,6 @@ def read_export(
         images: the folder of the images; None: where the tool puts them.
         names: of the classes to keep, in the order of their label ids. Pixels of others become
             background where that is kept, else they have no class (255). None: the tool's own.
-
-    Raises:
-        FileFault: one file has another form, or holds what cannot be drawn.
-        ImportError: masks have to be drawn, and `pycocotools` is missing.
-        ValueError: a folder or a list of names is missing, or a name is unknown.
     """
     if format not in FORMATS:
         raise ValueError(f"the format is {format!r}, expected one of {', '.join(FORMATS)}")
@@ -187,11 +171,7 @@ def _paint(sheet: Sheet, choice: Choice, rest: str | None) -> tuple[np.ndarray, 
 def _per_class(folder: Path, images: Path | None, names: Sequence[str] | None) -> Annotated:
     """Black-and-white files: Label Studio's brush strokes, or a folder for each class or image.
 
-    Args:
-        folder: masks, and the images in a folder `images` (or a folder of that name for each).
-        images: another folder of images.
-        names: the classes that are wanted; where files name none of them, they are objects of the
-            only one, beside the background.
+    Where none names a wanted class, they are objects of the only one that is wanted.
     """
     files = _images_below(folder)
     pictures = [file for file in files if "images" in file.relative_to(folder).parts[:-1]]

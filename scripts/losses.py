@@ -14,11 +14,7 @@ LOSSES = ("cross-entropy", "weighted", "focal", "dice", "dice+cross-entropy")
 
 
 def loss_of_name(name: str, areas: Sequence[int]) -> Callable[..., torch.Tensor]:
-    """One of `LOSSES`, for `compute_loss_func` of a `Trainer`.
-
-    Args:
-        areas: (num_labels,) pixels of each class in the training images; "weighted" needs them.
-    """
+    """One of `LOSSES`, for `compute_loss_func` of a `Trainer`; `areas`: pixels of each class."""
     from helpers import training
 
     if name == "weighted":
@@ -46,12 +42,7 @@ def dice_and_cross_entropy(
 def class_weights(areas: Sequence[int]) -> torch.Tensor:
     """1 / sqrt(a class's share of all pixels), scaled so that their average over pixels is 1.
 
-    Args:
-        areas: (num_labels,) pixels of each class; a class without one gets the weight of the
-            rarest that has some.
-
-    Returns:
-        (num_labels,) float32, for `weights` of `helpers.training.pixel_cross_entropy`.
+    A class without a pixel gets the weight of the rarest that has some.
     """
     import torch
 

@@ -46,10 +46,6 @@ def segment_video(source: Input, name: PurePath, results: Results, segmenter: Se
     The record holds `shares` over the whole video, `frame_rate` (the mean), and `seconds`: the
     shares of the first second, of the next, and so on. A frame counts for as long as it is shown:
     phones and recorders of screens write a frame when they have one, not at a constant rate.
-
-    Raises:
-        ValueError: the file is no video, or a damaged one.
-        OSError: the results cannot be written.
     """
     areas = _Areas(segmenter.labels.num_labels)
 
@@ -169,10 +165,7 @@ def _frames(path: Path) -> Iterator[tuple[Iterator[_Frame], Fraction, int | None
 
 
 def _encode(
-    file: Path,
-    segmented: Iterator[tuple[_Frame, np.ndarray]],
-    rate: Fraction,
-    segmenter: Segmenter,
+    file: Path, segmented: Iterator[tuple[_Frame, np.ndarray]], rate: Fraction, segmenter: Segmenter
 ) -> None:
     """Write overlays as H.264 that browsers play: 4:2:0, of even width and height."""
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
