@@ -48,6 +48,16 @@ def refuse(message: str, status: int) -> int:
     return status
 
 
+def status_of(work: Callable[[], int | None], interrupted: str = "interrupted") -> int:
+    """Do the work of a command; its exit status, once what stopped it is said."""
+    try:
+        return work() or 0
+    except KeyboardInterrupt:
+        return refuse(interrupted, 130)
+    except (ValueError, OSError, ImportError) as error:
+        return refuse(str(error), 2 if isinstance(error, WrongUse) else 1)
+
+
 class Parser(argparse.ArgumentParser):
     """Says in one sentence what is wrong with the options."""
 
@@ -66,12 +76,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_profile(options: argparse.Namespace) -> Profile:
-    """The profile of `--profile`, on the data of `--data`.
-
-    Raises:
-        WrongUse: there is no such profile, or a variable has no meaning.
-        FileNotFoundError: there are no such data.
-    """
+    """The profile of `--profile`, on the data of `--data`."""
     from helpers.profiles import get_profile
 
     try:
@@ -81,13 +86,10 @@ def chosen_profile(options: argparse.Namespace) -> Profile:
 
 
 def processes_wanted() -> int:
-    """The N of `accelerate launch --num_processes N`, where accelerate started only one process.
+    """The N of `accelerate launch --num_processes N` where only one process was started; else 1.
 
     Without GPUs it leaves starting the others to MPI, and if there is none, it starts one and
     says nothing. It tells that one process a port to meet the others at, but not how many.
-
-    Returns:
-        N, or 1 where there is nothing to fix.
     """
     alone = "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ
     if not alone or "ACCELERATE_MIXED_PRECISION" not in os.environ or has_accelerator():
@@ -113,11 +115,9 @@ def start_processes(count: int, module: str, arguments: list[str]) -> int:
 
 
 def together(step: Callable[[], Result]) -> Result:
-    """Take a step in every process; if it fails in one, all raise, so that none waits for it.
+    """Take a step in every process; a ValueError or an OSError of one is raised in all.
 
-    Raises:
-        ValueError: the step raised it, or an OSError, in some process; with the message of the
-            first one. WrongUse stays what it is. The process group is closed then.
+    So none waits for another.
     """
     from accelerate.utils import gather_object
 
