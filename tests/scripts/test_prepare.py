@@ -99,9 +99,7 @@ REMEDIES = {
 
 
 @pytest.mark.parametrize("kind", REMEDIES)
-def test_what_a_refusal_prints_settles_it(
-    here: Path, capsys: pytest.CaptureFixture[str], kind: str
-) -> None:
+def test_what_a_refusal_prints_settles_it(here, capsys, kind: str) -> None:
     values, count, spoil, expected = REMEDIES[kind]
     folder = write(here / "photos", values)
     if spoil:
@@ -130,9 +128,7 @@ def test_what_a_refusal_prints_settles_it(
         assert {*range(count)} <= {*np.unique(mask)} <= {*range(count), 255}
 
 
-def test_the_next_commands_are_filled_in_and_relative(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_next_commands_are_filled_in_and_relative(here, capsys) -> None:
     write(here / "my photos", [0, 255])
     options = ["--classes", "table,fruit", "--values", "0,255", "--output", "sub/my data"]
     assert main([str(here / "my photos"), *options]) == 0
@@ -153,9 +149,7 @@ def test_the_next_commands_are_filled_in_and_relative(
     assert str(here) not in out
 
 
-def test_colors_and_values_in_one_folder_are_told_apart_by_their_files(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_colors_and_values_in_one_folder_are_told_apart_by_their_files(here, capsys) -> None:
     colors = [(0, 0, 0), (255, 255, 255), (200, 30, 30)]  # two of them are grey
     write(write(here / "photos", colors), [0, 1, 2], range(6, 12))
     white = Image.open(here / "photos" / "masks" / "0.png").convert("L").convert("RGB")
@@ -211,12 +205,7 @@ def test_given_splits_stay(here: Path, capsys: pytest.CaptureFixture[str]) -> No
     ],
 )
 def test_images_that_resemble_each_other_are_noticed_and_kept_together(
-    here: Path,
-    capsys: pytest.CaptureFixture[str],
-    name: str,
-    count: int,
-    what: str | None,
-    grouped: bool,
+    here, capsys, name, count, what, grouped
 ) -> None:
     write(here / "photos", [0, 1], range(count))
     for number in range(count):
@@ -236,9 +225,7 @@ def test_images_that_resemble_each_other_are_noticed_and_kept_together(
         assert "notice" not in capsys.readouterr().out
 
 
-def test_an_export_brings_names_and_masks_and_files_of_it_can_be_dropped(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_export_brings_names_and_masks_and_files_of_it_can_be_dropped(here, capsys) -> None:
     photos = write(here / "photos", [0, 1], end="png") / "images"
     shutil.rmtree(here / "photos" / "masks")
     half = [[0, 0], [24, 0], [24, 36], [0, 36]]
@@ -303,9 +290,7 @@ def test_an_export_brings_names_and_masks_and_files_of_it_can_be_dropped(
         ("one --output data --classes a,b", 1, "the number of pairs is 1, in 1 groups"),
     ],
 )
-def test_wrong_use_is_one_sentence_and_writes_nothing(
-    here: Path, capsys: pytest.CaptureFixture[str], options: str, status: int, told: str
-) -> None:
+def test_wrong_use_is_one_sentence_and_writes_nothing(here, capsys, options, status, told) -> None:
     write(here / "ok", [0, 1])
     write(here / "one", [0, 1], range(1))
     (here / "notes.txt").touch()
@@ -352,8 +337,7 @@ def test_a_full_disk_is_one_sentence_and_the_older_data_set_is_whole(here: Path)
 def test_names_of_any_alphabet_are_written_and_others_named(here: Path) -> None:
     write(here / "写真 [1]", [0, 1], sub="り\u3000")
     command = ["写真 [1]", "--classes", "背景,梨", "--output", "出力 [2]/data"]
-    done = run(*command)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert main(command) == 0
     assert Labels.load(here / "出力 [2]" / "data").names == ("背景", "梨")
     place = os.fsencode(here / "写真 [1]" / "images" / "り\u3000")
     os.rename(os.path.join(place, b"0.jpg"), os.path.join(place, b"ni\xf1o.jpg"))
