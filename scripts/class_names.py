@@ -28,8 +28,7 @@ class Names(NamedTuple):
     """Classes in the order of their label ids."""
 
     names: list[str]
-    colors: list[Color] | None
-    """(red, green, blue), 0-255, of each, where the file has them."""
+    colors: list[Color] | None  # (red, green, blue), 0-255, of each, where the file has them
 
 
 class Choice(NamedTuple):

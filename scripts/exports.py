@@ -38,8 +38,7 @@ _STROKE = re.compile(r"task-(\d+)-annotation-(\d+)-by-[^-]*-[^-]+-(.+)-\d+")
 class Export:
     """Images and masks of an annotation tool, and what the masks' values or colors mean."""
 
-    pairs: list[Pair]
-    """(image, mask file)."""
+    pairs: list[Pair]  # (image, mask file)
     labels: Labels
     splits: dict[str, list[Pair]] | None
     """"train", "validation" and "test" as far as the tool made them; None: it made none."""
@@ -49,8 +48,7 @@ class Export:
     """Where masks hold the tool's numbers: what each means. With neither, they hold label ids."""
     images_alone: list[Path] = field(default_factory=list)
     masks_alone: list[Path] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-    """What was left out or decided, in sentences."""
+    notices: list[str] = field(default_factory=list)  # what was left out or decided, in sentences
 
 
 def read_export(

@@ -34,12 +34,9 @@ Layer = tuple[str | None, dict]  # a class, or None for no class, and its pixels
 class Sheet:
     """What a tool says of one image."""
 
-    name: str
-    """Of the image, as the tool has it: a path on whatever system."""
-    file: Path
-    """The tool's file."""
-    shape: Shape | None
-    """Of the mask; None: the image is not annotated."""
+    name: str  # of the image, as the tool has it: a path on whatever system
+    file: Path  # the tool's file
+    shape: Shape | None  # of the mask; None: the image is not annotated
     layers: Sequence[Layer]
     split: str | None = None
 
@@ -52,10 +49,8 @@ class Annotated:
     """In the order of their label ids."""
     sheets: list[Sheet] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
-    rest: str | None = BACKGROUND
-    """The class of pixels that no layer covers; None: they have none."""
-    masks: set[Path] = field(default_factory=set)
-    """Files that are masks, and no images."""
+    rest: str | None = BACKGROUND  # the class of pixels that no layer covers; None: they have none
+    masks: set[Path] = field(default_factory=set)  # files that are masks, and no images
     masks_alone: list[Path] = field(default_factory=list)
 
 

@@ -23,8 +23,7 @@ RESULTS = ("labels", "overlays", "shares")
 class Input:
     """An image or video to segment."""
 
-    path: Path
-    """Absolute."""
+    path: Path  # absolute
     name: PurePath
     """What its results are called: without ending, with the folders below the one given."""
 

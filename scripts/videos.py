@@ -32,12 +32,9 @@ class _Frame:
     """A frame as it is shown: upright RGB, and when."""
 
     image: Image.Image
-    time: Fraction
-    """Seconds since the first frame; no two frames have the same."""
-    duration: Fraction
-    """Seconds, as the file has it or guesses it."""
-    aspect: Fraction
-    """Width of a pixel by its height."""
+    time: Fraction  # seconds since the first frame; no two frames have the same
+    duration: Fraction  # seconds, as the file has it or guesses it
+    aspect: Fraction  # width of a pixel by its height
 
 
 def segment_video(source: Input, name: PurePath, results: Results, segmenter: Segmenter) -> None:
