@@ -100,9 +100,7 @@ def test_the_published_docstring_example(metric: evaluate.Metric) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64])
-def test_maps_pass_through_the_metric_s_files_unchanged(
-    metric: evaluate.Metric, dtype: type
-) -> None:
+def test_maps_pass_through_the_metric_s_files_unchanged(metric, dtype: type) -> None:
     """At once, or in batches that are added one by one."""
     rng = np.random.default_rng(0)
     maps = {
@@ -167,9 +165,7 @@ def toy_scenes(count: int) -> Dataset:
     )
 
 
-def test_what_notebook_04_offers_to_copy_serves_a_trainer_that_saves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_notebook_04_offers_to_copy_serves_a_trainer_that_saves(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(REPOSITORY / "notebooks")
     copied: dict[str, Any] = {}
     exec(re.search(r"```python\n(.+?)```", MEAN_IOU["nb04-compute-metrics"], re.DOTALL)[1], copied)
@@ -223,9 +219,7 @@ def test_torchmetrics_mean_iou_refuses_255_as_notebook_04_says() -> None:
         MeanIoU(num_classes=10, input_format="index").update(prediction[None], reference[None])
 
 
-def test_what_add_batch_stores_takes_the_memory_that_notebook_04_says(
-    metric: evaluate.Metric, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_add_batch_stores_takes_the_memory_that_notebook_04_says(metric, monkeypatch) -> None:
     """`compute` decodes all maps that were added, and has them in memory at once."""
     taken = []
 

@@ -47,9 +47,7 @@ def bootstrap(areas: np.ndarray, mean_iou: Callable) -> tuple[np.ndarray, tuple[
 
 
 @pytest.mark.slow
-def test_the_interval_holds_the_true_score_more_often_than_the_resampled_scores(
-    notebook: dict[str, Any],
-) -> None:
+def test_the_interval_holds_the_true_score_more_often_than_the_resampled_scores(notebook) -> None:
     """Here, the truth is the score of the 40 test images, and images are drawn from those."""
     areas, mean_iou = notebook["areas"]["squashed"], notebook["mean_iou"]
     areas = areas[..., areas.any(axis=(0, 1))]  # without the classes that are nowhere
