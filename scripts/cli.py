@@ -1,6 +1,6 @@
 """What the commands share: data, the number of processes, numbers, errors in one sentence.
 
-Nothing heavy is imported here before the options are known, so that `--help` answers at once.
+In no command anything heavy is imported before the options are known: `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ Result = TypeVar("Result")
 FORMATS = ("coco", "labelme", "voc", "roboflow", "objects", "per-class")
 """The exports of annotation tools that are read."""
 
-_OPTION = "__num_processes"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -38,8 +37,8 @@ class WrongUse(ValueError):
 def refuse(message: str, status: int) -> int:
     """Say why in a sentence, below what was said before, and return the exit status.
 
-    Of several processes with the same mistake the first one says it. The others exit with 0:
-    a launcher ends them all as soon as one has failed, and that must not be before it is said.
+    Of several processes the first one says it, and the others exit with 0: a launcher ends all as
+    soon as one has failed, and that must not be before it is said.
     """
     if not is_first_process():
         return 0
@@ -101,7 +100,7 @@ def processes_wanted() -> int:
     if not any("accelerate" in word for word in words):
         return 1  # MPI stands between, and has started all of them
     words = [part for word in words for part in word.replace("-", "_").split("=")]
-    numbers = [after for word, after in pairwise(words) if word == _OPTION]
+    numbers = [after for word, after in pairwise(words) if word == "__num_processes"]
     return int(numbers[0]) if numbers and numbers[0].isdecimal() else 1
 
 
@@ -115,10 +114,7 @@ def start_processes(count: int, module: str, arguments: list[str]) -> int:
 
 
 def together(step: Callable[[], Result]) -> Result:
-    """Take a step in every process; a ValueError or an OSError of one is raised in all.
-
-    So none waits for another.
-    """
+    """Take a step in every process; a ValueError or an OSError of one is raised in all."""
     from accelerate.utils import gather_object
 
     state = processes()

@@ -4,8 +4,6 @@ The published 37.4 mIoU of SegFormer-B0 on ADE20K's 2,000 validation images, mea
 (with a network; `accelerate launch -m` in place of `python -m` shares the work among GPUs):
 
     python -m scripts.evaluate --profile full --model nvidia/segformer-b0-finetuned-ade-512-512
-
-Whatever loads PyTorch is imported after the options are parsed.
 """
 
 from __future__ import annotations

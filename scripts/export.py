@@ -1,7 +1,4 @@
-"""The command that turns a model into one file for ONNX Runtime: `python -m scripts.export --help`.
-
-Whatever loads PyTorch is imported after the options are parsed.
-"""
+"""The command that writes a model for ONNX Runtime: `python -m scripts.export --help`."""
 
 from __future__ import annotations
 

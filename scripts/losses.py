@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
-    from transformers.modeling_outputs import SemanticSegmenterOutput
 
 LOSSES = ("cross-entropy", "weighted", "focal", "dice", "dice+cross-entropy")
 
@@ -27,16 +26,11 @@ def loss_of_name(name: str, areas: Sequence[int]) -> Callable[..., torch.Tensor]
     }[name]
 
 
-def dice_and_cross_entropy(
-    outputs: SemanticSegmenterOutput,
-    labels: torch.Tensor,
-    num_items_in_batch: torch.Tensor | int | None = None,
-) -> torch.Tensor:
-    """The sum of both, as nnU-Net trains (arXiv 1809.10486); see `helpers.training`."""
+def dice_and_cross_entropy(*given: Any, **named: Any) -> torch.Tensor:
+    """The sum of both, as nnU-Net trains (arXiv 1809.10486), of what they are given alike."""
     from helpers.training import dice_loss, pixel_cross_entropy
 
-    both = (dice_loss, pixel_cross_entropy)
-    return sum(loss(outputs, labels, num_items_in_batch) for loss in both)
+    return dice_loss(*given, **named) + pixel_cross_entropy(*given, **named)
 
 
 def class_weights(areas: Sequence[int]) -> torch.Tensor:

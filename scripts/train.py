@@ -1,9 +1,4 @@
-"""The command that trains: `python -m scripts.train --help`.
-
-Exit status: 0 done, 1 data or an input is refused or a write failed, 2 wrong use (a folder that
-holds a run already included), 130 interrupted. Whatever loads PyTorch is imported after the options
-are parsed.
-"""
+"""The command that trains: `python -m scripts.train --help`."""
 
 from __future__ import annotations
 
