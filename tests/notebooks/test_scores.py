@@ -9,7 +9,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from helpers.profiles import REPOSITORY
+from helpers.profiles import REPOSITORY, get_profile
 
 NOTEBOOK = REPOSITORY / "notebooks" / "08_scores.ipynb"
 CELLS = {cell.id: cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells}
@@ -28,13 +28,8 @@ def run(*cells: str, **names: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def notebook() -> dict[str, Any]:
-    """What the notebook has defined by its last score, with the bundled model."""
-    names = (
-        *("model", "areas", "protocol-areas", "mean-iou", "subsets", "bootstrap"),
-        *("intervals-figure", "paired", "paired-table", "rim", "two-ways", "rim-scores"),
-    )
-    from helpers.profiles import get_profile
-
+    """What the notebook has defined once it compares scores, with the bundled model."""
+    names = ("model", "areas", "protocol-areas", "mean-iou", "bootstrap", "paired")
     return run(*names, profile=get_profile("tiny"))
 
 
