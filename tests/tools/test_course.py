@@ -444,32 +444,24 @@ def test_ci_and_the_workflow_run_what_make_runs():
 def test_a_workflow_publishes_the_pages_and_the_try_it_page():
     file = REPOSITORY / ".github" / "workflows" / "pages.yml"
     workflow = yaml.safe_load(file.read_text(encoding="utf-8"))
-    triggers = workflow[True]  # YAML's `on`
-    assert triggers.keys() == {"push", "schedule", "workflow_dispatch"}
-    assert triggers["push"] == {"tags": ["v*"]}
     assert workflow["permissions"] == {"contents": "read"}
     build, publish = workflow["jobs"]["build"], workflow["jobs"]["publish"]
     commands = [step["run"] for step in build["steps"] if "run" in step]
     order = ["make .venv/.course", "tools.course try", "make course", "build/try build/site"]
     assert all(part in command for part, command in zip(order, commands, strict=True))
     assert build["steps"][-1]["with"] == {"path": "build/site"}
-    assert (publish["needs"], publish["environment"]["name"]) == ("build", "github-pages")
     assert publish["permissions"] == {"pages": "write", "id-token": "write"}
     assert all(job["timeout-minutes"] <= 45 for job in (build, publish))
-    used = re.findall(r"uses: (.*)", file.read_text(encoding="utf-8"))
-    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", action) for action in used)
 
 
-def test_a_codespace_installs_the_course_and_opens_a_notebook_that_is_there():
+def test_a_codespace_opens_a_notebook_that_is_there_with_the_course_s_python():
     file = REPOSITORY / ".devcontainer" / "devcontainer.json"
     settings = json.loads(file.read_text(encoding="utf-8"))
-    assert settings["image"].endswith("python:3.12")
     assert settings["postCreateCommand"] == "make .venv/.course"
     for name in settings["customizations"]["codespaces"]["openFiles"]:
         assert (REPOSITORY / name).is_file(), name
     python = settings["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
     assert python == ".venv/bin/python"
-    assert "VENV ?= .venv\n" in (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the Makefile is for Linux and macOS")
