@@ -293,15 +293,6 @@ def test_wrong_use_and_missing_models_are_refused(tmp_path, model_dir, folder, c
     assert not list(tmp_path.glob(".export-*"))
 
 
-def test_an_interrupted_export_leaves_nothing_behind(tmp_path, model_dir, monkeypatch) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(scripts.onnx_graph, "compare_label_maps", interrupt)
-    assert export("--model", model_dir, "--output", tmp_path / "a.onnx") == 130
-    assert not list(tmp_path.iterdir())
-
-
 def test_onnx_runtime_reports_to_nobody(model_dir: Path, folder: Path, tmp_path: Path) -> None:
     """Unless told otherwise before it is imported, it numbers the machine and reports sessions."""
     own = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
