@@ -57,17 +57,23 @@ unit-slow: $(VENV)/.dev
 
 # Runs notebooks and compares their outputs with the stored ones.
 define compare
-	@$(UNSET_SEG); rm -rf build/test-notebooks; mkdir -p build/test-notebooks; \
+	@$(UNSET_SEG); mkdir -p build/test-notebooks; \
 	SEG_PROFILE=tiny SEG_OUTPUT="$(CURDIR)/build/test-notebooks" \
 	  $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 \
 	    --nbval-sanitize-with tests/approximate.cfg $(1) -n 2
 endef
 
 notebooks: $(VENV)/.dev
-	$(call compare,notebooks/*.ipynb notebooks/zh/02_*.ipynb notebooks/ja/04_*.ipynb)
+	@rm -rf build/test-notebooks
+	$(call compare,notebooks/*.ipynb)
+
+# Those with sliders: else code and outputs are the English notebooks' own, but for the exercises, which unit
+# tests ask in each language. Notebook 06 reads what 05 has left.
+SLIDERS = $(notdir $(shell grep -l '"widgets\.' notebooks/*.ipynb))
+TRAINED = $(if $(wildcard build/test-notebooks/tiny/model/config.json),,notebooks/05_training.ipynb)
 
 notebooks-translated: $(VENV)/.dev
-	$(call compare,notebooks/zh/*.ipynb notebooks/ja/*.ipynb)
+	$(call compare,$(TRAINED) $(foreach code,zh ja,$(addprefix notebooks/$(code)/,$(SLIDERS))))
 
 refresh: $(VENV)/.dev  ## run the notebooks and store their outputs in them, in every language
 	@$(PY) -m tools.course translations

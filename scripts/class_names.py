@@ -28,8 +28,7 @@ class Names(NamedTuple):
     """Classes in the order of their label ids."""
 
     names: list[str]
-    colors: list[Color] | None
-    """(red, green, blue), 0-255, of each, where the file has them."""
+    colors: list[Color] | None  # (red, green, blue), 0-255, of each, where the file has them
 
 
 class Choice(NamedTuple):
@@ -49,14 +48,9 @@ def class_name(name: Any) -> str:
 def read_names(file: Path) -> Names:
     """The names of classes, and their colors, from a file.
 
-    Args:
-        file: one name a line; `name:red,green,blue:parts:actions` (labelmap.txt of VOC and CVAT);
-            `name,r,g,b` (class_dict.csv) or `r g b name` (label_colors.txt); or `value, name`
-            (_classes.csv of Roboflow). A line above that names the columns is passed over.
-
-    Raises:
-        FileFault: a line has another form, there is no class, or two classes share a color.
-        ValueError: there is no such file.
+    A line has a name; `name:red,green,blue:parts:actions` (labelmap.txt of VOC and CVAT);
+    `name,r,g,b` (class_dict.csv) or `r g b name` (label_colors.txt); or `value, name` (_classes.csv
+    of Roboflow). One above that names the columns is passed over.
     """
     if not file.is_file():
         raise ValueError(f"there is no file {file}")
@@ -86,11 +80,7 @@ def read_names(file: Path) -> Names:
 
 
 def read_colors(file: Path) -> tuple[list[str], dict[Color, int]]:
-    """The names of classes, and what label id a color means, from a file of `read_names`.
-
-    Raises:
-        FileFault: as `read_names`, or it has no colors.
-    """
+    """The names of classes, and what label id a color means, from a file of `read_names`."""
     names, colors = read_names(file)
     if colors is None:
         remedy = "write lines such as apple:128,0,0:: (labelmap.txt) or a table name,r,g,b (.csv)"
@@ -106,22 +96,9 @@ def voc_colors(count: int) -> list[Color]:
 
 
 def choose(
-    known: Sequence[str],
-    colors: Sequence[Color | None],
-    names: Sequence[str] | None,
-    where: str,
+    known: Sequence[str], colors: Sequence[Color | None], names: Sequence[str] | None, where: str
 ) -> Choice:
-    """The classes that an export keeps.
-
-    Args:
-        known: the tool's classes, in the order of their label ids.
-        colors: theirs, where they have some.
-        names: see `scripts.exports.read_export`.
-        where: what messages call the export.
-
-    Raises:
-        ValueError: a name is unknown, or there are too many classes or too few.
-    """
+    """Of the classes that an export has, those of `names`, or all; messages call it `where`."""
     wanted = [class_name(name) for name in (known if names is None else names)]
     if unknown := [name for name in wanted if name not in {*known, BACKGROUND}]:
         raise ValueError(

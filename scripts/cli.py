@@ -1,6 +1,6 @@
 """What the commands share: data, the number of processes, numbers, errors in one sentence.
 
-Nothing heavy is imported here before the options are known, so that `--help` answers at once.
+In no command anything heavy is imported before the options are known: `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ Result = TypeVar("Result")
 FORMATS = ("coco", "labelme", "voc", "roboflow", "objects", "per-class")
 """The exports of annotation tools that are read."""
 
-_OPTION = "__num_processes"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -38,14 +37,24 @@ class WrongUse(ValueError):
 def refuse(message: str, status: int) -> int:
     """Say why in a sentence, below what was said before, and return the exit status.
 
-    Of several processes with the same mistake the first one says it. The others exit with 0:
-    a launcher ends them all as soon as one has failed, and that must not be before it is said.
+    Of several processes the first one says it, and the others exit with 0: a launcher ends all as
+    soon as one has failed, and that must not be before it is said.
     """
     if not is_first_process():
         return 0
     sys.stdout.flush()
     print("error:", " ".join(message.split()), file=sys.stderr)
     return status
+
+
+def status_of(work: Callable[[], int | None], interrupted: str = "interrupted") -> int:
+    """Do the work of a command; its exit status, once what stopped it is said."""
+    try:
+        return work() or 0
+    except KeyboardInterrupt:
+        return refuse(interrupted, 130)
+    except (ValueError, OSError, ImportError) as error:
+        return refuse(str(error), 2 if isinstance(error, WrongUse) else 1)
 
 
 class Parser(argparse.ArgumentParser):
@@ -66,12 +75,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_profile(options: argparse.Namespace) -> Profile:
-    """The profile of `--profile`, on the data of `--data`.
-
-    Raises:
-        WrongUse: there is no such profile, or a variable has no meaning.
-        FileNotFoundError: there are no such data.
-    """
+    """The profile of `--profile`, on the data of `--data`."""
     from helpers.profiles import get_profile
 
     try:
@@ -81,13 +85,10 @@ def chosen_profile(options: argparse.Namespace) -> Profile:
 
 
 def processes_wanted() -> int:
-    """The N of `accelerate launch --num_processes N`, where accelerate started only one process.
+    """The N of `accelerate launch --num_processes N` where only one process was started; else 1.
 
     Without GPUs it leaves starting the others to MPI, and if there is none, it starts one and
     says nothing. It tells that one process a port to meet the others at, but not how many.
-
-    Returns:
-        N, or 1 where there is nothing to fix.
     """
     alone = "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ
     if not alone or "ACCELERATE_MIXED_PRECISION" not in os.environ or has_accelerator():
@@ -99,7 +100,7 @@ def processes_wanted() -> int:
     if not any("accelerate" in word for word in words):
         return 1  # MPI stands between, and has started all of them
     words = [part for word in words for part in word.replace("-", "_").split("=")]
-    numbers = [after for word, after in pairwise(words) if word == _OPTION]
+    numbers = [after for word, after in pairwise(words) if word == "__num_processes"]
     return int(numbers[0]) if numbers and numbers[0].isdecimal() else 1
 
 
@@ -113,12 +114,7 @@ def start_processes(count: int, module: str, arguments: list[str]) -> int:
 
 
 def together(step: Callable[[], Result]) -> Result:
-    """Take a step in every process; if it fails in one, all raise, so that none waits for it.
-
-    Raises:
-        ValueError: the step raised it, or an OSError, in some process; with the message of the
-            first one. WrongUse stays what it is. The process group is closed then.
-    """
+    """Take a step in every process; a ValueError or an OSError of one is raised in all."""
     from accelerate.utils import gather_object
 
     state = processes()

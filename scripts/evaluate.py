@@ -4,8 +4,6 @@ The published 37.4 mIoU of SegFormer-B0 on ADE20K's 2,000 validation images, mea
 (with a network; `accelerate launch -m` in place of `python -m` shares the work among GPUs):
 
     python -m scripts.evaluate --profile full --model nvidia/segformer-b0-finetuned-ade-512-512
-
-Whatever loads PyTorch is imported after the options are parsed.
 """
 
 from __future__ import annotations
@@ -20,15 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.processes import processes
-from scripts.cli import (
-    WrongUse,
-    add_data_options,
-    at_least,
-    chosen_profile,
-    draw_bars_where_somebody_looks,
-    processes_wanted,
-    start_processes,
-)
+from scripts import cli
 
 if TYPE_CHECKING:
     from helpers.evaluation import Protocol
@@ -40,8 +30,8 @@ _SPLITS = {"validation": "test", "test": "third"}
 def main(arguments: list[str] | None = None) -> int:
     """Evaluate from the command line; returns the exit status."""
     options, protocol = _parse(arguments)
-    if (count := processes_wanted()) > 1:
-        return start_processes(count, "scripts.evaluate", arguments or sys.argv[1:])
+    if (count := cli.processes_wanted()) > 1:
+        return cli.start_processes(count, "scripts.evaluate", arguments or sys.argv[1:])
     try:
         _evaluate_and_tell(options, protocol)
     except KeyboardInterrupt:
@@ -49,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, WrongUse) else 1
+        return 2 if isinstance(error, cli.WrongUse) else 1
     return 0
 
 
@@ -61,9 +51,9 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Protocol]:
         epilog="Exit status: 0 with a score, 1 where data, model or file is at fault, 2 for a "
         "wrong option, 130 interrupted.",
     )
-    whole = at_least(1)
+    whole = cli.at_least(1)
     add = parser.add_argument
-    add_data_options(parser)
+    cli.add_data_options(parser)
     add(
         "--split",
         choices=_SPLITS,
@@ -78,7 +68,7 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Protocol]:
     add("--flip", action="store_true", help="average with the mirror image")
     add("--max-images", type=whole, metavar="N", help="only the first N images")
     add("--max-pictures", type=whole, dest="max_images", help=argparse.SUPPRESS)
-    add("--num-workers", type=at_least(0), metavar="N", help="default: the profile's")
+    add("--num-workers", type=cli.at_least(0), metavar="N", help="default: the profile's")
     add("--json", type=Path, metavar="FILE", help="write protocol and scores here")
     options = parser.parse_args(arguments)
     if options.json and not options.json.resolve().parent.is_dir():
@@ -98,7 +88,7 @@ def _evaluate_and_tell(options: argparse.Namespace, protocol: Protocol) -> None:
     from helpers.inference import load_model
 
     state = processes()
-    profile, split = chosen_profile(options), _SPLITS[options.split]
+    profile, split = cli.chosen_profile(options), _SPLITS[options.split]
     source = options.model or profile.finetuned_model
     with state.main_process_first():  # which fills the cache and looks for broken files
         model, image_processor = load_model(source)
@@ -149,5 +139,5 @@ def _as_json(scores: dict[str, Any], id2label: dict[int, str]) -> dict[str, Any]
 
 
 if __name__ == "__main__":
-    draw_bars_where_somebody_looks()
+    cli.draw_bars_where_somebody_looks()
     sys.exit(main())

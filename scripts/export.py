@@ -1,7 +1,4 @@
-"""The command that turns a model into one file for ONNX Runtime: `python -m scripts.export --help`.
-
-Whatever loads PyTorch is imported after the options are parsed.
-"""
+"""The command that writes a model for ONNX Runtime: `python -m scripts.export --help`."""
 
 from __future__ import annotations
 
@@ -14,13 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.cli import (
-    Parser,
-    WrongUse,
-    draw_bars_where_somebody_looks,
-    refuse,
-    sentence,
-)
+from scripts import cli
+from scripts.cli import WrongUse
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,17 +23,11 @@ _ODD_SIZES = ((97, 33), (331, 517), (61, 200), (500, 375), (1, 1))  # width, hei
 def main(arguments: list[str] | None = None) -> int:
     """Export from the command line; returns the exit status."""
     options = _parse(arguments)
-    try:
-        _export(options)
-    except KeyboardInterrupt:
-        return refuse("interrupted", 130)
-    except (ValueError, OSError) as error:
-        return refuse(str(error), 2 if isinstance(error, WrongUse) else 1)
-    return 0
+    return cli.status_of(lambda: _export(options))
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser(
+    parser = cli.Parser(
         prog="python -m scripts.export",
         description="Write a model as one file that ONNX Runtime runs, after its label maps have "
         "been compared with those of scripts.segment, which takes it too: --model model.onnx.",
@@ -51,18 +37,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "hold the labels, too. Exit status: 0 written, 1 the model or an image is refused, 2 wrong "
         "use, 130 interrupted.",
     )
+    file = "ends in .onnx; an older one is overwritten (default: DIR/model.onnx)"
+    images = "compare on these images (default: bundled ones, at several sizes)"
     parser.add_argument("--model", required=True, metavar="DIR", help="as scripts.segment takes it")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="ends in .onnx; an older one is overwritten (default: DIR/model.onnx)",
-    )
-    parser.add_argument(
-        "--images",
-        metavar="FOLDER",
-        help="compare on these images (default: bundled ones, at several sizes)",
-    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help=file)
+    parser.add_argument("--images", metavar="FOLDER", help=images)
     return parser.parse_args(arguments)
 
 
@@ -98,7 +77,9 @@ def _export(options: argparse.Namespace) -> None:
             exported = OnnxSegmenter(part)
             compare_logits(exported, graph)
         except Exception as error:  # PyTorch and ONNX Runtime have many
-            raise ValueError(f"{options.model} cannot be exported: {sentence(error)}") from error
+            raise ValueError(
+                f"{options.model} cannot be exported: {cli.sentence(error)}"
+            ) from error
         told = compare_label_maps(exported, graph, image_processor, images)
         os.replace(part, output)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {labels}; {told}")
@@ -131,5 +112,5 @@ def _images_in(folder: str) -> Iterator[tuple[str, Image.Image]]:
 
 
 if __name__ == "__main__":
-    draw_bars_where_somebody_looks()
+    cli.draw_bars_where_somebody_looks()
     sys.exit(main())

@@ -21,21 +21,10 @@ from helpers.images import SUFFIXES, FileFault, header, load_mask
 from helpers.labels import IGNORE_INDEX, Color, Labels
 from helpers.pairs import Pair, Pairs, files_below, find_pairs, name_key
 from scripts import outlines
-from scripts.class_names import (
-    BACKGROUND,
-    Choice,
-    choose,
-    class_name,
-    read_colors,
-    read_names,
-    voc_colors,
-)
+from scripts.class_names import BACKGROUND, Choice, choose, class_name, read_names, voc_colors
 from scripts.cli import FORMATS
 from scripts.outlines import Annotated, Sheet
 from scripts.tool_files import read_json, understood
-
-__all__ = ["FORMATS", "Export", "read_colors", "read_export", "read_names"]
-
 
 _VOC_BORDER = (224, 224, 192)  # around each object of PASCAL VOC: a line without a class
 _NAMES = ("labelmap.txt", "class_names.txt", "labels.txt", "codes.txt", "class_dict.csv")
@@ -49,8 +38,7 @@ _STROKE = re.compile(r"task-(\d+)-annotation-(\d+)-by-[^-]*-[^-]+-(.+)-\d+")
 class Export:
     """Images and masks of an annotation tool, and what the masks' values or colors mean."""
 
-    pairs: list[Pair]
-    """(image, mask file)."""
+    pairs: list[Pair]  # (image, mask file)
     labels: Labels
     splits: dict[str, list[Pair]] | None
     """"train", "validation" and "test" as far as the tool made them; None: it made none."""
@@ -60,8 +48,7 @@ class Export:
     """Where masks hold the tool's numbers: what each means. With neither, they hold label ids."""
     images_alone: list[Path] = field(default_factory=list)
     masks_alone: list[Path] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-    """What was left out or decided, in sentences."""
+    notices: list[str] = field(default_factory=list)  # what was left out or decided, in sentences
 
 
 def read_export(
@@ -80,11 +67,6 @@ def read_export(
         images: the folder of the images; None: where the tool puts them.
         names: of the classes to keep, in the order of their label ids. Pixels of others become
             background where that is kept, else they have no class (255). None: the tool's own.
-
-    Raises:
-        FileFault: one file has another form, or holds what cannot be drawn.
-        ImportError: masks have to be drawn, and `pycocotools` is missing.
-        ValueError: a folder or a list of names is missing, or a name is unknown.
     """
     if format not in FORMATS:
         raise ValueError(f"the format is {format!r}, expected one of {', '.join(FORMATS)}")
@@ -173,7 +155,7 @@ def _paint(sheet: Sheet, choice: Choice, rest: str | None) -> tuple[np.ndarray, 
     codec, hidden = outlines.pycocotools(), 0
     ground = choice.values[rest] if rest else IGNORE_INDEX
     mask = np.full(sheet.shape, ground, dtype=np.uint8)
-    for name, runs in sorted(sheet.layers, key=lambda layer: -codec.area(layer[1])):
+    for name, runs in sorted(sheet.layers, key=lambda layer: codec.area(layer[1]), reverse=True):
         inside = codec.decode(runs).view(bool)
         value = choice.values[name] if name else IGNORE_INDEX
         hidden += np.count_nonzero(inside & (mask != ground) & (mask != value))
@@ -187,11 +169,7 @@ def _paint(sheet: Sheet, choice: Choice, rest: str | None) -> tuple[np.ndarray, 
 def _per_class(folder: Path, images: Path | None, names: Sequence[str] | None) -> Annotated:
     """Black-and-white files: Label Studio's brush strokes, or a folder for each class or image.
 
-    Args:
-        folder: masks, and the images in a folder `images` (or a folder of that name for each).
-        images: another folder of images.
-        names: the classes that are wanted; where files name none of them, they are objects of the
-            only one, beside the background.
+    Where none names a wanted class, they are objects of the only one that is wanted.
     """
     files = _images_below(folder)
     pictures = [file for file in files if "images" in file.relative_to(folder).parts[:-1]]

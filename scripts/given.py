@@ -44,17 +44,15 @@ def export_given(options: argparse.Namespace, scratch: Path) -> Given:
     files = [file for pair in export.pairs for file in pair]
     files += [*export.images_alone, *export.masks_alone]
     gone = dropped(files, (options.folder, images, scratch), options.drop)
-    kept = [pair for pair in export.pairs if gone.isdisjoint(pair)]
-    alone = [
-        [file for file in files if file not in gone]
-        for files in (export.images_alone, export.masks_alone)
-    ]
-    splits = export.splits and {
-        name: [pair for pair in part if gone.isdisjoint(pair)]
-        for name, part in export.splits.items()
-    }
+
+    def kept(pairs: Sequence[Pair]) -> list[Pair]:
+        return [pair for pair in pairs if gone.isdisjoint(pair)]
+
+    alone = export.images_alone, export.masks_alone
+    pairs = Pairs(kept(export.pairs), *([one for one in part if one not in gone] for part in alone))
+    splits = export.splits and {name: kept(part) for name, part in export.splits.items()}
     convert = _reader(options, export.labels, export.colors, export.values)
-    return Given(Pairs(kept, *alone), export.labels, convert, splits, export.notices)
+    return Given(pairs, export.labels, convert, splits, export.notices)
 
 
 def folders_given(options: argparse.Namespace) -> Given:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
-    from transformers.modeling_outputs import SemanticSegmenterOutput
 
 LOSSES = ("cross-entropy", "weighted", "focal", "dice", "dice+cross-entropy")
 
 
 def loss_of_name(name: str, areas: Sequence[int]) -> Callable[..., torch.Tensor]:
-    """One of `LOSSES`, for `compute_loss_func` of a `Trainer`.
-
-    Args:
-        areas: (num_labels,) pixels of each class in the training images; "weighted" needs them.
-    """
+    """One of `LOSSES`, for `compute_loss_func` of a `Trainer`; `areas`: pixels of each class."""
     from helpers import training
 
     if name == "weighted":
@@ -59,27 +54,17 @@ def focal_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return ((1 - (-losses).exp()) ** 2 * losses).sum()
 
 
-def dice_and_cross_entropy(
-    outputs: SemanticSegmenterOutput,
-    labels: torch.Tensor,
-    num_items_in_batch: torch.Tensor | int | None = None,
-) -> torch.Tensor:
-    """The sum of both, as nnU-Net trains (arXiv 1809.10486); see `helpers.training`."""
+def dice_and_cross_entropy(*given: Any, **named: Any) -> torch.Tensor:
+    """The sum of both, as nnU-Net trains (arXiv 1809.10486), of what they are given alike."""
     from helpers.training import dice_loss, pixel_cross_entropy
 
-    both = (dice_loss, pixel_cross_entropy)
-    return sum(loss(outputs, labels, num_items_in_batch) for loss in both)
+    return dice_loss(*given, **named) + pixel_cross_entropy(*given, **named)
 
 
 def class_weights(areas: Sequence[int]) -> torch.Tensor:
     """1 / sqrt(a class's share of all pixels), scaled so that their average over pixels is 1.
 
-    Args:
-        areas: (num_labels,) pixels of each class; a class without one gets the weight of the
-            rarest that has some.
-
-    Returns:
-        (num_labels,) float32, for `weighted_cross_entropy`.
+    A class without a pixel gets the weight of the rarest that has some.
     """
     import torch
 

@@ -22,11 +22,7 @@ _MOST_PIXELS = 2**20  # of a label map that the graph upsamples for comparison: 
 
 
 class Graph(torch.nn.Module):
-    """(batch, height, width, 3) uint8 RGB images of the model's input size to label maps.
-
-    Raises:
-        ValueError: the model pools an image of any size to several cells a side, as UPerNet does.
-    """
+    """(batch, height, width, 3) uint8 RGB images of the model's input size to label maps."""
 
     def __init__(self, model: PreTrainedModel, image_processor: BaseImageProcessor) -> None:
         super().__init__()
@@ -52,11 +48,7 @@ class Graph(torch.nn.Module):
 
 
 def resize_of(image_processor: BaseImageProcessor) -> list[int] | dict[str, int] | None:
-    """The size that the model sees, as `scripts.onnx_segmenter.size_seen` takes it.
-
-    Raises:
-        ValueError: images are resized in another way than `scripts.onnx_segmenter.resized` does.
-    """
+    """The size that the model sees, as `scripts.onnx_segmenter.size_seen` takes it."""
     if not image_processor.do_resize:
         return None
     size, resample = image_processor.size, image_processor.resample
@@ -99,11 +91,7 @@ def write(file: Path, graph: Graph, about: dict[str, str]) -> None:
 
 
 def compare_logits(exported: OnnxSegmenter, graph: Graph) -> None:
-    """Three images of an odd size: has anything of the sample's batch or size stayed behind?
-
-    Raises:
-        ValueError: the logits differ. ONNX Runtime has exceptions of its own.
-    """
+    """Three images of an odd size: has anything of the sample's batch or size stayed behind?"""
     pixels = np.random.default_rng(0).integers(0, 256, (3, 101, 150, 3), dtype=np.uint8)
     with predicting(graph.model):
         _, expected = graph(torch.from_numpy(pixels), torch.tensor([1, 1]))
@@ -118,7 +106,7 @@ def compare_label_maps(
     image_processor: BaseImageProcessor,
     images: Iterable[tuple[str, Image.Image]],
 ) -> str:
-    """Compare with `segment`, on images of which messages say the names; what is found, in words.
+    """Compare with `segment`, on images with their names; what is found, in words.
 
     Raises:
         ValueError: a label map differs where its class is not as good as tied, or too often.

@@ -33,12 +33,7 @@ _BAND = 2**22  # numbers that are resized at a time: 16 MB
 
 
 class OnnxSegmenter(Segmenter):
-    """A model.onnx, and what its metadata say.
-
-    Raises:
-        ValueError: there is no such file, scripts.export did not write it, or ONNX Runtime is
-            missing.
-    """
+    """A model.onnx, and what its metadata say."""
 
     def __init__(self, file: Path, alpha: float | None = 0.5, batch_size: int = 8) -> None:
         need("onnxruntime")
@@ -106,12 +101,8 @@ def digest_of(folder: Path) -> str:
 def size_seen(
     resize: Sequence[int] | Mapping[str, int] | None, height: int, width: int
 ) -> tuple[int, int]:
-    """The (height, width) at which the model sees an image of another.
-
-    Args:
-        resize: (height, width); or {"max_height": pixels, "max_width": pixels}, which the image is
-            scaled to fit, up or down; None: the image's own.
-    """
+    """The (height, width) at which the model sees an image of another: `resize` itself; None: the
+    image's own; or {"max_height": pixels, "max_width": pixels}, scaled to fit, up or down."""
     if isinstance(resize, Mapping):
         scale = min(resize["max_height"] / height, resize["max_width"] / width)
         return max(1, int(height * scale)), max(1, int(width * scale))
@@ -120,12 +111,8 @@ def size_seen(
 
 
 def resized(pixels: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Resize as image processors do, antialiased and bilinear: equal to PyTorch's to the bit.
-
-    Args:
-        pixels: (height, width, 3) uint8.
-        size: (height, width) of the result.
-    """
+    """Resize (height, width, 3) uint8 to a (height, width) as image processors do, antialiased and
+    bilinear: equal to PyTorch's to the bit."""
     columns = _resampled(pixels.transpose(1, 0, 2), size[1])
     return _resampled(columns.transpose(1, 0, 2), size[0])
 

@@ -34,12 +34,9 @@ Layer = tuple[str | None, dict]  # a class, or None for no class, and its pixels
 class Sheet:
     """What a tool says of one image."""
 
-    name: str
-    """Of the image, as the tool has it: a path on whatever system."""
-    file: Path
-    """The tool's file."""
-    shape: Shape | None
-    """Of the mask; None: the image is not annotated."""
+    name: str  # of the image, as the tool has it: a path on whatever system
+    file: Path  # the tool's file
+    shape: Shape | None  # of the mask; None: the image is not annotated
     layers: Sequence[Layer]
     split: str | None = None
 
@@ -52,24 +49,15 @@ class Annotated:
     """In the order of their label ids."""
     sheets: list[Sheet] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
-    rest: str | None = BACKGROUND
-    """The class of pixels that no layer covers; None: they have none."""
-    masks: set[Path] = field(default_factory=set)
-    """Files that are masks, and no images."""
+    rest: str | None = BACKGROUND  # the class of pixels that no layer covers; None: they have none
+    masks: set[Path] = field(default_factory=set)  # files that are masks, and no images
     masks_alone: list[Path] = field(default_factory=list)
 
 
 def find(name: str, beside: Path, files: Mapping[str, Sequence[Path]]) -> Path | None:
     """The file that a tool means, whatever folder it was in when the tool saw it.
 
-    Args:
-        name: as the tool has it. Of several files that are named so, those are meant whose path
-            ends so, and of these the one below `beside`.
-        beside: the tool's file.
-        files: from `by_stem`.
-
-    Raises:
-        ValueError: several files may be meant.
+    Of several of its name, one whose path ends as the tool has it; of these, one beside its file.
     """
     path = name_key(name.replace("\\", "/")).lstrip("./")
     last = Path(path).name
@@ -148,12 +136,7 @@ def _runs_of_coco(drawn: Any, shape: Shape) -> dict:
 
 
 def read_coco(folder: Path) -> Annotated:
-    """What COCO's files say: outlines and run lengths of objects, or panoptic PNGs of object ids.
-
-    Raises:
-        FileFault: a file has another form.
-        ValueError: there is no such file.
-    """
+    """What COCO's files say: outlines, run lengths, or panoptic PNGs of object ids."""
     found = Annotated()
     for file in jsons_below(folder, "one of COCO"):
         if not file.name.startswith(_OTHER_TASKS):
@@ -256,15 +239,9 @@ def _layers_of_ids(
 def read_labelme(folder: Path, listed: Sequence[str] | None) -> Annotated:
     """What Labelme's files say, a file an image: polygons, rectangles, circles and masks.
 
-    Labelme has two names of its own, `_background_`, and `__ignore__` for pixels without a class.
-
     Args:
         folder: JSON files, also in its sub-folders.
         listed: the names of a labels.txt, in the order of the label ids; None: by alphabet.
-
-    Raises:
-        FileFault: a file has another form, or a shape has a name that is not listed.
-        ValueError: there is no such file.
     """
     known = listed and [class_name(name) for name in listed]
     found, used = Annotated(), set()
@@ -312,12 +289,7 @@ def _runs(drawn: Entry, shape: Shape) -> dict:
 
 def read_segments(folder: Path) -> Annotated:
     """What a release of Segments.ai says: a JSON file, and PNG files of object ids as its Python
-    client saves them, `NAME_label_ground-truth.png`.
-
-    Raises:
-        FileFault: the release has another form.
-        ValueError: there is no release, or more than one.
-    """
+    client saves them, `NAME_label_ground-truth.png`."""
     file, *others = jsons_below(folder, "the release file of Segments.ai")
     if others:
         raise ValueError(f"there are {file} and {others[0]}, expected one release of Segments.ai")

@@ -16,24 +16,18 @@ from tempfile import TemporaryDirectory
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from scripts.cli import FORMATS, Parser, a_number, at_least, draw_bars_where_somebody_looks, refuse
+from scripts import cli
+from scripts.cli import FORMATS
 
 if TYPE_CHECKING:
     from helpers.custom import Convert, Pair, Pairs, Report
     from helpers.labels import Labels
 
+_OF_MASKS = {"masks", "mask_suffix", "image_name", "mask_name", "values", "colors", "reduce"}
 _APART = (  # options that do not go together
-    (
-        {"format"},
-        {"masks", "mask_suffix", "image_name", "mask_name", "values", "colors", "reduce"},
-        "an export says where its masks are, and what they mean",
-    ),
+    ({"format"}, _OF_MASKS, "an export says where its masks are, and what they mean"),
     ({"colors"}, {"reduce"}, "the colors say which class a pixel has"),
-    (
-        {"values"},
-        {"reduce"},
-        "the values say which class a pixel has, and --ignore which have none",
-    ),
+    ({"values"}, {"reduce"}, "the values say what class a pixel has, and --ignore which have none"),
 )
 _RESEMBLING = (  # what images are, how their names show it, and which parts of names keep together
     ("are augmented copies, as Roboflow names them", r"\.rf\.\w+", [r"(.*?)(\.rf\.|$)"]),
@@ -45,39 +39,30 @@ _RESEMBLING = (  # what images are, how their names show it, and which parts of 
 )
 _GROUPS = 5  # of fewer, none of a fair share can be drawn
 _SHOWN = 12  # pairs on the sheet of overlays
-_WRAPPED = {
-    "width": 80,
-    "subsequent_indent": "  ",
-    "break_long_words": False,
-    "break_on_hyphens": False,
-}
+_WRAPPED = {"width": 80, "subsequent_indent": "  "}
+_WRAPPED |= {"break_long_words": False, "break_on_hyphens": False}
 _SMALL = 16  # pixels: SegFormer predicts one label for 4 x 4 of them
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Prepare from the command line; returns the exit status."""
     options = _parse(arguments)
-    draw_bars_where_somebody_looks()
-    from helpers.custom import refuse_other_files
-
+    cli.draw_bars_where_somebody_looks()
     for stream in (sys.stdout, sys.stderr):  # a name that cannot be printed is no reason to stop
         stream.reconfigure(errors="backslashreplace")
-    try:
-        refuse_other_files(options.output)
-    except (ValueError, OSError) as error:
-        return refuse(f"--output: {error}", status=2)
-    try:
-        with TemporaryDirectory() as scratch:
-            return _prepare(options, Path(scratch))
-    except (ValueError, OSError, ImportError) as error:
-        return refuse(str(error), status=1)
-    except KeyboardInterrupt:
-        return refuse(f"interrupted: nothing was written to {options.output}", status=130)
+    with TemporaryDirectory() as scratch:
+        nothing = f"interrupted: nothing was written to {options.output}"
+        return cli.status_of(lambda: _prepare(options, Path(scratch)), nothing)
 
 
 def _prepare(options: argparse.Namespace, scratch: Path) -> int:
-    from helpers.custom import report_pairs, split_pairs, write_dataset
+    from helpers.custom import refuse_other_files, report_pairs, split_pairs, write_dataset
     from scripts.given import export_given, folders_given
+
+    try:
+        refuse_other_files(options.output)
+    except (ValueError, OSError) as error:
+        raise cli.WrongUse(f"--output: {error}") from error
 
     given = export_given(options, scratch) if options.format else folders_given(options)
     pairs, labels, convert, splits, told = given
@@ -92,7 +77,7 @@ def _prepare(options: argparse.Namespace, scratch: Path) -> int:
     sheet = options.output.with_name(f"{options.output.name}-overlays.png")
     _write_sheet(pairs, report, labels, convert, sheet)
     if report.problems:
-        return refuse(
+        return cli.refuse(
             f"nothing was written to {options.output}: settle each problem above, in the files or "
             "with the options that it names",
             status=1,
@@ -212,7 +197,7 @@ def _from_here(path: Path) -> str:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line's options; a wrong one ends the program with a sentence."""
-    parser = Parser(
+    parser = cli.Parser(
         prog="python -m scripts.prepare",
         description="Make a data set for scripts.train of a folder of images and masks, or of an "
         "annotation tool's export: pairs them, reports what is wrong and which option settles it, "
@@ -234,19 +219,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--images", metavar="DIR", help="default: FOLDER/images")
     add("--masks", metavar="DIR", help="default: FOLDER/masks")
     add("--mask-suffix", default="", metavar="S", help='as "_mask" in cat_mask.png')
-    add(
-        "--image-name",
-        default="*",
-        metavar="NAME",
-        help='as "*_sat": * stands for what pairs share',
-    )
+    add("--image-name", default="*", metavar="NAME", help='as "*_sat": * is what pairs share')
     add("--mask-name", default="*", metavar="NAME", help='as "mask_*"')
-    add(
-        "--values",
-        type=_listed(int),
-        metavar="0,255",
-        help="the masks' values, in the order of the classes, where they are not 0, 1, 2 ...",
-    )
+    values = "the masks' values, in the order of the classes, where they are not 0, 1, 2 ..."
+    add("--values", type=_listed(int), metavar="0,255", help=values)
     add(
         "--colors",
         type=Path,
@@ -254,45 +230,26 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="for masks in colors: lines name,red,green,blue, or a tool's labelmap.txt. --classes "
         "may choose among its names. With --values, palettes and grey masks count by value",
     )
-    add(
-        "--ignore",
-        type=_listed(int),
-        action="extend",
-        default=[],
-        metavar="7",
-        help="values of pixels to leave out of training and scores",
-    )
-    add(
-        "--drop",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="FILE",
-        help="files or sub-folders to leave out, and the partners of such files",
-    )
+    some = {"action": "extend", "default": []}
+    ignored = "values of pixels to leave out of training and scores"
+    add("--ignore", type=_listed(int), **some, metavar="7", help=ignored)
+    dropped = "files or sub-folders to leave out, and the partners of such files"
+    add("--drop", nargs="+", **some, metavar="FILE", help=dropped)
     add("--drop-unpaired", action="store_true", help="leave out images and masks without a partner")
     add("--reduce", action="store_true", help="value 0 is no class, and the first class is 1")
-    add(
-        "--resize-masks",
-        action="store_true",
-        help="resize masks of another size but the same shape to their images",
-    )
+    resized = "resize masks of another size but the same shape to their images"
+    add("--resize-masks", action="store_true", help=resized)
     add(
         "--group-by",
         metavar="PATTERN",
         help="keep images together of which this regular expression matches the same part of the "
         r'path below the folder of images (its first group, if any), as "(.*)_\d+" or "[^/]+/"',
     )
-    share = a_number(lambda part: 0 <= part < 1, "0 to 1, as in 0.2")
+    share = cli.a_number(lambda part: 0 <= part < 1, "0 to 1, as in 0.2")
     add("--validation-fraction", type=share, default=0.2, metavar="X", help="default: 0.2")
-    add(
-        "--test-fraction",
-        type=share,
-        default=0.0,
-        metavar="X",
-        help="a third split (default: none)",
-    )
-    add("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help="draws other splits")
+    add("--test-fraction", type=share, default=0, metavar="X", help="of a third split (default: 0)")
+    seed = cli.at_least(0, 2**32 - 1)
+    add("--seed", type=seed, default=0, metavar="N", help="draws other splits")
     options, others = parser.parse_known_args(arguments)
     if others:
         comma = "; names and values have commas between" if not others[0].startswith("-") else ""

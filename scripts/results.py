@@ -28,16 +28,7 @@ class Results:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], overwrite: bool = False) -> None:
-        """Resume what was begun, if it was made with the same settings.
-
-        Args:
-            folder: is made where there is none.
-            settings: all that the results depend on, as JSON; "model" is for people to read.
-            overwrite: remove earlier results, whatever made them.
-
-        Raises:
-            WrongUse: the folder cannot take results, or those in it were made otherwise.
-        """
+        """Resume what was begun with the same settings; "model" in them is for people to read."""
         check_folder(folder)
         self.folder = Path(os.path.abspath(folder))
         self._claimed: dict[str, Path] = {}
@@ -75,11 +66,8 @@ class Results:
             shutil.rmtree(self._parts, ignore_errors=True)
 
     def claim(self, source: Input) -> PurePath:
-        """The name of a source's results: its own, or one with a suffix where that is taken.
-
-        It may be taken by an image of this call, or by one that an earlier call segmented. A name
-        that leaves no room for an ending is cut and gets a suffix, too.
-        """
+        """The name of a source's results: its own, or one with a suffix where another image of this
+        call or an earlier one has it, or where it leaves no room for an ending."""
         name, begin = source.name, os.fsencode(source.name.name)[:_MOST_BYTES]
         if begin == os.fsencode(name.name):
             record = read_json(self._file(name, "shares", ".json"))
@@ -91,11 +79,7 @@ class Results:
         return name.with_name(f"{begin.decode(errors='ignore')}-{digest}")
 
     def is_finished(self, source: Input, name: PurePath, endings: Mapping[str, str]) -> bool:
-        """Whether all results of a source are there and made from it as it is now.
-
-        Args:
-            endings: folder to file ending of what there has to be, as {"labels": ".png"}.
-        """
+        """Whether all results, as {"labels": ".png"}, are there, of the source as it is now."""
         record = read_json(self._file(name, "shares", ".json"))
         files = [self._file(name, kind, ending) for kind, ending in endings.items()]
         same = all(record.get(key) == value for key, value in _identity(source).items())
@@ -124,11 +108,7 @@ class Results:
 
 
 def check_folder(folder: Path) -> None:
-    """Make the output folder, or refuse one that cannot take results.
-
-    Raises:
-        WrongUse: it is a file, cannot be written to, or holds something else.
-    """
+    """Make the output folder, or refuse one that cannot take results."""
     if folder.exists() and not folder.is_dir():
         raise WrongUse(f"--output {folder} is a file: expected a folder")
     try:
@@ -149,11 +129,7 @@ def _identity(source: Input) -> dict[str, Any]:
     if not source.path.exists():  # removed meanwhile, or a link to nothing
         return {"file": str(source.path), "bytes": None, "modified": None}
     status = source.path.stat()
-    return {
-        "file": str(source.path),
-        "bytes": status.st_size,
-        "modified": status.st_mtime_ns,
-    }
+    return {"file": str(source.path), "bytes": status.st_size, "modified": status.st_mtime_ns}
 
 
 def _json_writer(content: Mapping[str, Any]) -> Callable[[Path], None]:

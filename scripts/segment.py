@@ -7,28 +7,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.cli import (
-    Parser,
-    WrongUse,
-    a_number,
-    at_least,
-    draw_bars_where_somebody_looks,
-    refuse,
-)
+from scripts import cli
+from scripts.cli import WrongUse
 
 if TYPE_CHECKING:
     from scripts.segmenter import Segmenter
+
+_RESUME = "the same command resumes from here"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Segment images from the command line; returns the exit status."""
     options = _parse(arguments)
-    try:
-        return _run(options)
-    except WrongUse as error:
-        return refuse(str(error), 2)
-    except KeyboardInterrupt:
-        return refuse("interrupted: the same command resumes from here", 130)
+    return cli.status_of(lambda: _run(options), f"interrupted: {_RESUME}")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -37,34 +28,27 @@ def _run(options: argparse.Namespace) -> int:
     from scripts.segmenter import DONE, FAILED, SKIPPED, OutOfMemory, segment_all
     from scripts.sources import find_sources
 
-    try:
-        sources = find_sources(options.images)
-        check_folder(options.output)  # before a model is loaded
-        segmenter = _segmenter(options)
-        settings = {"model": options.model} | segmenter.settings()
-        results = Results(options.output, settings, options.overwrite)
-    except WrongUse:
-        raise
-    except (ValueError, OSError) as error:
-        return refuse(str(error), 1)
+    sources = find_sources(options.images)
+    check_folder(options.output)  # before a model is loaded
+    segmenter = _segmenter(options)
+    settings = {"model": options.model} | segmenter.settings()
+    results = Results(options.output, settings, options.overwrite)
     try:
         with results:
             counts = segment_all(sources, results, segmenter)
     except OutOfMemory as error:
-        why = str(error)
+        raise ValueError(f"{error}: {_RESUME}") from error
     except OSError as error:
-        why = f"results cannot be written ({error})"
-    else:
-        print(
-            f"{len(sources)} found: {counts[DONE]} segmented, {counts[SKIPPED]} finished before, "
-            f"{counts[FAILED]} failed; results in {options.output}"
-        )
-        return 1 if counts[FAILED] else 0
-    return refuse(f"{why}: the same command resumes from here", 1)
+        raise ValueError(f"results cannot be written ({error}): {_RESUME}") from error
+    print(
+        f"{len(sources)} found: {counts[DONE]} segmented, {counts[SKIPPED]} finished before, "
+        f"{counts[FAILED]} failed; results in {options.output}"
+    )
+    return 1 if counts[FAILED] else 0
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser(
+    parser = cli.Parser(
         prog="python -m scripts.segment",
         description="Segment images and videos. The output folder gets labels/ (PNG whose values "
         "are label ids, shown in the palette's colours), overlays/, shares/ (the share of each "
@@ -90,20 +74,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="folder written by save_pretrained, or a Hub id; or a file that scripts.export wrote, "
         "which is run by onnxruntime on the CPU, without PyTorch",
     )
-    add(
-        "--output",
-        required=True,
-        type=Path,
-        metavar="DIR",
-        help="a new folder, or that of an earlier call to resume",
-    )
-    add(
-        "--batch-size",
-        type=at_least(1),
-        default=8,
-        metavar="N",
-        help="images that go through the model together (default: 8)",
-    )
+    new = "a new folder, or that of an earlier call to resume"
+    add("--output", required=True, type=Path, metavar="DIR", help=new)
+    together = "images that go through the model together (default: 8)"
+    add("--batch-size", type=cli.at_least(1), default=8, metavar="N", help=together)
     add(
         "--window",
         type=int,
@@ -111,19 +85,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="for images too large for one pass: look at them at their own resolution, through "
         "overlapping windows of this size (default: one pass at the model's input size)",
     )
-    add(
-        "--alpha",
-        type=a_number(lambda alpha: 0 <= alpha <= 1, "0 (image) to 1 (colours)"),
-        default=0.5,
-        metavar="A",
-        help="overlays: 0 shows the image alone, 1 the colours (default: 0.5)",
-    )
+    share = cli.a_number(lambda alpha: 0 <= alpha <= 1, "0 (image) to 1 (colours)")
+    shown = "overlays: 0 shows the image alone, 1 the colours (default: 0.5)"
+    add("--alpha", type=share, default=0.5, metavar="A", help=shown)
     add("--no-overlays", action="store_true", help="label maps and shares alone")
     add("--device", help="cpu, cuda, cuda:1, mps (default: a GPU if there is one)")
     add("--overwrite", action="store_true", help="remove earlier results and start over")
-    add(  # its old name
-        "--anew", action="store_true", dest="overwrite", help=argparse.SUPPRESS
-    )
+    add("--anew", action="store_true", dest="overwrite", help=argparse.SUPPRESS)  # its old name
     return parser.parse_args(arguments)
 
 
@@ -173,5 +141,5 @@ def _exported(model: str, alpha: float | None, batch_size: int) -> Segmenter | N
 
 
 if __name__ == "__main__":
-    draw_bars_where_somebody_looks()
+    cli.draw_bars_where_somebody_looks()
     sys.exit(main())

@@ -60,11 +60,7 @@ class Segmenter:
         raise NotImplementedError
 
     def segment(self, images: Sequence[Image.Image]) -> list[np.ndarray]:
-        """The label map of each image, at its own size.
-
-        Raises:
-            OutOfMemory: they are too many for a GPU.
-        """
+        """The label map of each image, at its own size; OutOfMemory where they are too many."""
         raise NotImplementedError
 
     def shares(self, areas: np.ndarray) -> dict[str, float]:
@@ -76,18 +72,8 @@ class Segmenter:
 
 
 def segment_all(sources: Sequence[Input], results: Results, segmenter: Segmenter) -> dict[str, int]:
-    """Segment what is not finished, say what fails and what to look at.
-
-    Args:
-        results: opened with the segmenter's settings.
-
-    Returns:
-        How many were "done", "skipped" and "failed".
-
-    Raises:
-        OSError: a result cannot be written, as on a full disk.
-        OutOfMemory: a batch is too large for the GPU.
-    """
+    """Segment what is not finished, say what fails and what to look at; how many were "done",
+    "skipped" and "failed"."""
     counts = dict.fromkeys((DONE, SKIPPED, FAILED), 0)
     notices: dict[str, list[str]] = {}
     with warnings.catch_warnings():
@@ -107,10 +93,7 @@ def segment_all(sources: Sequence[Input], results: Results, segmenter: Segmenter
 
 
 def _segment(
-    sources: Sequence[Input],
-    results: Results,
-    segmenter: Segmenter,
-    notices: dict[str, list[str]],
+    sources: Sequence[Input], results: Results, segmenter: Segmenter, notices: dict[str, list[str]]
 ) -> Iterator[Step]:
     """Segment what is not finished: images, then videos."""
     images, videos = [], []
@@ -137,12 +120,7 @@ def _segment_images(
     segmenter: Segmenter,
     notices: dict[str, list[str]],
 ) -> Iterator[Step]:
-    """Decode, predict and write images side by side, in constant memory.
-
-    Args:
-        images: each with the name of its results.
-        notices: gets the files of which something is to be said, by what that is.
-    """
+    """Decode, predict and write images side by side, in constant memory."""
     batches = _batches(images, segmenter.batch_size)
     with ThreadPoolExecutor() as pool:
 

@@ -23,13 +23,7 @@ _SHARED += [NAMES_FILE, RULES_FILE]
 
 
 def check_token(repo_id: str) -> None:
-    """Make sure that somebody is logged in, before hours are spent on what is to be uploaded.
-
-    Raises:
-        PermissionError: there is no token, or the Hub does not accept it.
-        ValueError: `repo_id` is no valid name.
-        ConnectionError: the Hub cannot be reached.
-    """
+    """Make sure that somebody is logged in, before hours are spent on what is to be uploaded."""
     validate_repo_id(repo_id)
     with _explained(repo_id):
         HfApi().whoami()
@@ -65,18 +59,12 @@ def model_card(name: str, profile: Profile, mean_iou: float) -> ModelCard:
 
 
 def share(folder: Path, repo_id: str, card: ModelCard) -> str:
-    """Upload a saved model, its image processor, labels and card.
+    """Upload a saved model, its image processor, labels and card; the address of its page.
 
     Args:
         folder: as `save_pretrained` writes it; the card is saved there as README.md.
         repo_id: NAME or OWNER/NAME; a new repository is private.
-
-    Returns:
-        The address of the repository's page.
-
-    Raises:
-        PermissionError: the token has no right to write there.
-        ConnectionError: the Hub cannot be reached.
+        card: from `model_card`.
     """
     card.save(folder / "README.md")
     with _explained(repo_id):

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -22,8 +23,7 @@ RESULTS = ("labels", "overlays", "shares")
 class Input:
     """An image or video to segment."""
 
-    path: Path
-    """Absolute."""
+    path: Path  # absolute
     name: PurePath
     """What its results are called: without ending, with the folders below the one given."""
 
@@ -38,13 +38,6 @@ def find_sources(given: Sequence[str]) -> list[Input]:
     In folders and patterns, files count by their ending; hidden files and the results of this
     command do not, nor what file servers keep in folders of their own (@eaDir). Links to folders
     are followed. Nothing is listed twice.
-
-    Args:
-        given: paths, or patterns such as "holiday/**/*.jpg" (`**`: any folders).
-
-    Raises:
-        FileNotFoundError: a path does not exist, or no image is found in a folder or pattern.
-        PermissionError: a folder may not be read.
     """
     found: dict[str, Input] = {}
     for one in given:
@@ -54,7 +47,8 @@ def find_sources(given: Sequence[str]) -> list[Input]:
         elif path.exists():
             root, files = path.parent, [path]
         elif glob.has_magic(one):
-            root = Path(*_plain_parts(path))
+            plain = takewhile(lambda part: not glob.has_magic(part), path.parent.parts)
+            root = Path(*plain)
             files = [file for file in sorted({*_matches(path)}) if _is_known(file, root)]
         else:
             raise FileNotFoundError(f"there is no image or folder {one}")
@@ -102,14 +96,6 @@ def _holds_results(folder: Path) -> bool:
         inner.name in RESULTS and (inner.parent / SETTINGS).is_file()
         for inner in (folder, *folder.parents)
     )
-
-
-def _plain_parts(pattern: Path) -> Iterator[str]:
-    """The folders of a pattern before its first wildcard."""
-    for part in pattern.parent.parts:
-        if glob.has_magic(part):
-            return
-        yield part
 
 
 def read_json(file: Path) -> dict[str, Any]:

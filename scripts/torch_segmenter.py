@@ -31,9 +31,6 @@ class TorchSegmenter(Segmenter):
         labels, alpha, batch_size: those of `Segmenter`.
         window: look at each at its own resolution, through windows of so many pixels a side; None:
             at the image processor's size.
-
-    Raises:
-        WrongUse: there can be no such window, or the model cannot look through it.
     """
 
     def __init__(
@@ -83,11 +80,7 @@ class TorchSegmenter(Segmenter):
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The device of `--device`; None: a GPU if there is one.
-
-    Raises:
-        WrongUse: there is no such device here.
-    """
+    """The device of `--device`; None: a GPU if there is one."""
     found = torch.accelerator.current_accelerator(check_available=True)
     if name is None:
         return found or torch.device("cpu")
@@ -102,11 +95,7 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def load(source: str) -> tuple[PreTrainedModel, BaseImageProcessor, Labels]:
-    """As `load_model`, with the labels.
-
-    Raises:
-        ValueError: there is no such model, or it is no semantic segmentation model.
-    """
+    """As `load_model`, with the labels; a ValueError says what kind of model it is not."""
     from transformers import AutoConfig
 
     folder = Path(source).expanduser()

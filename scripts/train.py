@@ -1,9 +1,4 @@
-"""The command that trains: `python -m scripts.train --help`.
-
-Exit status: 0 done, 1 data or an input is refused or a write failed, 2 wrong use (a folder that
-holds a run already included), 130 interrupted. Whatever loads PyTorch is imported after the options
-are parsed.
-"""
+"""The command that trains: `python -m scripts.train --help`."""
 
 from __future__ import annotations
 
@@ -12,6 +7,7 @@ import math
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,21 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from helpers.processes import bars_disabled, is_first_process
 from helpers.profiles import Profile
-from scripts.cli import (
-    Parser,
-    WrongUse,
-    a_number,
-    add_data_options,
-    at_least,
-    chosen_profile,
-    draw_bars_where_somebody_looks,
-    processes_wanted,
-    refuse,
-    sentence,
-    start_processes,
-    together,
-    when_disk_is_full,
-)
+from scripts import cli
+from scripts.cli import WrongUse
 from scripts.losses import LOSSES, loss_of_name
 
 if TYPE_CHECKING:
@@ -41,31 +24,41 @@ if TYPE_CHECKING:
 
 _CHECKPOINTS = "checkpoints"  # the folder's name in the output directory
 _SCORE = "eval_mean_iou"
+# Fields of the profile, and of `TrainingArguments`, that options of that name give.
+_OF_PROFILE = ("encoder", "image_size", "batch_size", "learning_rate")
+_OF_ARGUMENTS = ("max_steps", "save_steps", "seed", "dataloader_num_workers", "report_to")
+_OF_ARGUMENTS += ("gradient_accumulation_steps",)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Train from the command line; returns the exit status."""
     options = _parse(arguments)
-    if (processes := processes_wanted()) > 1:
-        return start_processes(processes, "scripts.train", arguments or sys.argv[1:])
+    if (processes := cli.processes_wanted()) > 1:
+        return cli.start_processes(processes, "scripts.train", arguments or sys.argv[1:])
     try:
         return _run(options)
     except KeyboardInterrupt:
-        return refuse("interrupted: the same command with --resume continues", status=130)
+        return cli.refuse("interrupted: the same command with --resume continues", status=130)
     except Exception as error:
-        if (message := when_disk_is_full(error)) is None:
+        if (message := cli.when_disk_is_full(error)) is None:
             raise
-        return refuse(message, status=1)
+        return cli.refuse(message, status=1)
 
 
 def _run(options: argparse.Namespace) -> int:
     """Train, evaluate, save, and upload if that is asked for; the exit status."""
-    _say_little()
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # or each new weight of the head is reported
+    # Harmless here, and nothing that a reader could do about it.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     try:
-        trainer = together(lambda: _build(options))
-        checkpoint = together(lambda: _checkpoint_to_resume(trainer)) if options.resume else None
+        trainer = cli.together(lambda: _build(options))
+        checkpoint = (
+            cli.together(lambda: _checkpoint_to_resume(trainer)) if options.resume else None
+        )
     except ValueError as error:
-        return refuse(str(error), 2 if isinstance(error, WrongUse) else 1)
+        return cli.refuse(str(error), 2 if isinstance(error, WrongUse) else 1)
     if options.patience:
         _stop_early(trainer, options.patience, checkpoint)
     _train(trainer, checkpoint)
@@ -75,21 +68,15 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _say_little() -> None:
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()  # or each new weight of the head is reported
-    # Harmless here, and nothing that a reader could do about it.
-    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-
-
 def _build(options: argparse.Namespace) -> SegmentationTrainer:
     """The trainer that the options describe; whatever can be wrong is found before it trains."""
     from helpers.data import load_scenes
     from helpers.training import build_arguments, build_trainer
     from scripts.share import check_token
 
-    profile, settings = _profile(options), _settings(options)
+    profile, settings = _profile(options), _given(options, _OF_ARGUMENTS)
+    if options.save_steps:
+        settings["eval_steps"] = options.save_steps
     checkpoints = options.output_dir / _CHECKPOINTS
     _check_folder(options.output_dir, options.resume)
     try:  # before any image is decoded
@@ -121,33 +108,13 @@ def _build(options: argparse.Namespace) -> SegmentationTrainer:
 
 def _profile(options: argparse.Namespace) -> Profile:
     """The profile, with what the options say in its place."""
-    given = {
-        "encoder": options.start_from,
-        "image_size": options.image_size,
-        "batch_size": options.batch_size,
-        "learning_rate": options.learning_rate,
-    }
-    profile = replace(chosen_profile(options), **_without_none(given))
-    return replace(profile, encoder_revision=None) if options.start_from else profile
+    profile = replace(cli.chosen_profile(options), **_given(options, _OF_PROFILE))
+    return replace(profile, encoder_revision=None) if options.encoder else profile
 
 
-def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Fields of `TrainingArguments` that the options give."""
-    return _without_none(
-        {
-            "max_steps": options.max_steps,
-            "save_steps": options.save_steps,
-            "eval_steps": options.save_steps,
-            "seed": options.seed,
-            "dataloader_num_workers": options.num_workers,
-            "gradient_accumulation_steps": options.gradient_accumulation_steps,
-            "report_to": options.report_to,
-        }
-    )
-
-
-def _without_none(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+def _given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """Those of the options that are given, by their names."""
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
 def _try_size(trainer: SegmentationTrainer, profile: Profile) -> None:
@@ -162,7 +129,7 @@ def _try_size(trainer: SegmentationTrainer, profile: Profile) -> None:
             model(pixel_values=torch.zeros(1, 3, side, side, device=model.device))
     except (RuntimeError, ValueError) as error:
         raise WrongUse(
-            f"{profile.encoder} takes no images of {side} x {side} pixels ({sentence(error)}): "
+            f"{profile.encoder} takes no images of {side} x {side} pixels ({cli.sentence(error)}): "
             "choose another --image-size"
         ) from error
 
@@ -228,13 +195,13 @@ def _share(options: argparse.Namespace, metrics: dict[str, float]) -> int:
         card = model_card(repo_id.rpartition("/")[2], profile, metrics[_SCORE])
         print(f"uploaded to {share(options.output_dir, repo_id, card)}")
     except (ValueError, OSError) as error:
-        return refuse(f"not uploaded: {error}", status=1)
+        return cli.refuse(f"not uploaded: {error}", status=1)
     return 0
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line's options; a wrong one ends the program with a sentence."""
-    parser = Parser(
+    parser = cli.Parser(
         prog="python -m scripts.train",
         description="Fine-tune SegFormer, or a model of another family, on a profile's data or "
         "your own. The best model lies in the output directory at the end, checkpoints in its "
@@ -244,10 +211,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "data or an input is at fault, 2 for wrong use or a folder that holds a run already, 130 "
         "interrupted.",
     )
-    add = parser.add_argument
-    add_data_options(parser)
+    add, whole = parser.add_argument, {"type": cli.at_least(1), "metavar": "N"}
+    cli.add_data_options(parser)
     add(
         "--start-from",
+        dest="encoder",
         metavar="MODEL",
         help="an encoder or a trained model of any family of AutoModelForSemanticSegmentation, "
         "folder or Hub id, instead of the profile's encoder; where its classes are not the data's, "
@@ -255,71 +223,34 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add("--output-dir", type=Path, required=True)
     add(
-        "--image-size",
-        type=at_least(1),
-        metavar="N",
-        help="images are resized to N x N pixels, instead of the profile's size",
+        "--image-size", **whole, help="resize images to N x N pixels, instead of the profile's size"
     )
-    add(
-        "--batch-size",
-        type=at_least(1),
-        metavar="N",
-        help="images of one optimiser step, over all processes, instead of the profile's",
-    )
+    add("--batch-size", **whole, help="images a step, over all processes, instead of the profile's")
     add(
         "--learning-rate",
-        type=a_number(lambda rate: 0 < rate < math.inf, "a number above 0"),
+        type=cli.a_number(lambda rate: 0 < rate < math.inf, "a number above 0"),
         metavar="X",
-        help="of the pretrained weights, instead of the profile's; new ones learn faster by the "
-        "profile's factor",
+        help="of the pretrained weights; new ones learn faster by the profile's factor",
     )
-    add(
-        "--loss",
-        choices=LOSSES,
-        default=LOSSES[0],
-        help="weighted: cross-entropy in which rare classes count more (default: cross-entropy)",
-    )
-    add(
-        "--patience",
-        type=at_least(1),
-        metavar="N",
-        help="stop early, after N evaluations in a row without a better validation mIoU (default: "
-        "never); the best model is kept either way",
-    )
-    add(
-        "--max-steps",
-        type=at_least(1),
-        metavar="N",
-        help="optimiser steps, instead of the profile's",
-    )
-    add("--save-steps", type=at_least(1), metavar="N", help="evaluate and save every N steps")
-    add(
-        "--gradient-accumulation-steps",
-        type=at_least(1),
-        default=1,
-        metavar="N",
-        help="work through the profile's batch in N parts, to save memory",
-    )
-    add("--seed", type=at_least(0, 2**32 - 1), metavar="N", help="instead of the profile's")
+    add("--loss", choices=LOSSES, default=LOSSES[0], help="weighted: rare classes count more")
+    add("--patience", **whole, help="stop after N evaluations in a row without a better mean IoU")
+    add("--max-steps", **whole, help="optimiser steps, instead of the profile's")
+    add("--save-steps", **whole, help="evaluate and save every N steps")
+    parts = "work through the profile's batch in N parts, to save memory"
+    add("--gradient-accumulation-steps", **whole, default=1, help=parts)
+    seed, workers = cli.at_least(0, 2**32 - 1), cli.at_least(0)
+    add("--seed", type=seed, metavar="N", help="instead of the profile's")
     add("--no-augmentation", action="store_true", help="train on the images as they are")
     add("--no-dropout", action="store_true", help="for exact comparisons")
+    empty = "train even if no training image shows one of the classes that the data name"
+    add("--allow-empty", action="store_true", help=empty)
     add(
-        "--allow-empty",
-        action="store_true",
-        help="train even if no training image shows one of the classes that the data name",
+        "--resume", action="store_true", help="from the output directory's last complete checkpoint"
     )
-    add(
-        "--resume",
-        action="store_true",
-        help="resume from the output directory's last complete checkpoint, if any",
-    )
-    add("--num-workers", type=at_least(0), metavar="N", help="processes that prepare batches ahead")
-    add(
-        "--report-to",
-        choices=["none", "tensorboard"],
-        default="none",
-        help="write curves to OUTPUT_DIR/logs, for `tensorboard --logdir` (default: none)",
-    )
+    ahead = {"dest": "dataloader_num_workers", "help": "processes that prepare batches ahead"}
+    add("--num-workers", type=workers, metavar="N", **ahead)
+    curves = "write curves to OUTPUT_DIR/logs, for `tensorboard --logdir` (default: none)"
+    add("--report-to", choices=["none", "tensorboard"], default="none", help=curves)
     add(
         "--push-to-hub",
         metavar="REPO",
@@ -334,11 +265,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _check_folder(folder: Path, resume: bool) -> None:
-    """Make sure that a run can begin, or be resumed, in this output folder.
-
-    Raises:
-        WrongUse: it is a file, cannot be written, or holds a run that is not to be resumed.
-    """
+    """Make sure that a run can begin, or be resumed, in this output folder."""
     from transformers.trainer_utils import get_last_checkpoint
 
     checkpoints = folder / _CHECKPOINTS
@@ -356,5 +283,5 @@ def _check_folder(folder: Path, resume: bool) -> None:
 
 
 if __name__ == "__main__":
-    draw_bars_where_somebody_looks()
+    cli.draw_bars_where_somebody_looks()
     sys.exit(main())

@@ -32,12 +32,9 @@ class _Frame:
     """A frame as it is shown: upright RGB, and when."""
 
     image: Image.Image
-    time: Fraction
-    """Seconds since the first frame; no two frames have the same."""
-    duration: Fraction
-    """Seconds, as the file has it or guesses it."""
-    aspect: Fraction
-    """Width of a pixel by its height."""
+    time: Fraction  # seconds since the first frame; no two frames have the same
+    duration: Fraction  # seconds, as the file has it or guesses it
+    aspect: Fraction  # width of a pixel by its height
 
 
 def segment_video(source: Input, name: PurePath, results: Results, segmenter: Segmenter) -> None:
@@ -46,10 +43,6 @@ def segment_video(source: Input, name: PurePath, results: Results, segmenter: Se
     The record holds `shares` over the whole video, `frame_rate` (the mean), and `seconds`: the
     shares of the first second, of the next, and so on. A frame counts for as long as it is shown:
     phones and recorders of screens write a frame when they have one, not at a constant rate.
-
-    Raises:
-        ValueError: the file is no video, or a damaged one.
-        OSError: the results cannot be written.
     """
     areas = _Areas(segmenter.labels.num_labels)
 
@@ -169,10 +162,7 @@ def _frames(path: Path) -> Iterator[tuple[Iterator[_Frame], Fraction, int | None
 
 
 def _encode(
-    file: Path,
-    segmented: Iterator[tuple[_Frame, np.ndarray]],
-    rate: Fraction,
-    segmenter: Segmenter,
+    file: Path, segmented: Iterator[tuple[_Frame, np.ndarray]], rate: Fraction, segmenter: Segmenter
 ) -> None:
     """Write overlays as H.264 that browsers play: 4:2:0, of even width and height."""
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"

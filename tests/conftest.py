@@ -12,9 +12,9 @@ matplotlib.use("Agg")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Two workers take whole files, in this order: a long file at the end would leave one without work.
-LONGEST = ("hub_notebooks", "jupyterlab", "checkpoints", "drawing", "processes")
-LONGEST += ("hub", "real_photographs", "share", "custom", "data", "try_page")
-LONGEST += ("notebooks_on_other_data", "evaluation", "bundled", "course", "training")
+LONGEST = ("hub_notebooks", "jupyterlab", "notebooks_on_other_data", "checkpoints", "drawing")
+LONGEST += ("processes", "hub", "real_photographs", "share", "custom", "data", "try_page")
+LONGEST += ("evaluation", "bundled", "course", "training")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

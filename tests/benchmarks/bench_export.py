@@ -65,10 +65,5 @@ def exported(
     ):
         what = f"model.onnx of {name}"
         yield from compare(
-            what,
-            lambda: segmenter.segment(images),
-            {other: theirs},
-            same,
-            goal=reached,
-            **settings,
+            what, lambda: segmenter.segment(images), {other: theirs}, same, goal=reached, **settings
         )

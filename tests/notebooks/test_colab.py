@@ -87,9 +87,7 @@ def set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("start", [".", "notebooks", "notebooks/zh"])
-def test_the_course_is_found_from_its_own_folders(
-    set_up, tmp_path: Path, start: str, monkeypatch, capsys
-):
+def test_the_course_is_found_from_its_own_folders(set_up, tmp_path, start, monkeypatch, capsys):
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     for name in ("helpers", "notebooks/zh"):
         (tmp_path / name).mkdir(parents=True)

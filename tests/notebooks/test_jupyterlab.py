@@ -1,7 +1,7 @@
 """The notebooks as a reader has them: a real JupyterLab, driven in a headless Chromium.
 
-Each notebook is opened, read without a kernel, run from top to bottom and played with. All happens
-on a copy with a server, a browser and settings of its own; images of it go to build/screenshots.
+Each with sliders is opened, read without a kernel, run from top to bottom and played with. All
+happens on a copy with a server, a browser and settings of its own; images go to build/screenshots.
 """
 
 import contextlib
@@ -38,8 +38,9 @@ SETTINGS = {
 }
 SECONDS = 300  # that one notebook may take
 
-# Training comes last: notebook 06 then shows the finished model and not one of a few steps.
-NOTEBOOKS = sorted(choose_notebooks(REPOSITORY / "notebooks"), key=lambda p: "training" in p.stem)
+QUICKSTART, *OTHERS = choose_notebooks(REPOSITORY / "notebooks")
+# Those with sliders, and one without: the others show text and images, which nbval compares.
+NOTEBOOKS = [QUICKSTART, *(path for path in OTHERS if "widgets." in path.read_text("utf-8"))]
 
 
 def answers(address: str) -> bool:
@@ -156,8 +157,7 @@ def test_notebook_in_jupyterlab(opened, tmp_path: Path) -> None:
     code = [cell for cell in after.cells if cell.cell_type == "code" and cell.source.strip()]
     assert all(cell.execution_count for cell in code), "not every cell was run"
     for cell in code:
-        errors = [one.evalue for one in cell.outputs if one.output_type == "error"]
-        assert not errors or "raises-exception" in cell.metadata.get("tags", []), cell.source
+        assert not any(one.output_type == "error" for one in cell.outputs), cell.source
     assert page.locator(LIVE).count() == len(explorers)
     for number in range(len(explorers)):
         output = page.locator(LIVE).nth(number)

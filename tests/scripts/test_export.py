@@ -115,9 +115,7 @@ def test_the_graph_takes_any_batch_and_size(model_dir: Path) -> None:
         assert (label_map != torch.stack(expected).numpy()).mean() < 1e-3
 
 
-def test_a_upernet_sees_each_image_at_its_own_size(
-    upernet_dir: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_upernet_sees_each_image_at_its_own_size(upernet_dir, folder, tmp_path, capsys) -> None:
     file = tmp_path / "model.onnx"
     assert export("--model", upernet_dir, "--output", file, "--images", folder) == 0
     assert "label maps of 5 images are those of scripts.segment, but for" in capsys.readouterr().out
@@ -137,7 +135,7 @@ def test_a_upernet_sees_each_image_at_its_own_size(
 
 
 def test_images_that_are_scaled_to_fit_keep_their_shape(
-    upernet_dir: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    upernet_dir, folder, tmp_path, capsys
 ) -> None:
     copy = shutil.copytree(upernet_dir, tmp_path / "model")
     processor = SegformerImageProcessor(size={"max_height": 64, "max_width": 80})
@@ -152,9 +150,7 @@ def test_images_that_are_scaled_to_fit_keep_their_shape(
         assert (exported.seen(image)[0] == np.asarray(expected).transpose(1, 2, 0)).all()
 
 
-def test_metadata_name_the_labels_their_colors_and_the_size(
-    model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_metadata_name_the_labels_their_colors_and_the_size(model_dir, tmp_path, capsys) -> None:
     about = {one.key: one.value for one in onnx.load(model_dir / "model.onnx").metadata_props}
     labels = json.loads(about["labels"])
     assert labels["names"] == list(ADE20K.names)
@@ -189,10 +185,7 @@ def refused(capsys: pytest.CaptureFixture[str], status: int, *arguments: object)
 
 
 def test_a_graph_that_gives_other_label_maps_is_not_written(
-    tmp_path: Path,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path, folder, monkeypatch, capsys
 ) -> None:
     model_dir = save_model(tmp_path / "model")
     before = contents(model_dir)
@@ -225,10 +218,7 @@ def test_a_graph_that_gives_other_label_maps_is_not_written(
 
 
 def test_padding_of_the_sample_that_stays_in_the_graph_is_refused(
-    upernet_dir: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    upernet_dir, tmp_path, monkeypatch, capsys
 ) -> None:
     """timm pads a convolution of stride 2 by its input's size, which tracing has to follow."""
     padding = timm.layers.padding.get_same_padding
@@ -240,18 +230,14 @@ def test_padding_of_the_sample_that_stays_in_the_graph_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_pooling_that_depends_on_the_images_size_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_pooling_that_depends_on_the_images_size_is_refused(tmp_path, capsys) -> None:
     line = refused(capsys, 1, "--model", save_upernet(tmp_path, pool_scales=[1, 2, 3, 6]))
     assert "its config.json has pool_scales [1, 2, 3, 6]" in line
     assert line.endswith("expected none above 1; train it with pool_scales=[1] or []")
     assert not list(tmp_path.rglob("*.onnx"))
 
 
-def test_pixels_as_good_as_tied_may_differ_but_few_of_them(
-    model_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pixels_as_good_as_tied_may_differ_but_few_of_them(model_dir, monkeypatch) -> None:
     exported = OnnxSegmenter(model_dir / "model.onnx")
     model, image_processor = load_model(model_dir)
     with torch.no_grad():  # two classes that are always equal
@@ -283,9 +269,7 @@ def test_pixels_as_good_as_tied_may_differ_but_few_of_them(
         ("mobilenet_v2", "MobileNetV2ImageProcessor resizes to"),
     ],
 )
-def test_models_that_see_images_otherwise_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], family: str, why: str
-) -> None:
+def test_models_that_see_images_otherwise_are_refused(tmp_path, capsys, family, why) -> None:
     save_family(family, tmp_path / "model", 3)
     line = refused(capsys, 1, "--model", tmp_path / "model")
     assert f"model cannot be exported: its {why}" in line
@@ -293,9 +277,7 @@ def test_models_that_see_images_otherwise_are_refused(
     assert not list(tmp_path.rglob("*.onnx"))
 
 
-def test_wrong_use_and_missing_models_are_refused(
-    tmp_path: Path, model_dir: Path, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_use_and_missing_models_are_refused(tmp_path, model_dir, folder, capsys) -> None:
     common = ["--model", model_dir, "--output"]
     assert "expected NAME.onnx" in refused(capsys, 2, *common, tmp_path / "model.pt")
     assert "in a folder that exists" in refused(capsys, 2, *common, tmp_path / "no" / "a.onnx")
@@ -309,17 +291,6 @@ def test_wrong_use_and_missing_models_are_refused(
     assert str(folder / "0.png") in line
     assert not list(tmp_path.glob("*.onnx"))
     assert not list(tmp_path.glob(".export-*"))
-
-
-def test_an_interrupted_export_leaves_nothing_behind(
-    tmp_path: Path, model_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(scripts.onnx_graph, "compare_label_maps", interrupt)
-    assert export("--model", model_dir, "--output", tmp_path / "a.onnx") == 130
-    assert not list(tmp_path.iterdir())
 
 
 def test_onnx_runtime_reports_to_nobody(model_dir: Path, folder: Path, tmp_path: Path) -> None:
@@ -337,12 +308,7 @@ def test_onnx_runtime_reports_to_nobody(model_dir: Path, folder: Path, tmp_path:
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
 def test_a_missing_package_is_named(
-    model_dir: Path,
-    folder: Path,
-    tmp_path: Path,
-    package: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    model_dir, folder, tmp_path, package, monkeypatch, capsys
 ) -> None:
     monkeypatch.setattr(scripts.onnx_segmenter, "find_spec", lambda name: name != package)
     line = refused(capsys, 1, "--model", model_dir, "--output", tmp_path / "a.onnx")
@@ -377,9 +343,7 @@ def test_segment_runs_it_without_pytorch(model_dir: Path, folder: Path, tmp_path
         assert (out / "overlays" / f"{seed}.jpg").is_file()
 
 
-def test_a_run_resumes_with_either_of_the_two(
-    model_dir: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_resumes_with_either_of_the_two(model_dir, folder, tmp_path, capsys) -> None:
     both = tmp_path / "both"
     assert run(folder / "0.png", "--model", model_dir / "model.onnx", "--output", both) == 0
     plain = shutil.copytree(model_dir, tmp_path / "plain", ignore=lambda *_: ["model.onnx"])
@@ -388,7 +352,7 @@ def test_a_run_resumes_with_either_of_the_two(
 
 
 def test_a_folder_with_its_model_onnx_uses_it_on_a_cpu_while_it_fits(
-    model_dir: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model_dir, folder, tmp_path, capsys
 ) -> None:
     copy = shutil.copytree(model_dir, tmp_path / "copy")
     common = [folder, "--model", copy, "--device", "cpu", "--no-overlays", "--output"]
@@ -409,7 +373,7 @@ def test_a_folder_with_its_model_onnx_uses_it_on_a_cpu_while_it_fits(
 
 
 def test_files_that_are_not_ours_and_what_needs_pytorch_are_refused(
-    model_dir: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model_dir, folder, tmp_path, capsys
 ) -> None:
     def line_of(status: int, file: Path, *options: object) -> str:
         assert run(folder, "--model", file, "--output", tmp_path / "out", *options) == status

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
 from samples import encoded
 
 from helpers.custom import labels_from_colors, labels_from_values
@@ -135,20 +134,6 @@ def random_outlines(seed: int) -> list[np.ndarray]:
     angles, radii = np.sort(rng.uniform(0, 2 * np.pi, (2, 12))), rng.uniform(20, 220, (2, 12))
     around = np.stack([np.cos(angles), np.sin(angles)], axis=2)
     return [*(np.array([150, 100]) + radii[..., None] * around)]
-
-
-@few
-@given(st.integers(0, 10_000))
-def test_outlines_are_drawn_as_pycocotools_draws_them(tmp_path_factory, seed: int) -> None:
-    outlines = [points.ravel().tolist() for points in random_outlines(seed)]
-    annotation = {"category_id": 3, "segmentation": outlines}
-    content = coco([annotation], size=(300, 200))
-    folder = save(tmp_path_factory.mktemp("coco"), {"a.json": content, "1.jpg": PHOTO})
-    theirs = COCO()
-    theirs.dataset = content
-    theirs.createIndex()
-    expected = theirs.annToMask(content["annotations"][0])
-    assert np.array_equal(masks_of(read("coco", folder))["1.jpg"], expected)
 
 
 @few

@@ -64,7 +64,7 @@ def run(*arguments: object) -> int:
 
 @pytest.mark.parametrize("num_labels", [ADE20K.num_labels, 3])
 def test_a_folder_gives_label_maps_overlays_and_shares(
-    folder: Path, tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str], num_labels: int
+    folder, tmp_path, out, capsys, num_labels
 ) -> None:
     model_dir = save_model(tmp_path / "model", num_labels)
     (folder / "notes.txt").write_text("no image, and none is expected")
@@ -157,9 +157,7 @@ def test_what_a_file_server_adds_is_not_the_reader_s(folder: Path) -> None:
     assert len(names(thumbnails)) == 1  # asked for
 
 
-def test_names_too_long_for_results_are_cut(
-    folder: Path, common: list, out: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_names_too_long_for_results_are_cut(folder, common, out, capsys) -> None:
     for name in ("a" * 250 + "b", "a" * 251, "写" * 80):
         shutil.copy(folder / "one.png", folder / f"{name}.png")
     assert run(folder, *common) == 0
@@ -171,9 +169,7 @@ def test_names_too_long_for_results_are_cut(
     assert "0 segmented, 8 finished before" in capsys.readouterr().out
 
 
-def test_images_of_one_name_do_not_overwrite_each_other(
-    folder: Path, model_dir: Path, common: list, out: Path
-) -> None:
+def test_images_of_one_name_do_not_overwrite_each_other(folder, model_dir, common, out) -> None:
     first, second = folder / "one.png", folder / "deep" / "one.png"
     assert run(first, *common) == 0
     before = contents(out)
@@ -206,7 +202,7 @@ def test_its_own_results_are_no_images(folder: Path, model_dir: Path, tmp_path: 
 
 @pytest.mark.skipif(not hasattr(os, "pathconf"), reason="Windows says not how long paths may be")
 def test_a_file_whose_results_have_too_long_a_path_fails_alone(
-    folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder, model_dir, tmp_path, capsys
 ) -> None:
     long = folder / f"{'a' * 150}.png"
     shutil.copy(folder / "one.png", long)
@@ -225,7 +221,7 @@ def test_a_file_whose_results_have_too_long_a_path_fails_alone(
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_goes_on(
-    folder: Path, common: list, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+    folder, common, out, capsys, monkeypatch
 ) -> None:
     whole = (folder / "two.JPG").read_bytes()
     (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
@@ -254,7 +250,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(
 
 @pytest.mark.parametrize(("family", "alone"), [("mobilenet_v2", []), ("dpt", ["line.png"])])
 def test_windows_of_other_models_and_an_image_that_fails_alone(
-    tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str], family: str, alone: list[str]
+    tmp_path, out, capsys, family, alone
 ) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
@@ -274,7 +270,7 @@ def test_windows_of_other_models_and_an_image_that_fails_alone(
 
 
 def test_a_window_that_a_model_cannot_look_through_is_refused_before_the_first_image(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder, tmp_path, capsys
 ) -> None:
     model_dir, out = tmp_path / "model", tmp_path / "out"
     config = save_family("dpt", model_dir, num_labels=5).config
@@ -287,7 +283,7 @@ def test_a_window_that_a_model_cannot_look_through_is_refused_before_the_first_i
 
 
 def test_pages_that_are_left_out_and_numbers_far_below_white_are_told(
-    tmp_path: Path, common: list, capsys: pytest.CaptureFixture[str]
+    tmp_path, common, capsys
 ) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
@@ -326,9 +322,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object, status: int 
     return line
 
 
-def test_wrong_inputs_are_refused(
-    folder: Path, tmp_path: Path, common: list, out: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_inputs_are_refused(folder, tmp_path, common, out, capsys) -> None:
     (tmp_path / "none").mkdir()
     cases = [
         (tmp_path / "missing.jpg", "there is no image or folder"),
@@ -353,9 +347,7 @@ def test_wrong_inputs_are_refused(
     assert not contents(out)
 
 
-def test_wrong_outputs_are_refused(
-    folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_outputs_are_refused(folder, model_dir, tmp_path, capsys) -> None:
     common = [folder, "--model", model_dir, "--output"]
     before = contents(folder)
     assert "is a file" in refused(capsys, *common, folder / "one.png")
@@ -371,9 +363,7 @@ def test_wrong_outputs_are_refused(
         assert "cannot be written to" in refused(capsys, *common, tmp_path / "locked")
 
 
-def test_wrong_models_are_refused(
-    folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_models_are_refused(folder, model_dir, tmp_path, capsys) -> None:
     damaged = shutil.copytree(model_dir, tmp_path / "damaged")
     (damaged / "model.safetensors").write_bytes(b"damaged")
     unprepared = shutil.copytree(model_dir, tmp_path / "unprepared")
@@ -400,9 +390,7 @@ def test_wrong_models_are_refused(
 # --- resuming ----------------------------------------------------------------------------------
 
 
-def test_a_second_call_does_only_what_is_missing(
-    folder: Path, common: list, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch
-) -> None:
+def test_a_second_call_does_only_what_is_missing(folder, common, out, capsys, monkeypatch) -> None:
     assert run(folder, *common) == 0
     before = contents(out)
     segmented: list[Path] = []
@@ -430,7 +418,7 @@ def test_a_second_call_does_only_what_is_missing(
 
 
 def test_other_settings_are_refused_unless_all_is_overwritten(
-    folder: Path, model_dir: Path, tmp_path: Path, common: list, out: Path, capsys
+    folder, model_dir, tmp_path, common, out, capsys
 ) -> None:
     assert run(folder, *common) == 0
     before = contents(out)
@@ -451,7 +439,7 @@ def test_other_settings_are_refused_unless_all_is_overwritten(
 
 
 def test_after_a_full_disk_the_same_command_ends_with_the_same_files(
-    folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+    folder, model_dir, tmp_path, capsys, monkeypatch
 ) -> None:
     whole, out = tmp_path / "whole", tmp_path / "out"
     common = [folder, "--model", model_dir, "--batch-size", 1]
@@ -482,7 +470,7 @@ def test_after_a_full_disk_the_same_command_ends_with_the_same_files(
     ],
 )
 def test_a_stopped_run_says_how_to_resume(
-    folder: Path, common: list, capsys, monkeypatch, error: BaseException, status: int, said: str
+    folder, common, capsys, monkeypatch, error, status, said
 ) -> None:
     segment_batch, left = scripts.torch_segmenter.segment_batch, [2]
 
@@ -501,9 +489,7 @@ def test_a_stopped_run_says_how_to_resume(
     assert finished >= 2
 
 
-def test_huge_images_are_not_decoded_together(
-    folder: Path, common: list, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_huge_images_are_not_decoded_together(folder, common, monkeypatch) -> None:
     monkeypatch.setattr(scripts.segmenter, "_MOST_PIXELS", 60 * 40 + 31 * 47)
     sizes = []
     segment_batch = scripts.torch_segmenter.segment_batch

@@ -59,9 +59,7 @@ def results(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return folder, out
 
 
-def test_an_overlay_video_has_the_frames_and_the_rate(
-    results: tuple[Path, Path], model_dir: Path
-) -> None:
+def test_an_overlay_video_has_the_frames_and_the_rate(results, model_dir) -> None:
     folder, out = results
     assert (out / "labels" / "image.png").is_file()
     with av.open(str(out / "overlays" / "ride.mp4")) as container:
@@ -98,9 +96,7 @@ def test_shares_over_time(results: tuple[Path, Path], model_dir: Path) -> None:
     assert json.loads((out / "shares.json").read_text())[record["file"]] == record["shares"]
 
 
-def test_a_finished_video_is_skipped(
-    results: tuple[Path, Path], model_dir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_finished_video_is_skipped(results, model_dir, capsys) -> None:
     folder, out = results
     before = (out / "overlays" / "ride.mp4").stat().st_mtime_ns
     assert run(folder, "--model", model_dir, "--output", out) == 0
@@ -177,13 +173,7 @@ BROWSER = [k / 10 for k in range(30)]
     ],
 )
 def test_a_video_keeps_its_own_time(
-    model_dir: Path,
-    tmp_path: Path,
-    name: str,
-    times: list[float],
-    rate: int,
-    changes: int,
-    shown_black: float,
+    model_dir, tmp_path, name, times, rate, changes, shown_black
 ) -> None:
     video, out = write_timed(tmp_path / name, times, times[0] + changes, rate), tmp_path / "out"
     assert run(video, "--model", model_dir, "--output", out, "--batch-size", 16) == 0
@@ -226,9 +216,7 @@ def test_two_recordings_in_one_file_last_as_long_as_both(model_dir: Path, tmp_pa
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_pixels_that_are_not_square_are_shown_as_wide(
-    model_dir: Path, tmp_path: Path, turned: bool
-) -> None:
+def test_pixels_that_are_not_square_are_shown_as_wide(model_dir, tmp_path, turned: bool) -> None:
     aspect = Fraction(64, 45)
     video = write_timed(tmp_path / "dv.mp4", [0, 0.1], rate=10, sample_aspect_ratio=aspect)
     if turned:
@@ -240,9 +228,7 @@ def test_pixels_that_are_not_square_are_shown_as_wide(
         assert (stream.width, stream.height) == ((48, 64) if turned else (64, 48))
 
 
-def test_a_video_on_which_the_model_fails_fails_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_video_on_which_the_model_fails_fails_alone(tmp_path, capsys) -> None:
     folder, model_dir = tmp_path / "media", save_model(tmp_path / "model")
     folder.mkdir()
     processor = small_processor()
@@ -256,9 +242,7 @@ def test_a_video_on_which_the_model_fails_fails_alone(
     assert "1 segmented, 0 finished before, 1 failed" in shown.out
 
 
-def test_a_video_trimmed_without_encoding_it_again_works(
-    model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_video_trimmed_without_encoding_it_again_works(model_dir, tmp_path, capsys) -> None:
     """Packets before the cut stay in the file, since others depend on them, and are not shown."""
     whole, trimmed = write_video(tmp_path / "whole.mp4", 2 * RATE), tmp_path / "trimmed.mp4"
     options = {"avoid_negative_ts": "disabled", "use_editlist": "1"}
@@ -278,9 +262,7 @@ def test_a_video_trimmed_without_encoding_it_again_works(
     assert len(read_video(out / "overlays" / "trimmed.mp4")) == len(frames)
 
 
-def test_damaged_videos_are_named_and_the_rest_goes_on(
-    model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_damaged_videos_are_named_and_the_rest_goes_on(model_dir, tmp_path, capsys) -> None:
     folder, out = tmp_path / "media", tmp_path / "out"
     folder.mkdir()
     whole = write_video(folder / "whole.mp4", 10).read_bytes()
@@ -306,10 +288,7 @@ def test_damaged_videos_are_named_and_the_rest_goes_on(
 
 
 def test_without_av_one_sentence_names_the_package(
-    model_dir: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    model_dir, tmp_path, capsys, monkeypatch
 ) -> None:
     (tmp_path / "media").mkdir()
     for name in ("a.mp4", "b.mov"):

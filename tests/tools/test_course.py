@@ -171,16 +171,6 @@ def test_run_stops_at_a_failing_cell_and_names_it(tmp_path: Path):
     assert "annotation 7.png" in (tmp_path / "01_one.html").read_text(encoding="utf-8")
 
 
-def test_a_notebook_waits_for_the_one_that_it_reads_from(tmp_path: Path):
-    folder = tmp_path / "notebooks"
-    note = "import os, pathlib, time\nnote = pathlib.Path(os.environ['SEG_OUTPUT']) / 'note'\n"
-    write(folder, "05_training", note + "time.sleep(2)\nnote.write_text('trained')")
-    write(folder, "06_inference_and_overlays", note + "print(note.read_text())")
-    done = command("run", "--folder", folder, "--output", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "trained" in (tmp_path / "06_inference_and_overlays.html").read_text(encoding="utf-8")
-
-
 def test_execute_names_the_cell_that_takes_too_long(tmp_path: Path):
     path = write(tmp_path, "01_one", "1", "import time\ntime.sleep(60)")
     with pytest.raises(NotebookError, match="code cell 2: it did not finish within 2 s"):
@@ -375,21 +365,6 @@ def test_a_moving_picture_keeps_the_colors_of_classes_and_rests_at_its_end() -> 
         moving_picture([Image.fromarray(frame) for frame in noise])
 
 
-def test_the_readme_shows_a_training_in_motion() -> None:
-    file = REPOSITORY / ".github" / "training.gif"
-    assert "](.github/training.gif)" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert file.stat().st_size <= 300_000
-    frames, times, loop = frames_of(file)
-    assert (len(frames), max(times), times[-1], loop) == (13, 4000, 4000, 0)
-    official = ADE20K.palette.astype(int) @ [65536, 256, 1]
-    for frame in frames:
-        packed = frame[:, 460:].astype(int) @ [65536, 256, 1]  # the label map
-        flat = ndimage.minimum_filter(packed, 9) == ndimage.maximum_filter(packed, 9)
-        colors = set(packed[flat].tolist()) - {0xFFFFFF}
-        assert len(colors) > 2
-        assert colors <= set(official.tolist())
-
-
 # --- pages ----------------------------------------------------------------------------------------
 
 
@@ -407,17 +382,21 @@ def test_pages_keep_answers_folded_and_link_to_pages(tmp_path: Path) -> None:
     assert "<strong>so</strong>" in details.group()
 
 
-def test_a_run_writes_the_pages_of_every_language(tmp_path: Path) -> None:
+def test_a_run_writes_the_pages_of_every_language_and_waits_for_what_is_read(tmp_path: Path):
     folder, output = tmp_path / "notebooks", tmp_path / "build"
     title = nbformat.read(REPOSITORY / "notebooks" / "04_mean_iou.ipynb", as_version=4).cells[0]
     path = write(folder, "04_mean_iou", RED_DOT)
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[0] = title
     nbformat.write(notebook, path)
+    note = "import os, pathlib, time\nnote = pathlib.Path(os.environ['SEG_OUTPUT']) / 'note'\n"
+    write(folder, "05_training", note + "time.sleep(2)\nnote.write_text('trained')")
+    write(folder, "06_inference_and_overlays", note + "print(note.read_text())")
     (folder / "zh").mkdir()
     (folder / "zh" / "GLOSSARY.md").write_text("# 术语表\n", encoding="utf-8")
     done = command("run", "--folder", folder, "--output", output)
     assert done.returncode == 0, done.stderr
+    assert "trained" in (output / "06_inference_and_overlays.html").read_text(encoding="utf-8")
     assert "平均交并比" in (output / "zh" / "04_mean_iou.html").read_text(encoding="utf-8")
     assert "术语表" in (output / "zh" / "GLOSSARY.html").read_text(encoding="utf-8")
     index = (output / "zh" / "index.html").read_text(encoding="utf-8")
@@ -465,32 +444,24 @@ def test_ci_and_the_workflow_run_what_make_runs():
 def test_a_workflow_publishes_the_pages_and_the_try_it_page():
     file = REPOSITORY / ".github" / "workflows" / "pages.yml"
     workflow = yaml.safe_load(file.read_text(encoding="utf-8"))
-    triggers = workflow[True]  # YAML's `on`
-    assert triggers.keys() == {"push", "schedule", "workflow_dispatch"}
-    assert triggers["push"] == {"tags": ["v*"]}
     assert workflow["permissions"] == {"contents": "read"}
     build, publish = workflow["jobs"]["build"], workflow["jobs"]["publish"]
     commands = [step["run"] for step in build["steps"] if "run" in step]
     order = ["make .venv/.course", "tools.course try", "make course", "build/try build/site"]
     assert all(part in command for part, command in zip(order, commands, strict=True))
     assert build["steps"][-1]["with"] == {"path": "build/site"}
-    assert (publish["needs"], publish["environment"]["name"]) == ("build", "github-pages")
     assert publish["permissions"] == {"pages": "write", "id-token": "write"}
     assert all(job["timeout-minutes"] <= 45 for job in (build, publish))
-    used = re.findall(r"uses: (.*)", file.read_text(encoding="utf-8"))
-    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", action) for action in used)
 
 
-def test_a_codespace_installs_the_course_and_opens_a_notebook_that_is_there():
+def test_a_codespace_opens_a_notebook_that_is_there_with_the_course_s_python():
     file = REPOSITORY / ".devcontainer" / "devcontainer.json"
     settings = json.loads(file.read_text(encoding="utf-8"))
-    assert settings["image"].endswith("python:3.12")
     assert settings["postCreateCommand"] == "make .venv/.course"
     for name in settings["customizations"]["codespaces"]["openFiles"]:
         assert (REPOSITORY / name).is_file(), name
     python = settings["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
     assert python == ".venv/bin/python"
-    assert "VENV ?= .venv\n" in (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the Makefile is for Linux and macOS")

@@ -17,11 +17,7 @@ from helpers.labels import ADE20K
 from helpers.profiles import BUNDLED
 from tools.drawing import classes, fruit, train_panoptic, train_semantic
 from tools.drawing.dataset import SPLIT_SEEDS, STREETS
-from tools.drawing.scenes import (
-    HELD_OUT_SEEDS,
-    PRETRAINING_SEEDS_START,
-    draw_scene,
-)
+from tools.drawing.scenes import HELD_OUT_SEEDS, PRETRAINING_SEEDS_START, draw_scene
 
 CHECKPOINTS = BUNDLED / "checkpoints"
 CLASS_NAMES = {

@@ -70,7 +70,7 @@ def test_unconverted_trimaps_are_refused(pet_root: Path) -> None:
 
 
 def test_the_command_writes_pets_of_all_breeds_and_says_what_to_set(
-    pet_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pet_root, tmp_path, capsys
 ) -> None:
     folder = tmp_path / "pets"
     options = ["--output", str(folder), "--root", str(pet_root), "--no-download"]
@@ -88,9 +88,7 @@ def test_missing_pets_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "there is no data set in" in capsys.readouterr().err
 
 
-def test_without_a_network_the_pets_say_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_a_network_the_pets_say_so(tmp_path, monkeypatch, capsys) -> None:
     # Nothing listens there: the download itself is torchvision's, on a dead address.
     dead = [("http://127.0.0.1:9/images.tar.gz", "0" * 32)]
     monkeypatch.setattr(OxfordIIITPet, "_RESOURCES", dead)

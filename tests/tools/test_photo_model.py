@@ -1,18 +1,13 @@
 """The bundled model of the photographs: what it computes, and what takes it."""
 
 import re
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors import safe_open
 
-from helpers.inference import load_labels, load_model, segment
+from helpers.inference import load_model, segment
 from helpers.labels import Labels
-from helpers.profiles import get_profile
-from scripts import segment as segment_files
 from tools.photos import heads
 from tools.photos.finetuning import crops
 from tools.photos.model import FOLDER, LONGEST_SIDE, PHOTOGRAPHS, as_upernet, scores
@@ -48,21 +43,6 @@ def test_a_training_starts_from_the_model_that_was_scored(photographs) -> None:
     assert scores(model.eval(), image_processor, validation)["validation"] >= 0.70
 
 
-def test_it_is_small_and_stored_in_16_bits() -> None:
-    assert (FOLDER / "model.safetensors").stat().st_size <= 8e6
-    with safe_open(FOLDER / "model.safetensors", "pt") as stored:
-        kinds = {name: stored.get_tensor(name).dtype for name in stored.keys()}  # noqa: SIM118
-    assert kinds["decode_head.lateral_convs.0.conv.weight"] == torch.float16
-    assert Path(get_profile("tiny").photo_model) == FOLDER
-
-
-def test_it_knows_the_photographs_classes_and_their_colors(photographs) -> None:
-    ours, theirs = load_labels(FOLDER), photographs[1]
-    assert ours.names == theirs.names
-    np.testing.assert_array_equal(ours.palette, theirs.palette)
-    assert not ours.reduce
-
-
 def test_it_scores_on_other_places_what_its_card_says(photographs) -> None:
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
     promised = [float(one) for one in re.findall(r"^\|.*\| (0\.\d{4}) \|$", card, re.MULTILINE)]
@@ -81,13 +61,3 @@ def test_the_longer_side_is_scaled_to_that_of_its_training(size, seen) -> None:
     assert image_processor(image, return_tensors="pt")["pixel_values"].shape[2:] == seen
     assert max(seen) == LONGEST_SIDE
     assert segment(image, model, image_processor).shape == size[::-1]
-
-
-def test_the_command_segments_a_photograph_with_it(photographs, tmp_path: Path) -> None:
-    row = photographs[0]["test"][1]
-    row["image"].save(tmp_path / "rome.png")
-    output = tmp_path / "results"
-    arguments = [str(tmp_path / "rome.png"), "--model", str(FOLDER), "--output", str(output)]
-    assert segment_files.main(arguments) == 0
-    label_map = np.asarray(Image.open(output / "labels" / "rome.png"))
-    np.testing.assert_array_equal(label_map, segment(row["image"], *load_model(FOLDER)))

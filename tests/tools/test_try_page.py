@@ -217,7 +217,7 @@ def test_an_example_gets_the_label_map_that_torch_gives(page, segmented, served,
 
 @pytest.mark.slow
 def test_a_large_photograph_on_its_side_is_shown_upright_and_scaled(
-    page, segmented, tmp_path: Path
+    page, segmented, tmp_path
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
     note = Image.Exif()
