@@ -81,7 +81,8 @@ def test_options_win_over_the_profile_and_data_over_the_variable(
     assert "--data is './no/data', and there is no folder" in told(capsys)
 
 
-def test_each_loss_trains_and_is_exact_in_parts(given: list[str], tmp_path: Path) -> None:
+def test_each_loss_trains_and_is_exact_in_parts(given, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SEG_MAX_STEPS", "1")  # and each step is logged
     plain = [*given, "--no-augmentation", "--no-dropout", "--max-steps", "1"]
     first = {}
     for name in LOSSES:
