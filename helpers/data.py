@@ -13,11 +13,9 @@ has its image's size and holds values with a meaning. `python -m scripts.prepare
 from __future__ import annotations
 
 import glob
-import unicodedata
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, config, load_da
 from PIL import Image
 
 from helpers.hub import explained
-from helpers.images import SUFFIXES, FileFault, Source, load_image, load_mask
+from helpers.images import SUFFIXES, FileFault, load_image, load_mask, name_key
 from helpers.labels import ADE20K, Labels
 from helpers.language import say
 from helpers.processes import is_first_process, progress
@@ -42,6 +40,9 @@ _LAYOUTS = (
     "annotation tool exports; see notebook 07."
 )
 _PREPARE = "`python -m scripts.prepare` finds all such files and says what settles them"
+
+# The Hub's client tries five times by itself; twenty times that could take an hour.
+config.STREAMING_OPEN_MAX_RETRIES = config.STREAMING_READ_MAX_RETRIES = 1
 
 
 class ImageFile(datasets.Image):
@@ -60,23 +61,12 @@ class MaskFile(datasets.Image):
         return Image.fromarray(mask.astype(np.uint8 if fits else np.int32))
 
 
-class Scenes(DatasetDict):
-    """Splits, and by split `areas`, (num_labels,) int64: how many pixels of it each class has.
-
-    Without a look at each file there are no areas.
-    """
-
-    def __init__(self, splits: Mapping[str, Dataset], areas: Mapping[str, np.ndarray]) -> None:
-        super().__init__(splits)
-        self.areas = areas
-
-
 def load_scenes(
     profile: Profile,
     check: bool = True,
     splits: Sequence[str] = ("train", "test"),
     allow_empty: bool = True,
-) -> Scenes:
+) -> DatasetDict:
     """Load a profile's data as splits "train" and "test".
 
     Args:
@@ -84,13 +74,14 @@ def load_scenes(
             a Hub id; its `max_images`, where given, are split with its `seed`.
         check: decode every image and annotation once, so that a broken file is named now and not
             hours later, in the middle of training.
-        splits: which of them to load: "train"; "test", which is the data's validation split, on
-            which checkpoints are chosen; and "third", the data's own test split, which few have.
-        allow_empty: False refuses a class without a pixel in the split "train", if both splits are
-            loaded and checked; of ADE20K's 150 classes any may be empty.
+        splits: which to load: "train"; "test", which is the data's validation split, on which
+            checkpoints are chosen; and "third", the data's own test split, which few have.
+        allow_empty: False refuses a class without a training pixel, if both splits are checked; of
+            ADE20K's 150 classes any may be empty.
 
     Returns:
-        The splits, with the areas that were counted on the way if each file was looked at.
+        The splits, and in their attribute `areas`, if each was checked, by split how many pixels
+        each class has, (num_labels,) int64.
 
     Raises:
         FileNotFoundError: a folder, or the partner of an image, is missing.
@@ -106,25 +97,18 @@ def load_scenes(
         scenes = _load_first(profile)
     else:
         scenes = _load_all(profile)
-    if absent := [name for name in splits if name not in scenes]:
-        raise ValueError(
-            f'{profile.dataset} has no split "test" beside train and validation'
-            if absent == ["third"]
-            else f"{profile.dataset} has the splits {[*scenes]}, expected {absent[0]}"
-        )
+    if "third" in splits and "third" not in scenes:
+        raise ValueError(f'{profile.dataset} has no split "test" beside train and validation')
     scenes = DatasetDict({name: scenes[name] for name in splits})
     if profile.own_labels is None and is_first_process():
         text = "{source} has no id2label.json. It is read as ADE20K is: {labels}."
         print(say(text, source, profile.labels))
-    for name, split in scenes.items():
-        if len(split) == 0:
-            raise ValueError(
-                f'the "{name}" split of {profile.dataset} is empty: expected at least one image'
-            )
+    if empty := [name for name, split in scenes.items() if not len(split)]:
+        what = f'the "{empty[0]}" split of {profile.dataset} is empty'
+        raise ValueError(f"{what}: expected at least one image")
     areas: dict[str, np.ndarray] = {}
     if check:
-        for name, split in scenes.items():
-            areas[name] = check_scenes(split, name, profile.labels)
+        areas |= {name: check_scenes(scenes[name], name, profile.labels) for name in scenes}
         if profile.own_labels is None:
             _refuse_other_labels(sum(areas.values()), profile)
         if {"train", "test"} <= areas.keys():
@@ -132,34 +116,38 @@ def load_scenes(
                 _refuse_empty_classes(areas["train"], profile)
             if is_first_process():
                 _warn_of_classes(areas["train"], areas["test"], profile.labels)
-    return Scenes(scenes, areas)
+    scenes.areas = areas
+    return scenes
 
 
 def check_scenes(split: Dataset, name: str, labels: Labels) -> np.ndarray:
-    """Decode each pair once; raise ValueError naming the first broken one.
-
-    Args:
-        split: columns `image` and `annotation` with a `datasets.Image` feature.
-        name: of the split, for messages about images without a file name.
-        labels: what the annotations' values mean.
-
-    Returns:
-        How many of its pixels each class has, (num_labels,) int64.
+    """Decode each pair of a split once, or raise ValueError for the first broken one, which is told
+    by the split's name if it has none; returns how many pixels each class has, (num_labels,) int64.
     """
     files = split.select_columns(["image", "annotation"])
-    for column in ("image", "annotation"):
+    for column in files.column_names:
         files = files.cast_column(column, datasets.Image(decode=False))
 
     def check(index: int) -> np.ndarray:
         row, place = files[index], f"{name}[{index}]"
         names = [f"{kind} {(row[kind] or {}).get('path') or place}" for kind in files.column_names]
-        return _check_pair(row["image"], row["annotation"], names, labels)
+        size = load_image(row["image"], names[0]).size
+        values = load_mask(row["annotation"], name=names[1])
+        if values.ndim == 3:
+            expected = f"one number for each pixel, {labels.expected_values}"
+            raise FileFault(names[1], f"is in colors, expected {expected}", _PREPARE)
+        if values.shape != size[::-1]:
+            found = "is {} x {} pixels, its image {} x {}".format(*values.shape[::-1], *size)
+            raise FileFault(names[1], f"{found}, expected equal sizes", _PREPARE)
+        try:
+            label_map = labels.to_label_map(values)
+        except ValueError as error:
+            raise ValueError(f"{names[1]}: {error}") from error
+        return np.bincount(label_map.ravel(), minlength=256)[: labels.num_labels]
 
     areas = np.zeros(labels.num_labels, dtype=np.int64)
-    # Threads: Pillow decodes without holding the interpreter's lock.
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool:  # Pillow decodes without holding the interpreter's lock
         results = pool.map(check, range(len(files)))
-        # A progress bar, but only if it takes longer than two seconds.
         for area in progress(results, f"Checking {name}", len(files), delay=2):
             areas += area
     if len(split) and not areas.any():
@@ -168,22 +156,6 @@ def check_scenes(split: Dataset, name: str, labels: Labels) -> np.ndarray:
             "learn from. Look at the values of the annotations, and at what labels.json says."
         )
     return areas
-
-
-def _check_pair(image: Source, mask: Source, names: Sequence[str], labels: Labels) -> np.ndarray:
-    """How many pixels of a mask each class has, (num_labels,) int64, if a model can train on it;
-    `names`, of image and mask, are for messages."""
-    size, values = load_image(image, names[0]).size, load_mask(mask, name=names[1])
-    if values.ndim == 3:
-        expected = f"one number for each pixel, {labels.expected_values}"
-        raise FileFault(names[1], f"is in colors, expected {expected}", _PREPARE)
-    if values.shape != size[::-1]:
-        found = "is {} x {} pixels, its image {} x {}".format(*values.shape[::-1], *size)
-        raise FileFault(names[1], f"{found}, expected equal sizes", _PREPARE)
-    try:
-        return labels.count(values)
-    except ValueError as error:
-        raise ValueError(f"{names[1]}: {error}") from error
 
 
 def _warn_of_classes(trained: np.ndarray, tested: np.ndarray, labels: Labels) -> None:
@@ -234,25 +206,21 @@ def _refuse_other_labels(areas: np.ndarray, profile: Profile) -> None:
 
 def _load_ade_folder(folder: Path) -> DatasetDict:
     """images/ and annotations/, each with training/ and validation/, paired by file name."""
-    pairs = {
-        split: _pair_files(folder / "images" / part, folder / "annotations" / part)
-        for split, part in (("train", "training"), ("test", "validation"))
-    }
-    categories = _read_categories(folder / "sceneCategories.txt")
-    found = {categories.get(image.stem, "unknown") for part in pairs.values() for image, _ in part}
-    category = ClassLabel(names=sorted(found))
-    features = Features(image=ImageFile(), annotation=MaskFile(), scene_category=category)
-
-    def rows(pairs: list[tuple[Path, Path]]) -> dict[str, list[str]]:
-        return {
+    file = folder / "sceneCategories.txt"  # which may be absent
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    categories = {line.split()[0]: line.split()[-1] for line in lines if len(line.split()) >= 2}
+    columns = {}
+    for split, part in (("train", "training"), ("test", "validation")):
+        pairs = _pair_files(folder / "images" / part, folder / "annotations" / part)
+        columns[split] = {
             "image": [str(image) for image, _ in pairs],
             "annotation": [str(annotation) for _, annotation in pairs],
-            "scene_category": [categories.get(image.stem, "unknown") for image, _ in pairs],
+            _CATEGORY: [categories.get(image.stem, "unknown") for image, _ in pairs],
         }
-
-    return DatasetDict(
-        {split: Dataset.from_dict(rows(part), features=features) for split, part in pairs.items()}
-    )
+    found = {category for split in columns.values() for category in split[_CATEGORY]}
+    features = Features(image=ImageFile(), annotation=MaskFile())
+    features[_CATEGORY] = ClassLabel(names=sorted(found))
+    return DatasetDict({s: Dataset.from_dict(columns[s], features=features) for s in columns})
 
 
 def _pair_files(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
@@ -279,20 +247,10 @@ def _by_name(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for file in sorted(folder.rglob("*")):
         if file.suffix.lower() in SUFFIXES and not file.name.startswith("."):
-            name = file.relative_to(folder).with_suffix("").as_posix()
-            # macOS writes é as e and an accent, most others as one letter.
-            name = unicodedata.normalize("NFC", name).casefold()
+            name = name_key(file.relative_to(folder).with_suffix("").as_posix())
             if (twin := found.setdefault(name, file)) != file:
                 raise ValueError(f"{twin} and {file.name} would share one partner: rename one")
     return found
-
-
-def _read_categories(file: Path) -> dict[str, str]:
-    """One `<image name> <scene category>` per line; the file may be absent."""
-    if not file.is_file():
-        return {}
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return {line.split()[0]: line.split()[-1] for line in lines if len(line.split()) >= 2}
 
 
 def _load_all(profile: Profile) -> DatasetDict:
@@ -303,18 +261,17 @@ def _load_all(profile: Profile) -> DatasetDict:
     except Exception as error:
         if not Path(source).is_dir():
             raise
-        # Of an empty folder or an empty split, `datasets` does not say what would be right.
+        # Of an empty folder or split, `datasets` does not say what would be right.
         raise ValueError(
             f"{source} cannot be loaded as a data set ({error}). {_LAYOUTS}"
         ) from error
-    missing = {"train", "validation"} - set(scenes)
-    if missing:
+    if not {"train", "validation"} <= scenes.keys():
         raise ValueError(
             f"{source} has the splits {sorted(scenes)}, expected train and validation. {_LAYOUTS}"
         )
     # ADE20K's own "test" split has no annotations; "validation" is what everybody tests on.
-    splits = {"train": scenes["train"], "test": scenes["validation"]}
-    splits |= {"third": scenes["test"]} if "test" in scenes else {}
+    called = {"train": "train", "test": "validation", "third": "test"}
+    splits = {name: scenes[theirs] for name, theirs in called.items() if theirs in scenes}
     return DatasetDict({name: _only_our_columns(split, source) for name, split in splits.items()})
 
 
@@ -328,7 +285,7 @@ def _where(source: str) -> dict[str, Any]:
 
 def _load_first(profile: Profile) -> DatasetDict:
     """The first images of the training split, streamed: no need to fetch gigabytes for 50."""
-    with explained(profile.dataset, "dataset"), _one_retry():
+    with explained(profile.dataset, "dataset"):
         stream = load_dataset(profile.dataset, split="train", streaming=True)
         features = stream.features
         for column in ("image", "annotation"):  # keep the files' bytes, do not encode them again
@@ -339,20 +296,8 @@ def _load_first(profile: Profile) -> DatasetDict:
     return images.train_test_split(test_size=profile.test_fraction, seed=profile.seed)
 
 
-@contextmanager
-def _one_retry() -> Iterator[None]:
-    """The Hub's client tries five times by itself; twenty times that could take an hour."""
-    before = config.STREAMING_OPEN_MAX_RETRIES, config.STREAMING_READ_MAX_RETRIES
-    config.STREAMING_OPEN_MAX_RETRIES = config.STREAMING_READ_MAX_RETRIES = 1
-    try:
-        yield
-    finally:
-        config.STREAMING_OPEN_MAX_RETRIES, config.STREAMING_READ_MAX_RETRIES = before
-
-
 def _only_our_columns(split: Dataset, source: str) -> Dataset:
-    missing = {"image", "annotation"} - set(split.column_names)
-    if missing:
+    if not {"image", "annotation"} <= {*split.column_names}:
         raw = Path(source).is_dir() and "data_files" not in _where(source)
         way_out = _LAYOUTS if raw else "rename them with dataset.rename_column"
         raise ValueError(

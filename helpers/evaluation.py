@@ -19,16 +19,17 @@ from helpers.images import load_image, load_mask
 from helpers.inference import (
     SMALLEST_SIDE,
     argmax_of_strips,
-    labels_of,
+    pixel_values_of,
+    predicting,
+    stride_of,
     upsampled_argmax,
     upsampled_strips,
     window_starts,
 )
-from helpers.labels import IGNORE_INDEX, Labels, names_differ
+from helpers.labels import IGNORE_INDEX, Labels, label_names, label_set, names_differ
 from helpers.metrics import ConfusionMatrix
 from helpers.processes import processes, progress
 from helpers.transforms import resized_size
-from helpers.upsampling import pixel_values_of, predicting
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -55,19 +56,13 @@ class Protocol:
     """Average the class probabilities of the image and of its mirror image."""
 
     def __post_init__(self) -> None:
-        leasts = {"short_side": SMALLEST_SIDE, "window": SMALLEST_SIDE, "stride": 1}
-        for name, least in leasts.items():
-            if (value := getattr(self, name)) is not None and value < least:
-                raise ValueError(f"{name} is {value}, expected at least {least} pixels")
-        if self.window is None and self.stride is not None:
+        if self.short_side is not None and self.short_side < SMALLEST_SIDE:
+            raise ValueError(f"short_side is {self.short_side}: expected at least {SMALLEST_SIDE}")
+        if self.window is not None:
+            stride = 2 * self.window // 3 if self.stride is None else self.stride
+            object.__setattr__(self, "stride", stride_of(self.window, stride))
+        elif self.stride is not None:
             raise ValueError(f"stride is {self.stride} and there is no window: give both, or none")
-        if self.window and self.stride is None:
-            object.__setattr__(self, "stride", 2 * self.window // 3)
-        if self.window and self.stride > self.window:
-            raise ValueError(
-                f"stride {self.stride} is larger than window {self.window}: pixels between the "
-                "windows would be seen by none"
-            )
 
     def __str__(self) -> str:
         size = f"short side {self.short_side}" if self.short_side else "the image processor's size"
@@ -90,20 +85,16 @@ def evaluate(
 
     Args:
         scenes: columns `image` and `annotation`, without a transform.
-        model: semantic segmentation model, on any device.
-        image_processor: the model's; its interpolation and normalization are used.
         protocol: how an image is shown to the model; None: as `helpers.inference.segment` does.
         labels: what the annotations' values mean; None: what the model's own label ids mean.
         num_workers: processes that read and resize images ahead.
-
-    Returns:
-        The confusion matrix over all images; its `compute()` gives mean IoU.
 
     Raises:
         ValueError: the model's labels are not those of the data, a value has no meaning, or an
             image and its annotation differ in size.
     """
-    protocol, own = protocol or Protocol(), labels_of(model, image_processor)
+    protocol = protocol or Protocol()
+    own = label_set(label_names(model.config), bool(image_processor.do_reduce_labels))
     labels = labels or own
     if difference := names_differ(labels.names, own.names, "the model"):
         raise ValueError(
@@ -131,12 +122,7 @@ def segment_by_protocol(
     image_processor: BaseImageProcessor,
     protocol: Protocol,
 ) -> torch.Tensor:
-    """Predict the class of every pixel of one image, as `evaluate` does.
-
-    Returns:
-        (height, width) label ids at the size of the (upright) image: uint8, or int64 where the
-        model has more than 256 labels.
-    """
+    """The label map of one image, at its (upright) size, as `evaluate` predicts it."""
     image = load_image(image)
     pixel_values = _resized(image, image_processor, protocol)
     return _predict(pixel_values, image.size[::-1], model, protocol).cpu()
@@ -207,9 +193,7 @@ def _logits(pixel_values: torch.Tensor, model: PreTrainedModel, protocol: Protoc
             columns = slice(left, min(left + protocol.window, width))
             part = pixel_values[..., rows, columns]
             logits = model(pixel_values=part).logits.float()
-            total[:, rows, columns] += interpolate(
-                logits, size=part.shape[-2:], mode="bilinear", align_corners=False
-            )[0]
+            total[:, rows, columns] += interpolate(logits, size=part.shape[-2:], mode="bilinear")[0]
             seen[rows, columns] += 1
     return total / seen
 

@@ -10,27 +10,24 @@ from typing import Any
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-_ARRAYS = {".h5": "h5py.File(FILE)['KEY'][()]", ".hdf5": "h5py.File(FILE)['KEY'][()]"}
-_ARRAYS |= {".npy": "numpy.load(FILE)", ".npz": "numpy.load(FILE)['KEY']"}
-_ARRAYS |= {".mat": "scipy.io.loadmat(FILE)['KEY']"}
-_ARRAYS |= {".nii": "nibabel.load(FILE).get_fdata()[..., SLICE]"}
-_ARRAYS |= {".nii.gz": _ARRAYS[".nii"], ".dcm": "pydicom.dcmread(FILE).pixel_array"}
-_AS_PNG = (
-    "PIL.Image.fromarray({}.astype('uint8')).save('NAME.png') makes a PNG of whole numbers 0-255"
-)
-_OUTLINES = (
-    "holds outlines, boxes or other text, no pixels",
-    "`python -m scripts.prepare` draws outlines of COCO and Labelme (--format coco, --format "
-    "labelme): export others as COCO, or as masks (PNG)",
-)
-_HEIC = ("is a HEIC file, which Pillow does not read", "convert it to PNG or JPEG")
-NOT_IMAGES = {
-    **{end: ("holds an array, no image", _AS_PNG.format(read)) for end, read in _ARRAYS.items()},
-    **dict.fromkeys((".csv", ".json", ".txt", ".xml"), _OUTLINES),
-    **dict.fromkeys((".heic", ".heif"), _HEIC),
+_ARRAYS = {  # what reads them, by the endings of their files
+    (".h5", ".hdf5"): "h5py.File(FILE)['KEY'][()]",
+    (".npy",): "numpy.load(FILE)",
+    (".npz",): "numpy.load(FILE)['KEY']",
+    (".mat",): "scipy.io.loadmat(FILE)['KEY']",
+    (".nii", ".nii.gz"): "nibabel.load(FILE).get_fdata()[..., SLICE]",
+    (".dcm",): "pydicom.dcmread(FILE).pixel_array",
 }
-"""What else lies where an image or a mask should, by its ending: what it is, and the way out."""
-
+_AS_PNG = "PIL.Image.fromarray({}.astype('uint8')).save('NAME.png') makes a PNG of whole numbers"
+_NOT_IMAGES = {  # what else lies where an image or a mask should: what it is, and the way out
+    **{ends: ("holds an array, no image", _AS_PNG.format(read)) for ends, read in _ARRAYS.items()},
+    (".csv", ".json", ".txt", ".xml"): (
+        "holds outlines, boxes or other text, no pixels",
+        "`python -m scripts.prepare` draws outlines of COCO and Labelme (--format coco, --format "
+        "labelme): export others as COCO, or as masks (PNG)",
+    ),
+    (".heic", ".heif"): ("is a HEIC file, which Pillow does not read", "convert it to PNG or JPEG"),
+}
 _DROP = "or leave it out: `python -m scripts.prepare --drop FILE`"
 _BEGINNINGS = {  # of files that are not what their names say
     b"\x89PNG": (
@@ -68,41 +65,33 @@ class FileFault(ValueError):
 
 @contextmanager
 def explained_damage(name: str, source: Any = None) -> Iterator[None]:
-    """An error that names the file and says what is wrong, in place of Pillow's own.
-
-    Args:
-        name: of the file.
-        source: the path or bytes that are being opened; None: they have been.
-    """
+    """An error that names the file and says what is wrong, in place of Pillow's own; `source`: the
+    path or bytes that are being opened, None once they are."""
     try:
         yield
     except (FileFault, FileNotFoundError):
         raise
-    except PermissionError as error:
-        raise FileFault(
-            name, "cannot be read: it does not grant you permission", "ask its owner"
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise FileFault(
-            name,
-            f"is larger than Pillow reads by itself ({error})",
-            "cut it into pieces; or, if you trust it, set PIL.Image.MAX_IMAGE_PIXELS = None",
-        ) from error
     except Exception as error:  # of damaged files, Pillow's decoders raise all sorts
-        if source is not None and (fault := _no_image(source, name)):
-            raise fault from error
-        if isinstance(error, UnidentifiedImageError):
+        cause = f"cannot be read as an image ({error}): the file is damaged or incomplete"
+        remedy = f"get it again, {_DROP}"
+        if isinstance(error, PermissionError):
+            cause, remedy = "cannot be read: it does not grant you permission", "ask its owner"
+        elif isinstance(error, Image.DecompressionBombError):
+            cause = f"is larger than Pillow reads by itself ({error})"
+            remedy = "cut it into pieces; or, if you trust it, set "
+            remedy += "PIL.Image.MAX_IMAGE_PIXELS = None"
+        elif source is not None and (found := _no_image(source, name)):
+            cause, remedy = found
+        elif isinstance(error, UnidentifiedImageError):
             cause = "cannot be read as an image: it is in no format that Pillow knows, or damaged"
-        else:
-            cause = f"cannot be read as an image ({error}): the file is damaged or incomplete"
-        raise FileFault(name, cause, f"get it again, {_DROP}") from error
+        raise FileFault(name, cause, remedy) from error
 
 
-def unread_bands(tags: Mapping[int, Any], name: str) -> FileFault:
-    """What to say of a sound TIFF file, with these tags, that Pillow does not read."""
+def unread_bands(tags: Mapping[int, Any]) -> tuple[str, str]:
+    """What is wrong with a sound TIFF file, with these tags, that Pillow does not read, and the way
+    out."""
     bits, compression, bands = tags.get(_BITS, (1,))[0], tags.get(259, 1), tags.get(277, 1)
-    return FileFault(
-        name,
+    return (
         f"cannot be read as an image: it has bands ({bands}, of {bits} bits each, TIFF compression "
         f"{compression}) in an arrangement that Pillow does not know, expected grey, or red, green "
         "and blue",
@@ -112,19 +101,19 @@ def unread_bands(tags: Mapping[int, Any], name: str) -> FileFault:
     )
 
 
-def _no_image(source: Any, name: str) -> FileFault | None:
-    """What lies there in place of an image that Pillow reads, where that can be told."""
+def _no_image(source: Any, name: str) -> tuple[str, str] | None:
+    """What lies there in place of an image that Pillow reads, and the way out; None: not known."""
     where = name if isinstance(source, bytes) else str(source)
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         start = file.read(64)
-        kinds = [kind for end, kind in NOT_IMAGES.items() if where.lower().endswith(end)]
+        kinds = [kind for ends, kind in _NOT_IMAGES.items() if where.lower().endswith(ends)]
         kinds += [kind for begin, kind in _BEGINNINGS.items() if start.startswith(begin)]
         for cause, remedy in kinds:
-            return FileFault(name, f"cannot be read as an image: it {cause}", remedy)
+            return f"cannot be read as an image: it {cause}", remedy
         if start[:4] in TiffImagePlugin.PREFIXES:
             with suppress(Exception):  # a damaged one
                 tags = TiffImagePlugin.ImageFileDirectory_v2(start[: 16 if start[2] == 43 else 8])
                 file.seek(tags.next)
                 tags.load(file)
-                return unread_bands(tags, name) if {_STRIPS, _TILES} & {*tags} else None
+                return unread_bands(tags) if {_STRIPS, _TILES} & {*tags} else None
     return None

@@ -22,12 +22,8 @@ SAFE_WEIGHTS = {"use_safetensors": True, "trust_remote_code": False}
 def explained(
     source: str | Path, kind: str = "model", revision: str | None = None
 ) -> Iterator[None]:
-    """Turn the libraries' many errors into a sentence that names the way out.
-
-    Args:
-        source: a Hub id, or a local path, for which nothing is changed.
-        kind: "model" or "dataset".
-        revision: the commit that is asked for; None: the newest.
+    """Turn the libraries' many errors about a Hub id into a sentence that names the way out; of a
+    local path they stay as they are. `kind`: "model" or "dataset".
 
     Raises:
         ConnectionError: the Hub cannot be reached.

@@ -1,7 +1,8 @@
 """A file becomes an upright RGB image, or a mask of whole numbers: one reading for everybody.
 
-A source is a path, the bytes of a file, an undecoded cell `{"path": ..., "bytes": ...}` of a
-`datasets.Image` column, or an image that Pillow has opened.
+A source is a path, hf://datasets/OWNER/NAME/PATH for a file of a data set on the Hub, the bytes of
+a file, an undecoded cell `{"path": ..., "bytes": ...}` of a `datasets.Image` column, or an image
+that Pillow has opened.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,16 +31,11 @@ SUFFIXES |= {".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 _HUB = "hf://datasets/"
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held; 1 is upright
 _BITS, _PHOTOMETRIC, _BANDS, _PLANES = 258, 262, 277, 284  # TIFF tags
-_UPRIGHT = {  # what to do with an image that lies on its side, by that tag
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_LYING = range(5, 9)  # values of that tag: the image lies on its side
 _SIXTEEN_BITS = {"PNG", "PPM"}  # formats of which Pillow may read 16 bits into mode I, of 32
-_HIGHEST, _PREMULTIPLIED = "highest sample", "premultiplied"  # what we note in `Image.info`
+_HIGHEST = "highest sample"  # what we note in `Image.info`
 _COLORS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # modes that are seen as RGB
-_LOSSY, _MOSTLY_LOSSY = ("JPEG", "MPO", "TIFF (JPEG)"), ("AVIF", "HEIF", "JPEG2000")
+_LOSSY = ("AVIF", "HEIF", "JPEG", "JPEG2000", "MPO", "TIFF (JPEG)")  # or they can be
 
 # Pillow reads twice as many pixels as this says, and above it warns of an attack. An orthophoto is
 # none, so what is read anyway is read without a warning.
@@ -51,26 +48,25 @@ def load_image(source: Source, name: str | None = None) -> Image.Image:
 
     ADE20K holds some greyscale images, on which the image processor raises, and photographs from
     phones are often stored lying on their side. Of 16 bits a channel the upper 8 are kept, and
-    floating-point numbers from 0 to 1 are scaled to 0-255. Where a TIFF file calls its fourth band
-    premultiplied alpha and a color exceeds it, it is none (near infrared, say) and left out.
+    floating-point numbers from 0 to 1 are scaled to 0-255. Alpha is left out, and so is what a TIFF
+    file calls premultiplied alpha, often near infrared: colors are those that are stored.
 
     Args:
-        source: see this module's first lines; also hf://datasets/OWNER/NAME/PATH for a file of a
-            data set on the Hub.
+        source: see this module's first lines.
         name: what messages call it; None: its path.
 
     Raises:
         FileNotFoundError: there is no such file.
-        FileFault: the file is no image, a damaged one or one of more bands, or which number is
-            white cannot be told.
+        FileFault: it is no image, a damaged one or one of more bands, or its white is not known.
         ConnectionError: the file is on the Hub, and the Hub cannot be reached.
     """
     name = name or name_of(source, "image")
     opened = header(source, name)
-    premultiplied = _decode(opened, name)
+    _decode(opened, name)
     with explained_damage(name):
         image = ImageOps.exif_transpose(opened)
-    image = _without_alpha(image) if premultiplied else image
+    if image.mode == "La":
+        image = image.getchannel("L")
     if image.mode == "F" or image.mode.startswith("I"):
         image = _eight_bits(image, opened, name)
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -88,12 +84,11 @@ def load_mask(
     which viewers scale. Of a GIF file the colors count: programs renumber its palette.
 
     Args:
-        source: see this module's first lines.
+        source, name: as of `load_image`.
         image: the source of its image. Cameras note how they were held, and a mask may have been
             drawn on the pixels as they are stored: where its size is that of the stored image and
             not that of the upright one, it is turned as its image is. A mask with a note of its
             own is turned by that one.
-        name: what messages call it; None: its path.
         in_colors: the colors are wanted: of a palette PNG and of grey ones as well.
 
     Returns:
@@ -101,10 +96,9 @@ def load_mask(
         colors, which only `helpers.custom.labels_from_colors` takes.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        FileFault: the file is no image or a damaged one, has several pages, or holds numbers that
-            are not whole; or they may not be those that were drawn: lossy formats, 16 bits in
-            colors, classes in the alpha channel, a palette of greys, white stored as 0.
+        FileFault: as `load_image`, or it has several pages, or holds numbers that are not whole or
+            may not be those that were drawn: lossy formats, 16 bits in colors, classes in the alpha
+            channel, a palette of greys, white stored as 0.
     """
     name = name or name_of(source, "mask")
     mask = header(source, name)
@@ -115,13 +109,15 @@ def load_mask(
         raise FileFault(name, f"has {pages} pages or frames, expected one", "save each as a file")
     by_colors = in_colors or (mask.format == "GIF" and mask.mode == "P")
     if mask.mode in ("LA", "PA", "RGBA"):
-        _refuse_classes_in_alpha(np.asarray(mask), name)
+        _refuse_classes_in_alpha(mask, name)
     if mask.mode in ("P", "PA") and not by_colors:
         _refuse_palette_of_greys(mask, name)
-    if orientation(mask) != 1:
-        mask = ImageOps.exif_transpose(mask)
-    elif image is not None and is_turned(mask, image):
-        mask = mask.transpose(_UPRIGHT[orientation(image)])
+    if image is not None and orientation(mask) == 1 and orientation(image) in _LYING:
+        width, height = size_of(image)
+        if mask.size == (height, width) != (width, height):
+            mask = mask.copy()  # what the caller has opened stays as it is
+            mask.getexif()[_ORIENTATION] = orientation(image)
+    mask = ImageOps.exif_transpose(mask)
     has_numbers = mask.mode == "F" or mask.mode.startswith("I")
     if mask.mode not in _COLORS and (in_colors or not has_numbers):
         numbers = "" if in_colors else "whole numbers (mode L, P, 1 or I;16) or "
@@ -143,19 +139,11 @@ def load_mask(
     return values
 
 
-def is_turned(mask: Source, image: Source) -> bool:
-    """Whether a mask has to be turned as its image is: `load_mask` does so."""
-    mask, image = header(mask), header(image)
-    width, height = size_of(image)
-    lies = orientation(image) in _UPRIGHT and orientation(mask) == 1
-    return lies and mask.size == (height, width) and width != height
-
-
 def size_of(source: Source) -> tuple[int, int]:
     """(width, height) of an image when it is upright, read from the beginning of its file."""
     opened = header(source)
     # Of a TIFF file, Pillow gives the size that it has when it is upright.
-    lies = orientation(opened) in _UPRIGHT and opened.format != "TIFF"
+    lies = orientation(opened) in _LYING and opened.format != "TIFF"
     return opened.size[::-1] if lies else opened.size
 
 
@@ -175,12 +163,15 @@ def name_of(source: Source, kind: str) -> str:
     return f"{kind} {path}".rstrip()
 
 
-def header(source: Source, name: str | None = None) -> Image.Image:
-    """The opened image: size, mode and notes; its pixels are decoded when they are asked for.
+def name_key(name: str) -> str:
+    """What makes two names equal, whatever their case and whoever wrote their accents."""
+    # macOS writes é as e and an accent, most others as one letter.
+    return unicodedata.normalize("NFC", name).casefold()
 
-    Raises:
-        As `load_image`.
-    """
+
+def header(source: Source, name: str | None = None) -> Image.Image:
+    """The opened image, with its size, mode and notes, or what `load_image` raises; its pixels are
+    decoded when they are asked for."""
     if isinstance(source, Image.Image):
         return source
     name = name or name_of(source, "image")
@@ -209,27 +200,22 @@ def header(source: Source, name: str | None = None) -> Image.Image:
     return opened
 
 
-def _decode(image: Image.Image, name: str) -> bool:
-    """Decode pixels and note; whether the last band is called premultiplied alpha.
-
-    Then the colors are left as they are stored, which Pillow would divide by it.
-    """
+def _decode(image: Image.Image, name: str) -> None:
+    """Decode pixels and note; Pillow would divide the colors by premultiplied alpha."""
     with explained_damage(name):
-        premultiplied = image.mode == "La"
         if image.format == "TIFF" and image.tile:
             tags, rawmode = image.tag_v2, image.tile[-1].args[0]
             mixed = {*tags.get(_BITS, ())} != {8} or tags.get(_PHOTOMETRIC) == 0 or rawmode == "X"
             mixed = (mixed or image.mode in ("LA", "PA")) and image.tile[0].codec_name == "raw"
             mixed = mixed or len(image.getbands()) == 1 < tags.get(_BANDS, 1)
             if tags.get(_PLANES) == 2 and (mixed or re.search("a|[AX]X", rawmode)):
-                raise unread_bands(tags, name)  # Pillow mixes these planes up, or takes one alone
+                # Pillow mixes these planes up, or takes one alone.
+                raise FileFault(name, *unread_bands(tags))
             if rawmode.startswith("RGBa"):
-                premultiplied = True
                 args = (rawmode.replace("RGBa", "RGBA"), *image.tile[-1].args[1:])
                 image.tile = [tile._replace(args=args) for tile in image.tile]
         image.load()
         image.getexif()
-    return image.info.setdefault(_PREMULTIPLIED, premultiplied)
 
 
 def _highest_sample(mask: Image.Image, name: str) -> int | None:
@@ -237,19 +223,13 @@ def _highest_sample(mask: Image.Image, name: str) -> int | None:
     kind = mask.format
     if mask.info.get("compression") in ("jpeg", "tiff_jpeg"):
         kind = "TIFF (JPEG)"
-    changes = kind in _LOSSY or (kind == "WEBP" and not _is_lossless(mask))
-    if changes or kind in _MOSTLY_LOSSY:
-        article = "an" if kind in ("AVIF", "MPO") else "a"
-        cause = f"is {article} {kind} file, which {'changes' if changes else 'may change'} "
-        cause += "the values it stores a little, and with them the classes"
-        raise FileFault(name, cause, "export the mask again, as PNG")
+    if kind in _LOSSY or (kind == "WEBP" and not _is_lossless(mask)):
+        cause = f"is stored as {kind}, which may change the values a little, and with them the "
+        raise FileFault(name, f"{cause}classes", "export the mask again, as PNG")
     if getattr(mask, "tag_v2", {}).get(_PHOTOMETRIC) == 0 and mask.mode != "1":
-        raise FileFault(
-            name,
-            "stores white as 0 (tag 262 of TIFF), so that its numbers are not what is seen, and "
-            "which of both means classes cannot be told",
-            "export the mask again, as PNG",
-        )
+        cause = "stores white as 0 (tag 262 of TIFF), so that its numbers are not what is seen: "
+        cause += "which of both means classes cannot be told"
+        raise FileFault(name, cause, "export the mask again, as PNG")
     if not getattr(mask, "tile", None):  # decoded by somebody else
         return None
     codec, _, _, args = mask.tile[0]
@@ -257,12 +237,9 @@ def _highest_sample(mask: Image.Image, name: str) -> int | None:
     highest = args[1] if codec.startswith("ppm") and mask.mode != "1" else None
     loses = re.search(";1[56]", rawmode) or (mask.mode == "RGB" and (highest or 0) > 255)
     if loses and not mask.mode.startswith("I"):
-        raise FileFault(
-            name,
-            f"stores {5 if 'BGR' in rawmode else 16} bits a channel, which Pillow turns into 8, so "
-            "that its numbers change",
-            "export the mask again, as PNG with 8 bits a channel",
-        )
+        cause = f"stores {5 if 'BGR' in rawmode else 16} bits a channel, which Pillow turns into 8,"
+        cause += " so that its numbers change"
+        raise FileFault(name, cause, "export the mask again, as PNG with 8 bits a channel")
     few_bits = re.match("L;([24])", rawmode)
     return 2 ** int(few_bits[1]) - 1 if few_bits else highest
 
@@ -272,18 +249,14 @@ def _is_lossless(webp: Image.Image) -> bool:
     if webp.fp is None or webp.fp.closed:
         return False
     webp.fp.seek(0)
-    found = re.search(b"VP8[ L]", webp.fp.read())
-    return found is not None and found[0] == b"VP8L"
+    return re.findall(b"VP8[ L]", webp.fp.read())[:1] == [b"VP8L"]
 
 
-def _refuse_classes_in_alpha(values: np.ndarray, name: str) -> None:
-    alpha = values[..., -1]
-    if alpha.min() == 255:
+def _refuse_classes_in_alpha(mask: Image.Image, name: str) -> None:
+    if mask.getextrema()[-1][0] == 255:
         return
-    numbers = values[..., :-1] @ np.array([1, 256, 65536][: values.shape[-1] - 1], dtype=np.uint32)
-    hidden = alpha == 0
-    shared = np.intersect1d(numbers[hidden], numbers[~hidden])
-    if shared.size or numbers.min() == numbers.max():
+    seen = [pixel for _, pixel in mask.getcolors(mask.width * mask.height)]
+    if len({pixel[:-1] for pixel in seen}) < max(len(seen), 2):
         raise FileFault(
             name,
             "tells pixels of one color apart by its alpha channel, which is not read",
@@ -311,15 +284,6 @@ def _refuse_palette_of_greys(mask: Image.Image, name: str) -> None:
         )
 
 
-def _without_alpha(image: Image.Image) -> Image.Image:
-    """The colors of an image whose file calls its last band premultiplied alpha."""
-    values = np.asarray(image)
-    if (values[..., :-1] > values[..., -1:]).any():  # no alpha: perhaps near infrared
-        return Image.fromarray(values[..., 0] if image.mode == "La" else values[..., :3])
-    mode = "La" if image.mode == "La" else "RGBa"
-    return Image.frombytes(mode, image.size, values.tobytes()).convert(mode.upper())
-
-
 def _eight_bits(image: Image.Image, opened: Image.Image, name: str) -> Image.Image:
     """Grey of more than 8 bits as mode L; `convert` would make all above 255 white."""
     values, tags = np.asarray(image), getattr(opened, "tag_v2", {})
@@ -342,9 +306,7 @@ def _whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # NaN and what is too large become something else, too
         whole = values.astype(np.int32)
     if (wrong := whole != values).any():
-        raise FileFault(
-            name,
-            f"holds the number {values[wrong].flat[0]:g}, expected whole numbers",
-            "a mask names a class for each pixel: export it again, neither scaled nor smoothed",
-        )
+        cause = f"holds the number {values[wrong][0]:g}, expected whole numbers"
+        remedy = "a mask names a class for each pixel: export it again, neither scaled nor smoothed"
+        raise FileFault(name, cause, remedy)
     return whole

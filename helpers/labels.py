@@ -111,15 +111,12 @@ class Labels:
         """The first of each label's names, for legends: ADE20K's longer list has several, separated
         by commas. Where two labels share their first name, all keep their full ones."""
         first = tuple(name.split(",")[0] for name in self.names)
-        return first if len(set(first)) == len(first) else tuple(self.names)
+        return first if len(set(first)) == len(first) else self.names
 
     @cached_property
     def palette(self) -> np.ndarray:
         """(num_labels, 3) uint8 RGB: `palette[label_id]` is the class's color. Read-only."""
-        if self.colors is None:
-            palette = default_palette(self.num_labels)
-        else:
-            palette = np.array(self.colors, dtype=np.uint8)
+        palette = np.array(self.colors or default_palette(self.num_labels), dtype=np.uint8)
         palette.setflags(write=False)
         return palette
 
@@ -134,16 +131,14 @@ class Labels:
         """Turn annotation values into label ids, and values without a class into 255.
 
         Args:
-            annotation: whole numbers of any shape, e.g. (height, width); anything that
-                `numpy.asarray` accepts, such as a PIL image of mode L.
+            annotation: whole numbers of any shape, such as (height, width), or an image of mode L.
 
         Returns:
             uint8 array of the same shape, values 0 ... num_labels - 1 or 255.
 
         Raises:
-            ValueError: a value has no meaning here, or is no whole number. Labels that are
-                reduced already end here if they hold a 255, as most do; reducing them twice would
-                shift every class once more.
+            ValueError: a value has no meaning here, or is no whole number. Reduced labels that hold
+                a 255, as most do, end here and are not shifted once more.
         """
         values = np.asarray(annotation)
         if values.dtype.kind not in "uib":
@@ -153,40 +148,27 @@ class Labels:
         # In uint8, 0 - 1 wraps round to 255: exactly the ignore index.
         return values.astype(np.uint8) - np.uint8(self.reduce)
 
-    def count(self, annotation: np.ndarray) -> np.ndarray:
-        """(num_labels,) int64: how many pixels of an annotation each class has; raises as
-        `to_label_map` does."""
-        label_map = self.to_label_map(annotation)
-        return np.bincount(label_map.ravel(), minlength=IGNORE_INDEX + 1)[: self.num_labels]
-
     def save(self, folder: str | Path) -> None:
         """Write `id2label.json` ({label id: name}) and `labels.json` (the colors, and `reduce`)."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        names = json.dumps(
-            {str(k): name for k, name in self.id2label.items()}, indent=1, ensure_ascii=False
-        )
-        (folder / NAMES_FILE).write_text(names + "\n", encoding="utf-8")
-        rows = ",\n  ".join(str(color) for color in self.palette.tolist())
+        names = json.dumps(self.id2label, indent=1, ensure_ascii=False)
+        (folder / NAMES_FILE).write_text(f"{names}\n", encoding="utf-8")
+        rows = ",\n  ".join(map(str, self.palette.tolist()))
         rules = f'{{\n "reduce": {json.dumps(self.reduce)},\n "colors": [\n  {rows}\n ]\n}}\n'
         (folder / RULES_FILE).write_text(rules, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path) -> Labels:
-        """Read what `save` writes. Without a `labels.json`, value 0 is no class if the names are
-        ADE20K's 150, and otherwise it is the first class.
-
-        Raises:
-            FileNotFoundError: there is no `id2label.json`.
-            ValueError: a file does not hold what is expected; it is named.
-        """
-        names_file, rules_file = Path(folder) / NAMES_FILE, Path(folder) / RULES_FILE
-        names = _read_names(names_file)
+        """Read what `save` writes; a file that is missing or holds something else is named. Without
+        a `labels.json`, value 0 is no class if the names are ADE20K's 150, and otherwise it is the
+        first class."""
+        names, rules_file = _read_names(Path(folder) / NAMES_FILE), Path(folder) / RULES_FILE
         rules = read_rules(rules_file) if rules_file.is_file() else ()
         try:
             return label_set(names, *rules)
         except ValueError as error:
-            raise ValueError(f"{names_file.parent}: {error}") from error
+            raise ValueError(f"{folder}: {error}") from error
 
     def _refuse(self, values: np.ndarray) -> None:
         """Raise for the first value without a meaning, if there is one."""
@@ -214,13 +196,8 @@ class Labels:
 def label_set(
     names: Sequence[str], reduce: bool | None = None, colors: Sequence[Color] | None = None
 ) -> Labels:
-    """Labels from their names; what is not given is ADE20K's if the names are ADE20K's.
-
-    Args:
-        names: in the order of the label ids.
-        reduce: see `Labels`; None: True for ADE20K's names, else False.
-        colors: see `Labels`; None: ADE20K's for its names.
-    """
+    """Labels from their names in the order of the label ids; what is not given is ADE20K's if the
+    names are, and otherwise as `Labels` has it."""
     names = tuple(str(name).strip() for name in names)
     if names == _read_names(_ADE20K / NAMES_FILE):
         its_reduce, its_colors = read_rules(_ADE20K / RULES_FILE)
@@ -235,11 +212,8 @@ def label_names(config: PretrainedConfig) -> tuple[str, ...]:
 
 
 def names_differ(data: Sequence[str], other: Sequence[str], where: str) -> str | None:
-    """Where the label names of the data first differ from those of `where` ("the model", say).
-
-    Returns:
-        The difference in words, or None where there is none.
-    """
+    """Where the label names of the data first differ from those of `where` ("the model", say), in
+    words; None where they are equal."""
     if len(data) != len(other):
         return f"there are {len(data)} labels in the data and {len(other)} in {where}"
     for label, (ours, theirs) in enumerate(zip(data, other, strict=True)):
@@ -249,11 +223,7 @@ def names_differ(data: Sequence[str], other: Sequence[str], where: str) -> str |
 
 
 def read_rules(file: Path) -> tuple[bool, Sequence[Color] | None]:
-    """What `labels.json` says: whether labels are reduced, and the colors.
-
-    Raises:
-        ValueError: the file does not hold what is expected.
-    """
+    """What `labels.json` says, or ValueError: whether labels are reduced, and the colors."""
     try:
         rules = json.loads(file.read_text(encoding="utf-8"))
         reduce, colors = rules["reduce"], rules.get("colors")
@@ -268,15 +238,12 @@ def read_rules(file: Path) -> tuple[bool, Sequence[Color] | None]:
 
 
 def default_palette(num_labels: int) -> np.ndarray:
-    """Colors for a label set that has none, told apart by color-blind eyes as well.
+    """Colors for labels that have none, (num_labels, 3) uint8 RGB.
 
-    Light grey for label 0, which most often is the background, then matplotlib's sequence
-    "petroff8" (Petroff, "Accessible Color Sequences for Data Visualization", arXiv 2107.02270);
-    its grey is a purple here, since grey looks unlabelled. More classes get colors evenly spaced in
-    hue, which no eye tells apart.
-
-    Returns:
-        (num_labels, 3) uint8 RGB.
+    Light grey for label 0, which most often is the background, then colors that color-blind eyes
+    tell apart as well: matplotlib's "petroff8" (Petroff, "Accessible Color Sequences for Data
+    Visualization", arXiv 2107.02270). More get colors evenly spaced in hue, which no eye tells
+    apart.
     """
     from matplotlib import colormaps
     from matplotlib.colors import to_rgba_array
@@ -292,9 +259,8 @@ def _read_names(file: Path) -> tuple[str, ...]:
         stored = json.loads(file.read_text(encoding="utf-8"))
         names = {int(label): str(name) for label, name in stored.items()}
     except (ValueError, AttributeError) as error:
-        raise ValueError(
-            f'{file} holds no label names ({error}): expected {{"0": "background", ...}}'
-        ) from error
+        expected = 'expected {"0": "background", ...}'
+        raise ValueError(f"{file} holds no label names ({error}): {expected}") from error
     count = len(names)
     if sorted(names) == list(range(1, count + 1)):
         raise ValueError(

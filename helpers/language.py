@@ -32,9 +32,6 @@ def say(text: str, *values: Any) -> str:
     Args:
         text: English, and the key of the catalogues; it stays English where they lack it.
         values: in the order of the names in `text`; a translation may have another order.
-
-    Raises:
-        ValueError: SEG_LANGUAGE is no language of the course.
     """
     chosen = "en" if _in_english.get() else language()
     names = dict.fromkeys(name for _, name, *_ in Formatter().parse(text) if name)

@@ -58,9 +58,10 @@ class ConfusionMatrix:
                 "expected equal shapes. Upsample the logits to the size of the annotation before "
                 "taking the argmax."
             )
-        pairs = self._count_bytes(predictions, references)
-        # Larger values go the slower way, and wrong ones, which it names.
-        self.counts += self._count_any(predictions, references) if pairs is None else pairs
+        if predictions.size:
+            pairs = self._count_bytes(predictions, references)
+            # Larger values go the slower way, and wrong ones, which it names.
+            self.counts += self._count_any(predictions, references) if pairs is None else pairs
 
     def merge(self, other: ConfusionMatrix) -> ConfusionMatrix:
         """Add another matrix's counts (of another process, say) to this one, and return it."""
@@ -92,20 +93,17 @@ class ConfusionMatrix:
         ignore are dropped later, in the table, and keys are counted run by run: labels come in
         regions. Each of the three makes it nearly twice as fast.
         """
-        n, ignore_index = self.num_labels, self.ignore_index
         predictions, references = _as_bytes(predictions), _as_bytes(references)
-        if predictions is None or references is None or max(n - 1, ignore_index or 0) > 255:
+        if predictions is None or references is None or self.num_labels > 256:
             return None
         keys = (references.astype(np.uint16) << 8 | predictions).ravel()
-        if not keys.size:
-            return np.zeros_like(self.counts)
         ends = np.append(np.flatnonzero(keys[1:] != keys[:-1]), keys.size - 1)
         # Weights are summed as float64, which is exact up to 2 ** 53 pixels.
         table = np.bincount(keys[ends], weights=np.diff(ends, prepend=-1), minlength=65536)
         table = table.reshape(256, 256).astype(np.int64)
-        if ignore_index is not None and ignore_index >= 0:
-            table[ignore_index] = 0
-        inside = table[:n, :n]
+        if self.ignore_index in range(256):
+            table[self.ignore_index] = 0
+        inside = table[: self.num_labels, : self.num_labels]
         return inside if inside.sum() == table.sum() else None
 
     def _count_any(self, predictions: np.ndarray, references: np.ndarray) -> np.ndarray:
@@ -132,11 +130,8 @@ def scores_from_areas(
 ) -> dict[str, Any]:
     """IoU = I / (P + L - I) and accuracy = I / L for each class, and their means over classes.
 
-    Args:
-        intersection, predicted, labelled: (num_labels,) pixel counts over the whole data set.
-
-    Returns:
-        The dictionary that `ConfusionMatrix.compute` describes.
+    Takes (num_labels,) pixel counts over the whole data set; returns the dictionary that
+    `ConfusionMatrix.compute` describes.
     """
     intersection, predicted, labelled = (
         np.asarray(area, dtype=np.float64) for area in (intersection, predicted, labelled)
@@ -192,7 +187,6 @@ def _whole_numbers(values: Maps) -> np.ndarray:
 
 def _as_bytes(values: np.ndarray) -> np.ndarray | None:
     """The values as uint8, or None where one does not fit."""
-    fits = values.dtype in (np.uint8, bool) or not values.size
-    if fits or (values.min() >= 0 and values.max() <= 255):
+    if values.dtype in (np.uint8, bool) or (values.min() >= 0 and values.max() <= 255):
         return values.astype(np.uint8, copy=False)
     return None

@@ -8,7 +8,7 @@ import math
 import os
 import re
 import shlex
-import unicodedata
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.images import SUFFIXES
+from helpers.images import SUFFIXES, name_key
 
 _ONE_SPLIT = "expected one split: what a model was trained on says nothing about how good it is"
 
@@ -50,21 +50,18 @@ def find_pairs(
     are followed. Hidden files and the thumbnails of file servers are skipped.
 
     Args:
-        images: folder of images.
-        masks: folder of masks; it may be the same folder, if names tell them apart.
-        mask_suffix: what the names of masks end in, as "_mask" in `cat_mask.png`; the
-            same as `mask_name="*_mask"`.
+        images, masks: folders; they may be the same, if names tell images and masks apart.
+        mask_suffix: "_mask", say, is the same as `mask_name="*_mask"`.
         image_name: how images are named: a star stands for what a pair shares, as in "*_sat" or
             "image_*", or in "*.jpg", where the extension counts.
-        mask_name: how masks are named, as in "*_gtFine_labelIds". In a folder of both, a file that
-            fits both patterns is what the longer one says.
+        mask_name: how masks are named. In a folder of both, a file that fits both patterns is what
+            the longer one says.
         drop: files and sub-folders to leave out, and the partners of such files: names or paths, in
             which stars may stand for parts.
 
     Raises:
         FileNotFoundError: a folder is missing.
-        ValueError: two files of a folder would have the same partner, or no file fits a pattern or
-            one of `drop`.
+        ValueError: two files have the same partner, or none fits a pattern or one of `drop`.
     """
     mask_name += mask_suffix
     for folder in (images, masks):
@@ -84,14 +81,14 @@ def find_pairs(
             del taken_from[file]
     unwanted = dropped([*beside_images, *beside_masks], (images, masks), drop)
     unwanted |= _left_alone(keys, mask_keys, unwanted) | _left_alone(mask_keys, keys, unwanted)
-    keys = {file: key for file, key in keys.items() if file not in unwanted}
-    mask_keys = {file: key for file, key in mask_keys.items() if file not in unwanted}
-    found = _by_key({file: key for file, key in keys.items() if _is_image(file)})
-    annotations = _by_key({file: key for file, key in mask_keys.items() if _is_image(file)})
+    found, annotations = (
+        _by_key({f: k for f, k in some.items() if f not in unwanted and _is_image(f)})
+        for some in (keys, mask_keys)
+    )
     for file, key in mask_keys.items():
         # What lies where a mask should is paired where there is nothing better: reading it says
         # what is wrong with it, and "there is no mask" would be untrue.
-        if key in found and not _is_image(file):
+        if key in found and file not in unwanted and not _is_image(file):
             annotations.setdefault(key, file)
     used = {*found.values(), *annotations.values()}
     return Pairs(
@@ -104,11 +101,7 @@ def find_pairs(
 
 def files_below(folder: Path, other: Path | None = None) -> list[Path]:
     """The files of a folder and its sub-folders, sorted; hidden ones are passed over, links are
-    followed, and the other folder, if it lies in this one, is left out.
-
-    Raises:
-        PermissionError: a folder may not be read.
-    """
+    followed, and the other folder, if it lies in this one, is left out."""
     found: list[Path] = []
     apart = {other.resolve()} - {folder.resolve()} if other else set()
 
@@ -118,12 +111,8 @@ def files_below(folder: Path, other: Path | None = None) -> list[Path]:
     for top, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         here = Path(top).absolute()
         above = {place.resolve() for place in (here, *here.parents)}  # where links may lead back to
-        left_out = apart | above
-        folders[:] = [
-            name
-            for name in folders
-            if not _is_hidden(name) and (here / name).resolve() not in left_out
-        ]
+        shown = [name for name in folders if not _is_hidden(name)]
+        folders[:] = [name for name in shown if (here / name).resolve() not in apart | above]
         found += [Path(top) / name for name in names if not _is_hidden(name)]
     return sorted(found)
 
@@ -144,10 +133,9 @@ def split_pairs(
         pairs: from `find_pairs`.
         validation_fraction: share of the images on which checkpoints are chosen.
         test_fraction: share that is kept for the end.
-        group_by: images of which this regular expression matches the same part of the path stay
-            together (photographs of one afternoon, patient or flight). The path begins below the
-            folder that holds all of them; the part is the expression's first group, or all that
-            it matches.
+        group_by: images of which this regular expression matches the same part of the path (its
+            first group, if it has one) stay together: photographs of one afternoon, patient or
+            flight. The path begins below the folder that holds all of them.
         seed: the same seed draws the same split.
 
     Raises:
@@ -195,60 +183,47 @@ def groups_by_name(images: Sequence[Path], pattern: str) -> dict[Path, str]:
 
 
 def check_splits(splits: Mapping[str, Sequence[Pair]]) -> None:
-    """Refuse splits on which a model cannot be judged.
-
-    Raises:
-        ValueError: there is no train or no validation, or an image is in two splits: its file, or
-            one that is equal byte for byte.
-    """
-    if missing := [name for name in ("train", "validation") if not splits.get(name)]:
-        raise ValueError(
-            f"the splits are {[*splits]}, expected train and validation with at least one pair "
-            f"each: {missing[0]} has none"
-        )
+    """Raise ValueError where there is no train or no validation, or an image is in two splits: its
+    file, or one that is equal byte for byte."""
+    for name in ("train", "validation"):
+        if not splits.get(name):
+            raise ValueError(
+                f"the splits are {[*splits]}, expected train and validation with at least one pair "
+                f"each: {name} has none"
+            )
     split_of: dict[Path, str] = {}
     for name, part in splits.items():
         for image, _ in part:
             if (other := split_of.setdefault(image, name)) != name:
                 raise ValueError(f'{image} is in the splits "{other}" and "{name}", {_ONE_SPLIT}')
-    twice = [  # training images last, so that they are what is left out
-        (first, copy)
+    twice = {  # training images last, so that they are what is left out
+        copy: first
         for first, *copies in equal_files([*split_of][::-1])
         for copy in copies
         if split_of[copy] != split_of[first]
-    ]
-    if twice:
-        first, copy = twice[0]
+    }
+    for copy, first in twice.items():
         raise ValueError(
             f'{copy} is in the split "{split_of[copy]}" and {first}, which is equal byte for byte, '
             f'in "{split_of[first]}", {_ONE_SPLIT}. There are {len(twice)} such copies: '
-            f"{shlex.join(['--drop', *(str(copy) for _, copy in twice)])}"
+            f"{shlex.join(['--drop', *map(str, twice)])}"
         )
 
 
 def equal_files(files: Sequence[Path]) -> list[list[Path]]:
     """The groups of files that are equal byte for byte, of two files or more."""
-    by_size: dict[int, list[Path]] = {}
+    sizes = Counter(file.stat().st_size for file in files)
+    by_content: dict[bytes, list[Path]] = {}
     for file in files:
-        by_size.setdefault(file.stat().st_size, []).append(file)
-    by_content: dict[str, list[Path]] = {}
-    for file in (file for some in by_size.values() if len(some) > 1 for file in some):
-        with file.open("rb") as stream:
-            by_content.setdefault(hashlib.file_digest(stream, "sha256").hexdigest(), []).append(
-                file
-            )
+        if sizes[file.stat().st_size] > 1:
+            digest = hashlib.sha256(file.read_bytes()).digest()
+            by_content.setdefault(digest, []).append(file)
     return [some for some in by_content.values() if len(some) > 1]
 
 
 def dropped(files: Collection[Path], folders: Collection[Path], drop: Collection[str]) -> set[Path]:
-    """The files, below these folders, that are to be left out.
-
-    Args:
-        drop: see `find_pairs`.
-
-    Raises:
-        ValueError: one of `drop` fits no file.
-    """
+    """The files, below these folders, that `drop` of `find_pairs` names; ValueError where one of
+    its names fits none."""
     found: set[Path] = set()
     for unwanted in drop:
         pattern = glob.escape(Path(unwanted).as_posix()).replace("[*]", "*")
@@ -259,10 +234,8 @@ def dropped(files: Collection[Path], folders: Collection[Path], drop: Collection
             if place.absolute().match(pattern)
         }
         if not fits:
-            such_as = f", such as {min(files)}" if files else ""
-            raise ValueError(
-                f"no file is named {unwanted}, to be dropped, among {len(files)}{such_as}"
-            )
+            some = f"{len(files)}, such as {min(files)}" if files else "0"
+            raise ValueError(f"no file is named {unwanted}, to be dropped, among {some}")
         found |= fits
     return found
 
@@ -281,12 +254,6 @@ def _is_hidden(name: str) -> bool:
 
 def _is_image(file: Path) -> bool:
     return file.suffix.lower() in SUFFIXES
-
-
-def name_key(name: str) -> str:
-    """What makes two names equal, whatever their case and whoever wrote their accents."""
-    # macOS writes é as e and an accent, most others as one letter.
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _named(folder: Path, pattern: str, files: Sequence[Path]) -> dict[Path, str]:

@@ -17,7 +17,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -37,8 +37,6 @@ class Profile:
     description: str
     dataset: str
     """Hub id, local Parquet data set, or folder in ADEChallengeData2016 layout."""
-    own: Labels | None = field(default=None, kw_only=True)
-    """What the numbers in the masks mean, whatever the data say; None: as they say."""
     max_images: int | None
     """Take only the first so many training images and split those; None: all, as split."""
     encoder: str
@@ -79,6 +77,8 @@ class Profile:
     """Augment as the published recipe does, scaling by a factor in this range before a crop of
     image_size; None: crop and resize as in notebook 03."""
     seed: int = 0
+    own: Labels | None = None
+    """What the numbers in the masks mean, whatever the data say; None: as they say."""
     output_root: Path = REPOSITORY / "outputs"
     run_name: str = ""
     """Names the output folder: the profile, and the data where `SEG_DATA` replaced it."""
@@ -103,12 +103,8 @@ class Profile:
 
     def capped(self, steps: int) -> Profile:
         """The same profile, which trains for so many steps at most."""
-        return replace(
-            self,
-            max_steps=min(self.max_steps, steps),
-            eval_steps=min(self.eval_steps, steps),
-            logging_steps=min(self.logging_steps, steps),
-        )
+        fields = ("max_steps", "eval_steps", "logging_steps")
+        return replace(self, **{name: min(getattr(self, name), steps) for name in fields})
 
     @property
     def output_dir(self) -> Path:
@@ -120,12 +116,6 @@ class Profile:
         """Where notebook 05 saves the best model, and notebook 06 looks for it."""
         return self.output_dir / "model"
 
-
-# The photograph of Hugging Face's guide to image segmentation.
-_STREET_PHOTOGRAPH = (
-    "hf://datasets/huggingface/documentation-images/transformers/tasks/segmentation_input.jpg"
-)
-_LABEL_FILE = "hf://datasets/huggingface/label-files/ade20k-id2label.json"
 
 _TINY = Profile(
     name="tiny",
@@ -166,8 +156,10 @@ _SAMPLE = Profile(
     finetuned_model="nvidia/segformer-b0-finetuned-ade-512-512",
     instance_model="facebook/mask2former-swin-large-cityscapes-instance",
     panoptic_model="facebook/mask2former-swin-large-cityscapes-panoptic",
-    street_image=_STREET_PHOTOGRAPH,
-    label_file=_LABEL_FILE,
+    # Of Hugging Face's guide to image segmentation.
+    street_image="hf://datasets/huggingface/documentation-images/"
+    "transformers/tasks/segmentation_input.jpg",
+    label_file="hf://datasets/huggingface/label-files/ade20k-id2label.json",
     image_size=512,
     max_steps=1000,
     warmup_steps=50,
@@ -212,9 +204,9 @@ def get_profile(name: str | None = None, data: str | None = None) -> Profile:
             f"unknown profile {name!r}: expected one of {', '.join(_PROFILES)}. "
             "Set PROFILE in the set-up cell, or the variable SEG_PROFILE, to one of them."
         )
-    profile = replace(_PROFILES[name], run_name=name)
-    if data or os.environ.get("SEG_DATA"):
-        dataset = _resolve_data(data)
+    profile = _PROFILES[name]
+    if dataset := data or os.environ.get("SEG_DATA"):
+        dataset = _resolve_data(dataset, typed=bool(data))
         profile = replace(
             profile,
             dataset=dataset,
@@ -234,12 +226,8 @@ def get_profile(name: str | None = None, data: str | None = None) -> Profile:
 def folder_name(source: str | Path) -> str:
     """A name for the folder of what is made from one data set, and from no other.
 
-    Args:
-        source: the data's absolute path, or its Hub id.
-
-    Returns:
-        The last part of it, in which letters, marks and digits of any script stay, and eight
-        hexadecimal digits that stand for the whole: many a data set is called "data".
+    It ends in eight hexadecimal digits that stand for the whole path or Hub id: many a data set is
+    called "data". Before them, letters, marks and digits of any script stay.
     """
     whole = unicodedata.normalize("NFC", str(source))  # macOS takes accents and letters apart
     kept = (c if unicodedata.category(c)[0] in "LMN" else " " for c in Path(whole).name[:_READABLE])
@@ -252,20 +240,19 @@ def _from_repository(path: str) -> Path:
     return (REPOSITORY / Path(path).expanduser()).resolve()
 
 
-def _resolve_data(given: str | None) -> str:
-    """A folder's absolute path if there is such a folder, else a Hub id; None: of `SEG_DATA`."""
-    data = given or os.environ["SEG_DATA"]
+def _resolve_data(data: str, typed: bool) -> str:
+    """A folder's absolute path, or a Hub id; what is not typed here counts from the repository."""
     candidates = [_from_repository(data), Path(data).expanduser().resolve()]
-    if given:
-        candidates.reverse()  # it was typed here
+    if typed:
+        candidates.reverse()
     for folder in candidates:
         if folder.is_dir():
             return str(folder)
     if re.fullmatch(r"[\w.-]*\w[\w.-]*/[\w.-]*\w[\w.-]*", data) and not data.startswith("."):
         return data
     raise FileNotFoundError(
-        f"{'--data' if given else 'SEG_DATA'} is {data!r}, and there is no folder {candidates[0]}. "
+        f"{'--data' if typed else 'SEG_DATA'} is {data!r}, and there is no folder {candidates[0]}. "
         "Expected a folder with images/{training,validation} and annotations/"
         "{training,validation} inside, one that scripts.prepare wrote (relative paths count from "
-        f"{'here' if given else 'the repository'}), or a Hub id such as merve/scene_parse_150."
+        f"{'here' if typed else 'the repository'}), or a Hub id such as merve/scene_parse_150."
     )

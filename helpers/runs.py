@@ -1,7 +1,6 @@
 """Training runs: interrupted, resumed, or shared among processes, they end as one at a stretch.
 
-The trainer, its checkpoints, the data on which a run may be resumed, and what batch normalisation
-needs.
+The trainer, its checkpoints, its progress bar, and the data on which a run may be resumed.
 """
 
 from __future__ import annotations
@@ -12,18 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from accelerate.utils import broadcast_object_list
-from torch import distributed
 from transformers import Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_callback import TrainerCallback, TrainerState
+from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerState
 from transformers.trainer_utils import set_seed
+from transformers.utils.notebook import NotebookProgressCallback
 
 from helpers.labels import Labels, label_names, names_differ
 from helpers.language import say
-from helpers.metrics import StreamingMeanIoU
-from helpers.processes import is_first_process
+from helpers.processes import bars_disabled, is_first_process
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,7 +38,7 @@ class ExactTrainer(Trainer):
     on resume (transformers #43701). `train(resume_from_checkpoint=True)` resumes from the last
     complete checkpoint, or starts from step 0 where there is none, and says so. Resuming a
     finished run takes no further step: its best model is loaded, and that is all. A resumed run
-    has the weights and the losses of one at a stretch; only its `train_loss` is that of its part.
+    has the weights of one at a stretch.
 
     One process uses one GPU: `Trainer` would put the model into `DataParallel` on all it sees,
     which is slow, and scales wrongly a loss that is divided by the whole batch. Several processes
@@ -50,14 +47,13 @@ class ExactTrainer(Trainer):
     Args:
         training_data: what the model learns from. It is written into the folder of a saved model
             with its labels, and a run is resumed with this data alone; None: with any.
-        Everything else as `transformers.Trainer`.
+        Everything else, by keyword, as `transformers.Trainer`.
     """
 
     def __init__(
         self,
         model: PreTrainedModel,
         args: TrainingArguments,
-        *others: Any,
         training_data: TrainingData | None = None,
         **kwargs: Any,
     ) -> None:
@@ -70,9 +66,8 @@ class ExactTrainer(Trainer):
             print(say(text, visible))
         if args.world_size > 1 and args.data_seed is None:
             args.data_seed = args.seed
-        super().__init__(model, args, *others, **kwargs)
+        super().__init__(model, args, **kwargs)
         self.training_data = training_data
-        self.add_callback(_LogBeforeSaving)
         if args.world_size > 1:
             set_seed(args.seed + args.process_index)
 
@@ -87,9 +82,8 @@ class ExactTrainer(Trainer):
         if checkpoint is True:
             checkpoint = last_complete_checkpoint(self.args.output_dir)
         if self.training_data is not None:
-            self.training_data.refuse_other(self.args.output_dir)
-            if checkpoint:
-                self.training_data.refuse_other(checkpoint)
+            for place in filter(None, (self.args.output_dir, checkpoint)):
+                self.training_data.refuse_other(place)
         if checkpoint:
             state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
             self.resumed_step = state.global_step
@@ -111,23 +105,11 @@ class ExactTrainer(Trainer):
             epochs = 0  # `Trainer` would take one more step before it looks
         return epochs, *others, max_steps
 
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(self.compute_metrics, StreamingMeanIoU):
-            self.compute_metrics.reset()  # an interrupted evaluation leaves its counts
-        return super().evaluation_loop(*args, **kwargs)
-
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_exactly(self.model if model is None else model, resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
         load_exactly(self.model, self.state.best_model_checkpoint)
-
-
-class _LogBeforeSaving(TrainerCallback):
-    """The sum behind the next logged loss is not in a checkpoint: so it has to be empty."""
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        control.should_log |= control.should_save
 
 
 # --- checkpoints ----------------------------------------------------------------------------------
@@ -187,6 +169,32 @@ def load_exactly(model: PreTrainedModel, checkpoint: str | Path) -> None:
     model.load_state_dict(saved.state_dict())
 
 
+# --- the progress bar -----------------------------------------------------------------------------
+
+
+def show_one_bar(trainer: Trainer) -> None:
+    """One progress bar with the last loss and score, instead of a growing table or JSON lines."""
+    for callback in (NotebookProgressCallback, ProgressCallback, PrinterCallback):
+        trainer.remove_callback(callback)
+    if not bars_disabled():
+        trainer.add_callback(_ProgressBar())
+
+
+class _ProgressBar(ProgressCallback):
+    """A progress bar that shows the newest loss and score beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: dict[str, str] = {}
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        known = {"loss": "loss", "eval_loss": "validation loss", "eval_mean_iou": "validation mIoU"}
+        if self.training_bar is not None and logs:
+            new = {name: f"{logs[key]:.3f}" for key, name in known.items() if key in logs}
+            self.shown |= new
+            self.training_bar.set_postfix(self.shown)
+
+
 # --- the data -------------------------------------------------------------------------------------
 
 
@@ -195,16 +203,13 @@ class TrainingData:
     """What tells a training split from another one, wherever its files lie."""
 
     labels: Labels
-    images: int | None = None
-    """How many there are; None: not known, and not compared."""
+    images: int
+    """How many there are."""
     areas: Sequence[int] | None = None
-    """(num_labels,): pixels of each class, as `load_scenes` counts them; None as above."""
+    """(num_labels,): pixels of each class, as `load_scenes` counts them; None: not compared."""
 
     def claim(self, folder: str | Path) -> None:
-        """Note that an output folder belongs to this data.
-
-        Args:
-            folder: of the models and checkpoints to come; it need not exist.
+        """Note that an output folder, which need not exist, belongs to this data.
 
         Raises:
             ValueError: it belongs to other data, or a model or checkpoint in it does.
@@ -217,8 +222,11 @@ class TrainingData:
         nobody; raises as `claim` does."""
         folder = Path(folder)
         for place in [folder, *(one for name in _MODELS for one in sorted(folder.glob(name)))]:
-            stored = _stored_facts(place)
-            if stored and (difference := self._difference(stored, place.name)):
+            try:
+                stored = json.loads((place / TRAINING_DATA).read_text(encoding="utf-8"))
+            except (FileNotFoundError, ValueError):  # none, or one that was left half written
+                continue
+            if difference := self._difference(stored, place.name):
                 raise ValueError(
                     f"{place} belongs to other data: {difference}. Take that data again, or "
                     "another output folder (--output-dir, or in a notebook SEG_OUTPUT), or move "
@@ -228,119 +236,27 @@ class TrainingData:
     def save(self, folder: str | Path) -> None:
         """Write `training_data.json` into a folder, which need not exist."""
         Path(folder).mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.facts(), indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(self._facts(), indent=1, ensure_ascii=False) + "\n"
         (Path(folder) / TRAINING_DATA).write_text(text, encoding="utf-8")
 
-    def facts(self) -> dict[str, Any]:
+    def _facts(self) -> dict[str, Any]:
         """What is stored and compared: images, reduce, and the pixels of each class by name."""
-        names = self.labels.names
-        areas = [None] * len(names) if self.areas is None else map(int, self.areas)
-        pixels = dict(zip(names, areas, strict=True))
+        areas = [None] * self.labels.num_labels if self.areas is None else map(int, self.areas)
+        pixels = dict(zip(self.labels.names, areas, strict=True))
         return {"images": self.images, "reduce": self.labels.reduce, "pixels": pixels}
 
     def _difference(self, stored: dict[str, Any], where: str) -> str | None:
         """Where this data first differs from the stored facts, in words."""
-        facts = self.facts()
-        names, stored_names = tuple(facts["pixels"]), tuple(stored["pixels"])
-        if difference := names_differ(names, stored_names, where):
+        facts = self._facts()
+        pixels, stored_pixels = facts["pixels"], stored["pixels"]
+        if difference := names_differ(tuple(pixels), tuple(stored_pixels), where):
             return difference
         if facts["reduce"] != stored["reduce"]:
             ours, theirs = ("not a" if one["reduce"] else "a" for one in (facts, stored))
             return f"value 0 is {ours} class in the data and {theirs} class in {where}"
-        counts = [("images", facts["images"], stored["images"])]
-        counts += [(f"pixels of {k}", facts["pixels"][k], stored["pixels"][k]) for k in names]
+        counts = [("images", self.images, stored["images"])]
+        counts += [(f"pixels of {name}", pixels[name], stored_pixels[name]) for name in pixels]
         for kind, ours, theirs in counts:
             if None not in (ours, theirs) and ours != theirs:
                 return f"there are {ours:,} training {kind} in the data and {theirs:,} in {where}"
         return None
-
-
-def _stored_facts(folder: Path) -> dict[str, Any] | None:
-    """What `save` wrote; in the folder of an older version's model the labels alone; None where
-    the folder says nothing, or was left half written."""
-    try:
-        if (file := folder / TRAINING_DATA).is_file():
-            return json.loads(file.read_text(encoding="utf-8"))
-        return TrainingData(Labels.load(folder)).facts()
-    except (FileNotFoundError, ValueError):
-        return None
-
-
-# --- batch normalisation --------------------------------------------------------------------------
-
-
-class SharedBatchNorm2d(torch.nn.BatchNorm2d):
-    """Batch normalisation over the batch of all processes, as `SyncBatchNorm`, on CPUs too.
-
-    `torch.nn.SyncBatchNorm` refuses tensors that are not on a GPU. Parameters and buffers have
-    the names of `BatchNorm2d`, so checkpoints are the same.
-    """
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) float to the same."""
-        if not self.training:
-            return super().forward(features)
-        wide = features.float()  # statistics need more digits than bfloat16 has
-        number = wide.new_tensor([float(features.numel() // features.shape[1])])
-        total = _sum_over_processes(torch.cat([wide.sum((0, 2, 3)), number]))
-        number = total[-1]
-        mean = total[:-1] / number
-        centered = wide - mean[:, None, None]
-        # From the deviations: a difference of sums of squares would lose its digits.
-        variance = _sum_over_processes(centered.square().sum((0, 2, 3))) / number
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * number / (number - 1), self.momentum)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return (centered * scale[:, None, None] + self.bias[:, None, None]).to(features.dtype)
-
-
-def share_batch_norm(model: torch.nn.Module) -> None:
-    """Turn every `BatchNorm2d` of a model, in place, into one over the batch of all processes."""
-    for module in model.modules():
-        if type(module) is torch.nn.BatchNorm2d:
-            module.__class__ = SharedBatchNorm2d  # the tensors and their names stay
-
-
-class _Sum(torch.autograd.Function):
-    """As `torch.distributed.nn.functional.all_reduce`, which newer releases of torch deprecate."""
-
-    @staticmethod
-    def forward(context: object, tensor: torch.Tensor) -> torch.Tensor:
-        total = tensor.clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(context: object, gradient: torch.Tensor) -> torch.Tensor:
-        # Every process's loss depends on the sum, and so on this process's tensor.
-        return _Sum.apply(gradient)
-
-
-def _sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
-    """The sum of all processes' tensors of this shape, with gradients to each of them."""
-    if distributed.is_available() and distributed.is_initialized():
-        return _Sum.apply(tensor)
-    return tensor
-
-
-def silence_rounding(model: PreTrainedModel) -> None:
-    """Set gradients to zero that would be zero but for rounding, and that Adam takes for real.
-
-    Batch normalisation subtracts the batch's mean, and with it whatever the biases before it have
-    added. Their gradients of 1e-9 are rounding errors. Adam divides by a gradient's size, so it
-    turns them into steps as large as any: a random walk, different on each machine. The running
-    mean that evaluation uses lags behind it, which costs a few per cent of the score in a run's
-    first steps.
-    """
-    norm = getattr(getattr(model, "decode_head", None), "batch_norm", None)
-    if norm is None:
-        return
-    last = len(model.config.depths) - 1  # nothing but the head follows its norm
-    last_norms = (f"stages.{last}.layer_norm.bias", f"encoder.layer_norm.{last}.bias")
-    for name, weight in model.named_parameters():
-        of_projection = "decode_head." in name and name.endswith(".proj.bias")
-        if weight.requires_grad and (of_projection or name.endswith(last_norms)):
-            # In evaluation mode the norm subtracts no mean of the batch: then they are real.
-            weight.register_hook(lambda gradient: gradient * (not norm.training))

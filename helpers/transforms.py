@@ -2,7 +2,8 @@
 
 Image and annotation must go through every geometric step together; `torchvision.transforms.v2`
 does that for pairs, and resizes masks by nearest neighbour, because a class number halfway
-between "car" and "road" is a different class, not a mixture.
+between "car" and "road" is a different class, not a mixture. An augmentation takes (image, mask), a
+`tv_tensors.Mask`, and returns both, image_size x image_size pixels.
 """
 
 from __future__ import annotations
@@ -31,11 +32,7 @@ _MEAN = (124, 116, 104)  # ImageNet's mean colour, which normalisation turns int
 
 
 def load_image_processor(profile: Profile) -> BaseImageProcessor:
-    """The encoder's own image processor, with the profile's size, on whole images.
-
-    Args:
-        profile: see `helpers.profiles`; its labels say whether value 0 of a mask is a class.
-    """
+    """The encoder's own image processor, with the profile's size and labels, on whole images."""
     from transformers import AutoImageProcessor
 
     side, reduce = profile.image_size, profile.labels.reduce
@@ -57,11 +54,7 @@ def load_image_processor(profile: Profile) -> BaseImageProcessor:
 
 
 def augmentation(image_size: int) -> v2.Compose:
-    """Random crop, flip and colour: called with (image, mask), returns both transformed alike.
-
-    Args:
-        image_size: side of the square result, pixels.
-    """
+    """Random crop, flip and colour, as notebook 03 has them."""
     return v2.Compose(
         [
             _RandomResizedCrop(image_size, scale=(0.4, 1.0), ratio=(0.75, 1.6), antialias=True),
@@ -78,17 +71,13 @@ def recipe_augmentation(
     """Random scale, crop, flip and colour of SegFormer's published training on ADE20K.
 
     Steps and numbers are those of mmsegmentation (configs/_base_/datasets/ade20k.py), but for
-    the brightness, which it shifts by up to 32 of 255 and we multiply by up to 12.5 %.
+    the brightness, which it shifts by up to 32 of 255 and we multiply by up to 12.5 %. Where the
+    image is too small, it is padded with the mean colour and the mask with the value that is no
+    class (0 where labels are reduced, else 255): nothing is learned there.
 
     Args:
-        image_size: side of the square result, pixels.
         random_scale: the short side is resized to image_size times a number from this range.
-        labels: what the masks mean, and so which value is no class.
-
-    Returns:
-        A transform of (image, mask) to both, image_size x image_size. Where the image is
-        too small, it is padded with the mean colour and the mask with the value that is
-        no class: 0 where labels are reduced, else 255. Nothing is learned there.
+        labels: what the masks mean.
     """
     ignored = 0 if labels.reduce else IGNORE_INDEX
     colors = [{"brightness": 0.125}, {"contrast": 0.5}, {"saturation": 0.5}, {"hue": 0.1}]
@@ -217,10 +206,6 @@ class _VariedCrop(v2.RandomCrop):
 
     mmsegmentation's `RandomCrop(cat_max_ratio=0.75)`: of the labelled pixels, the largest class
     may have three quarters. Otherwise many crops would show sky or wall and nothing else.
-
-    Args:
-        side: of the crop, pixels.
-        ignored: the mask value that is no class, which pads masks that are too small.
     """
 
     def __init__(self, side: int, ignored: int) -> None:

@@ -1,4 +1,9 @@
-"""Label maps as images: color, overlay, legend, side by side; segments; a model as a diagram."""
+"""Label maps as images: color, overlay, legend, side by side; segments; a model as a diagram.
+
+A label map is (height, width) integers: label ids, or 255 for ignored pixels. Their names and
+colors are those of `labels`. An image is a PIL image, or (height, width, 3) uint8 RGB. A figure
+is closed already, so that a notebook shows it once: as the cell's value.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +30,7 @@ if TYPE_CHECKING:
 def colorize(label_map: np.ndarray, labels: Labels = ADE20K) -> np.ndarray:
     """Paint each label id in its palette color; 255 (ignored) becomes black.
 
-    Args:
-        label_map: (height, width) integers, label ids 0 ... num_labels - 1, or 255.
-        labels: whose palette is used.
-
-    Returns:
-        (height, width, 3) uint8 RGB.
-
-    Raises:
-        ValueError: a label id has no color.
+    Returns (height, width, 3) uint8 RGB; raises ValueError where a label id has no color.
     """
     return np.array(_colored(np.asarray(label_map), labels.palette))
 
@@ -44,13 +41,8 @@ def overlay(
     """Blend a label map's colors over its image; ignored pixels stay as they are.
 
     Args:
-        image: the image; turned upright by its EXIF orientation, it has the label map's size.
-        label_map: (height, width) label ids or 255.
+        image: is turned upright by its EXIF orientation, and has the label map's size then.
         alpha: 0 shows the image alone, 1 the colors alone.
-        labels: whose palette is used.
-
-    Returns:
-        PIL image, RGB, upright, of the label map's size.
 
     Raises:
         ValueError: the sizes differ, or alpha is outside 0 ... 1.
@@ -71,15 +63,12 @@ def overlay(
 
 
 def _colored(label_map: np.ndarray, palette: np.ndarray) -> Image.Image:
-    """A label map as RGB image, checked.
-
-    Pillow looks colors up some fifteen times as fast as NumPy's `palette[label_map]`.
-    """
+    """A label map as RGB image; Pillow looks colors up some fifteen times as fast as NumPy."""
     outside = (label_map >= len(palette)) & (label_map != IGNORE_INDEX) | (label_map < 0)
     if outside.any():
         raise ValueError(
             f"label id {label_map[outside][0]} has no color: expected 0-{len(palette) - 1}, or "
-            f"{IGNORE_INDEX} for ignored pixels. Raw annotations go through reduce_labels first."
+            f"{IGNORE_INDEX} for ignored pixels. Raw annotations go through to_label_map first."
         )
     lookup = np.zeros((256, 3), dtype=np.uint8)
     lookup[: len(palette)] = palette
@@ -107,15 +96,11 @@ def show_images(
     """Show titled images in a grid, with one legend below for the classes named.
 
     Args:
-        images: title to image (PIL, or array (height, width, 3) uint8).
+        images: title to image.
         legend: label ids; none: no legend. 255 stands for ignored pixels.
         columns: images in a row.
         width: of the figure, inches; the height follows from the images.
-        labels: whose names and colors are used.
         named: title to label map, for images whose segments get outlines and names.
-
-    Returns:
-        The figure. It is closed already, so that a notebook shows it once: as the cell's value.
 
     Raises:
         ValueError: `named` holds a title that no image has.
@@ -159,12 +144,8 @@ def show_images(
 def segments_of(label_map: np.ndarray, instances: np.ndarray) -> list[dict[str, Any]]:
     """List the segments of a panoptic map, the smallest label id first; 255 (ignored) has none.
 
-    Args:
-        label_map: (height, width) label ids of ADE20K or 255.
-        instances: (height, width) integers, the number of the thing that a pixel shows; 0: stuff.
-
-    Returns:
-        {"label": name, "instance": number, "mask": (height, width) bool} for each pair of the two.
+    Of ADE20K's label ids and the number of the thing that each pixel shows (0: stuff), returns
+    {"label": name, "instance": number, "mask": (height, width) bool} for each pair of the two.
     """
     pairs = np.unique(np.stack([label_map, instances], axis=-1).reshape(-1, 2), axis=0).tolist()
     return [
@@ -192,16 +173,12 @@ def paint_segments(segments: Sequence[Mapping[str, Any]], shape: tuple[int, int]
     """Paint segments on black: a class has one hue, and its segments differ in shade.
 
     A class's segments are numbered from left to right, and a segment's shade depends on its number
-    alone; the first has the class's own color.
+    alone; the first has the class's own color. Where two overlap, the one further right is seen.
 
     Args:
         segments: as `pipeline` returns them: {"label": name, "mask": (height, width) bool array, or
-            PIL image of mode L}, among other keys. Where two overlap, the one further right is
-            seen.
-        shape: (height, width) of the image.
-
-    Returns:
-        (height, width, 3) uint8 RGB.
+            PIL image of mode L}, among other keys.
+        shape: (height, width) of the result, uint8 RGB.
     """
     painted, numbers = np.zeros((*shape, 3), dtype=np.uint8), Counter()
     masks = [(segment["label"], np.asarray(segment["mask"]) > 0) for segment in segments]
@@ -240,15 +217,7 @@ def write_on(image: Image.Image, text: str, mask: np.ndarray) -> None:
 
 
 def draw_segformer(config: SegformerConfig, image_size: int) -> Figure:
-    """Draw the way of a square image through SegFormer, with the sizes of this very model.
-
-    Args:
-        config: of a SegFormer, with four stages.
-        image_size: side of the image that goes in, pixels.
-
-    Returns:
-        The figure. It is closed already, so that a notebook shows it once: as the cell's value.
-    """
+    """Draw the way of a square image of so many pixels a side through a SegFormer's four stages."""
     import matplotlib.pyplot as plt
 
     sides = [image_size // stride for stride in accumulate(config.strides, mul)]

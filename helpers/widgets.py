@@ -14,7 +14,7 @@ import io
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets
 import numpy as np
@@ -28,13 +28,9 @@ from torchvision import tv_tensors
 
 from helpers import visualize
 from helpers.images import load_image
-from helpers.labels import ADE20K, IGNORE_INDEX, Labels, label_names, label_set
+from helpers.labels import ADE20K, IGNORE_INDEX, Labels
 from helpers.language import in_english, say
-from helpers.upsampling import pixel_values_of, predicting, quick_argmax
 from helpers.visualize import largest_labels, overlay, paint_segments, show_images
-
-if TYPE_CHECKING:
-    from transformers import BaseImageProcessor, PreTrainedModel
 
 # Near-white, blue and orange: told apart by color-blind eyes and on a grey print alike.
 _PARTS = Labels(
@@ -127,13 +123,11 @@ def explore_overlay(
             only = np.where(label_map == label, label, IGNORE_INDEX)
             images[name] = visualize.outline(overlay(image, only, opacity, labels), only == label)
         text = "{share:.1%} of the {map}"
-        shares = [say(text, np.mean(one == label), name) for name, one in maps.items()]
-        score = ""
+        told = ", ".join(say(text, np.mean(one == label), name) for name, one in maps.items())
         if len(maps) == 2:
             truth, prediction = maps.values()
             counted = truth != IGNORE_INDEX
-            score = f"; IoU {_iou(truth == label, (prediction == label) & counted):.2f}"
-        told = f"{', '.join(shares)}{score}"
+            told += f"; IoU {_iou(truth == label, (prediction == label) & counted):.2f}"
         name = labels.short_names[label]
         return images, [label], say("Opacity {opacity:.0%}. {name}: {told}.", opacity, name, told)
 
@@ -181,8 +175,7 @@ def explore_augmentation(
         "smallest": FloatSlider(0.4, min=0.1, max=1.0, step=0.05, description="Smallest piece"),
         "version": IntSlider(1, min=1, max=30, description="Version"),
     }
-    sentence = say("A scene beside a randomly changed version of it.")
-    return Explorer(controls, draw, sentence, ADE20K)
+    return Explorer(controls, draw, say("A scene beside a randomly changed version of it."), ADE20K)
 
 
 def explore_iou(image: Image.Image, label_map: np.ndarray, classes: Sequence[int]) -> Explorer:
@@ -211,44 +204,30 @@ def explore_iou(image: Image.Image, label_map: np.ndarray, classes: Sequence[int
         "right": IntSlider(right // 8, min=-right, max=right, description="Right"),
         "down": IntSlider(0, min=-down, max=down, description="Down"),
     }
-    sentence = say("A mask, a shifted copy of it, and their overlap.")
-    return Explorer(controls, draw, sentence, _PARTS)
+    return Explorer(controls, draw, say("A mask, a shifted copy of it, and their overlap."), _PARTS)
 
 
 def explore_panoptic(
-    image: Image.Image, model: PreTrainedModel, image_processor: BaseImageProcessor
+    image: Image.Image, segments_at: Callable[[float, float], Sequence[Mapping[str, Any]]]
 ) -> Explorer:
     """Set the two thresholds of a panoptic answer and see which segments stay.
 
-    The model, a universal one such as Mask2Former, runs once; only
-    `post_process_panoptic_segmentation` runs again, as `pipeline` calls it.
+    Given the lowest score and the smallest overlap, `segments_at` returns the segments of the
+    image as `pipeline` does: each with its "label", "score" and "mask".
     """
-    image, labels = load_image(image), label_set(label_names(model.config))
+    image = load_image(image)
     small = _scaled(image, min(image.width, 480))
-    settings = {"label_ids_to_fuse": set(), "target_sizes": [small.size[::-1]]}
-    with predicting(model):
-        outputs = model(**image_processor(image, return_tensors="pt").to(model.device))
-    # Queries that answer "nothing" are left out of every result: out with them now, and a
-    # redraw takes less than half as long.
-    something = outputs.class_queries_logits[0].argmax(dim=-1) < model.config.num_labels
-    outputs.class_queries_logits = outputs.class_queries_logits[:, something]
-    outputs.masks_queries_logits = outputs.masks_queries_logits[:, something]
 
     def draw(score: float, overlap: float) -> Shown:
-        (answer,) = image_processor.post_process_panoptic_segmentation(
-            outputs, threshold=score, overlap_mask_area_threshold=overlap, **settings
-        )
-        ids, segments = answer["segmentation"].cpu().numpy(), answer["segments_info"]
+        segments, counts, void = segments_at(score, overlap), Counter(), 1.0
+        painted = _scaled(Image.fromarray(paint_segments(segments, image.size[::-1])), 480)
         for one in segments:
-            one |= {"label": labels.names[one["label_id"]], "mask": ids == one["id"]}
-            one["short"] = labels.short_names[one["label_id"]]
-        painted = _scaled(Image.fromarray(paint_segments(segments, ids.shape)), 480)
-        for one in segments:
-            if one["mask"].mean() > 0.002:
-                visualize.write_on(painted, f"{one['short']} {one['score']:.2f}", one["mask"])
-        counts = Counter(one["short"] for one in segments)
+            name, mask = one["label"].split(",")[0], np.asarray(one["mask"]) > 0
+            counts[name] += 1
+            void -= mask.mean()
+            if mask.mean() > 0.002:
+                visualize.write_on(painted, f"{name} {one['score']:.2f}", mask)
         listed = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
-        void = 1 - sum(one["mask"].mean() for one in segments)
         text = (
             "Score from {score:.2f}, overlap from {overlap:.2f}: {segments}. In no segment: "
             "{void:.1%} of the pixels."
@@ -261,7 +240,7 @@ def explore_panoptic(
         "overlap": FloatSlider(0.5, description="Overlap", **_SHARE),
     }
     sentence = say("A street, and the segments that two thresholds let through.")
-    return Explorer(controls, draw, sentence, labels)
+    return Explorer(controls, draw, sentence, ADE20K)
 
 
 def explore_probabilities(
@@ -307,23 +286,17 @@ def explore_probabilities(
 
 
 def segment_upload(
-    image: Image.Image,
-    model: PreTrainedModel,
-    image_processor: BaseImageProcessor,
-    labels: Labels = ADE20K,
+    image: Image.Image, segment: Callable[[Image.Image], np.ndarray], labels: Labels = ADE20K
 ) -> Explorer:
     """Segment an image that the reader uploads; a damaged one is named and changes nothing.
 
-    The model is one of semantic segmentation. Each image is shrunk to 1024 pixels at most.
+    `segment` returns the label map of an image. Each is shrunk to 1024 pixels at most.
     """
 
     def read(name: str, source: Any) -> tuple[str, Image.Image, np.ndarray]:
         chosen = load_image(source, name).copy()
         chosen.thumbnail((1024, 1024))
-        pixel_values = pixel_values_of(chosen, image_processor)
-        with predicting(model):
-            logits = model(pixel_values.to(model.device, model.dtype)).logits[0]
-        return name, chosen, quick_argmax(logits.float().cpu().numpy(), chosen.size[::-1])
+        return name, chosen, segment(chosen)
 
     latest, content = read("", image), None
 

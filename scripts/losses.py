@@ -17,13 +17,41 @@ def loss_of_name(name: str, areas: Sequence[int]) -> Callable[..., torch.Tensor]
     from helpers import training
 
     if name == "weighted":
-        return partial(training.pixel_cross_entropy, weights=class_weights(areas))
+        total = partial(weighted_cross_entropy, class_weights(areas))
+        return partial(training.mean_over_pixels, total)
     return {
         "cross-entropy": training.pixel_cross_entropy,
-        "focal": training.focal_loss,
+        "focal": partial(training.mean_over_pixels, focal_loss),
         "dice": training.dice_loss,
         "dice+cross-entropy": dice_and_cross_entropy,
     }[name]
+
+
+def weighted_cross_entropy(
+    weights: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """The sum of an image's cross-entropy, each pixel's times the weight of its class.
+
+    It will be divided by the number of labelled pixels and not, as torch does it, by the sum of
+    their weights, which no part of a batch knows of the others. So let the weights be 1 on average
+    over the pixels of the training images, or a larger loss means a larger learning rate.
+    """
+    from torch.nn.functional import cross_entropy
+
+    weights = weights.to(logits.device)
+    return cross_entropy(logits, labels, weights, ignore_index=255, reduction="sum")
+
+
+def focal_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The sum of an image's cross-entropy, in which pixels that are sure, and right, hardly count.
+
+    Each pixel's is multiplied by (1 - p) ** 2, p being the probability of its class (Lin et al.,
+    "Focal loss for dense object detection", arXiv 1708.02002, without class weights).
+    """
+    from torch.nn.functional import cross_entropy
+
+    losses = cross_entropy(logits, labels, ignore_index=255, reduction="none")
+    return ((1 - (-losses).exp()) ** 2 * losses).sum()
 
 
 def dice_and_cross_entropy(*given: Any, **named: Any) -> torch.Tensor:

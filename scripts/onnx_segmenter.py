@@ -22,8 +22,8 @@ import numpy as np
 from PIL import Image
 from scipy.sparse import csr_array
 
+from helpers.inference import quick_argmax
 from helpers.labels import NAMES_FILE, RULES_FILE, Labels
-from helpers.upsampling import quick_argmax
 from scripts.cli import sentence
 from scripts.segmenter import Segmenter
 

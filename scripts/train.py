@@ -121,7 +121,7 @@ def _try_size(trainer: SegmentationTrainer, profile: Profile) -> None:
     """Show the model a black image: a size that it cannot take is found now."""
     import torch
 
-    from helpers.upsampling import predicting
+    from helpers.inference import predicting
 
     side, model = profile.image_size, trainer.model
     try:

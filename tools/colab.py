@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 (full-width punctuation is right in Chinese and Japanese)
 """Install what a notebook lacks that was opened alone, in Colab say; its set-up cell runs this.
 
 No package that is there is changed: a session that has loaded torch, or its own kernel, breaks when
@@ -17,6 +18,10 @@ from packaging.requirements import Requirement
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements.txt"
 NOT_IN_A_NOTEBOOK = {"jupyterlab", "nbval"}
 """They open and test notebooks; this one is open."""
+IN_OTHER_LANGUAGES = """\
+中文：练习用英语回答；要用中文，请先运行一个单元格：%env SEG_LANGUAGE=zh
+日本語：演習の答えは英語です。日本語にするには、次のセルを実行してください：%env SEG_LANGUAGE=ja"""
+"""No kernel here knows in which folder its notebook lies."""
 
 
 def lacking(requirements: str) -> list[str]:
@@ -66,5 +71,7 @@ def install(missing: list[str]) -> None:
         )
 
 
-if __name__ == "__main__" and (missing := lacking(REQUIREMENTS.read_text(encoding="utf-8"))):
-    install(missing)
+if __name__ == "__main__":
+    if missing := lacking(REQUIREMENTS.read_text(encoding="utf-8")):
+        install(missing)
+    print(IN_OTHER_LANGUAGES)

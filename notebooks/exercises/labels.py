@@ -49,7 +49,9 @@ _REDUCE_MISTAKES = {
     "0 - 1 is -1 here. In uint8 it wraps round to 255, which is the wanted value by coincidence: "
     "say what becomes of 0": _subtracted,
     "nothing was subtracted": lambda a: a,
-    "0 became 0, and other pixels would be learnt as wall": lambda a: np.maximum(_subtracted(a), 0),
+    '0 became 0, and pixels of "other" would be learnt as wall': lambda a: np.maximum(
+        _subtracted(a), 0
+    ),
     "255 stands where 0 was, but classes were not moved down": lambda a: np.where(a == 0, 255, a),
     "subtract first; the 255 was reduced, too": lambda a: np.where(a == 0, 254, _subtracted(a)),
     "that is reduced twice: every class has moved down by two": (

@@ -1,7 +1,6 @@
 """Crash and resume: real processes, killed at the worst moments, resume where they were."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,15 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from datasets import DatasetDict
 from samples import WorseEachTime, save_encoder, small_profile, write_ade_folder
 from transformers import AutoModelForSemanticSegmentation, EvalPrediction
 
-from helpers.data import load_scenes
 from helpers.metrics import StreamingMeanIoU
 from helpers.profiles import REPOSITORY, Profile
 from helpers.runs import last_complete_checkpoint
-from helpers.training import SegmentationTrainer, build_trainer
+from helpers.training import build_trainer
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +30,10 @@ def profile(sources: tuple[Path, Path]) -> Profile:
     return small_profile(*sources)
 
 
-@pytest.fixture(scope="module")
-def scenes(profile: Profile) -> DatasetDict:
-    return load_scenes(profile)
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
 
 # --- killed ---------------------------------------------------------------------------------------
@@ -53,19 +51,12 @@ def run(output: Path, sources: tuple[Path, Path], *event: str) -> subprocess.Com
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(
-    tmp_path_factory: pytest.TempPathFactory, sources: tuple[Path, Path]
-) -> dict[str, Any]:
+def whole(tmp_path_factory: pytest.TempPathFactory, sources: tuple[Path, Path]) -> dict[str, Any]:
+    """What a run comes to that nobody interrupts."""
     output = tmp_path_factory.mktemp("whole")
     done = run(output, sources)
     assert done.returncode == 0, done.stderr
     return torch.load(output / "result.pt", weights_only=True)
-
-
-def same(one: Any, other: Any) -> bool:
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
 
 @pytest.mark.slow
@@ -84,7 +75,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
     step: str,
     passed_over: bool,
     sources: tuple[Path, Path],
-    uninterrupted: dict[str, Any],
+    whole: dict[str, Any],
     tmp_path: Path,
 ) -> None:
     killed = run(tmp_path, sources, event, step)
@@ -97,87 +88,56 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
     assert ("starts at step 0" in again.stdout) == (step == "1")
     result = torch.load(tmp_path / "result.pt", weights_only=True)
     for part in ("best", "optimizer", "optimizer at step 6", "best_metric", "best_step"):
-        assert same(result[part], uninterrupted[part]), part
+        assert same(result[part], whole[part]), part
 
 
 # --- incomplete -----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def trained(
-    tmp_path_factory: pytest.TempPathFactory, profile: Profile, scenes: DatasetDict
-) -> Path:
-    """A folder with checkpoint-2 and checkpoint-4."""
-    folder = tmp_path_factory.mktemp("trained")
-    build_trainer(profile, scenes, folder).train()
-    return folder
+def write_checkpoint(folder: Path, name: str) -> Path:
+    """As far as `last_complete_checkpoint` looks at it."""
+    (folder / name).mkdir(parents=True)
+    (folder / name / "trainer_state.json").write_text('{"global_step": 4}', encoding="utf-8")
+    return folder / name
 
 
-def cut(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-@pytest.mark.parametrize("damage", [Path.unlink, cut])
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_text('{"global_st')])
 def test_an_incomplete_checkpoint_is_named_and_passed_over(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Any
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Any
 ) -> None:
-    """A checkpoint's last file is missing, or was being written."""
-    folder = tmp_path / "run"
-    shutil.copytree(trained, folder)
-    assert last_complete_checkpoint(folder) == folder / "checkpoint-4"
-    assert capsys.readouterr().out == ""
-    damage(folder / "checkpoint-4" / "trainer_state.json")
-    assert last_complete_checkpoint(folder) == folder / "checkpoint-2"
-    (line,) = capsys.readouterr().out.splitlines()
-    assert f"{folder / 'checkpoint-4'} is passed over: it is incomplete" in line
-    damage(folder / "checkpoint-2" / "trainer_state.json")
-    assert last_complete_checkpoint(folder) is None
-
-
-def test_checkpoints_are_taken_by_number_and_other_folders_left(
-    trained: Path, tmp_path: Path
-) -> None:
+    """A checkpoint's last file is missing, or was being written; they are taken by number."""
     assert last_complete_checkpoint(tmp_path / "nowhere") is None
-    for name in ("checkpoint-100", "checkpoint-4"):
-        shutil.copytree(trained / "checkpoint-4", tmp_path / name)
     (tmp_path / "checkpoint-final").mkdir()
-    assert last_complete_checkpoint(tmp_path) == tmp_path / "checkpoint-100"
+    older, newer = (write_checkpoint(tmp_path, f"checkpoint-{step}") for step in (4, 100))
+    capsys.readouterr()
+    assert last_complete_checkpoint(tmp_path) == newer
+    assert capsys.readouterr().out == ""
+    damage(newer / "trainer_state.json")
+    assert last_complete_checkpoint(tmp_path) == older
+    (line,) = capsys.readouterr().out.splitlines()
+    assert f"{newer} is passed over: it is incomplete" in line
+    damage(older / "trainer_state.json")
+    assert last_complete_checkpoint(tmp_path) is None
 
 
-# --- the best -------------------------------------------------------------------------------------
-
-
-def names_in(folder: Path) -> set[str]:
-    return {path.name for path in folder.glob("checkpoint-*")}
-
-
-def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
-    return AutoModelForSemanticSegmentation.from_pretrained(checkpoint).state_dict()
-
-
-def train_downhill(
-    profile: Profile, scenes: DatasetDict, output: Path, resume: bool = False, **settings: Any
-) -> SegmentationTrainer:
-    """A run whose first checkpoint, belongs to step 2, has the best score."""
-    trainer = build_trainer(profile, scenes, output, eval_on_start=False, **settings)
-    trainer.compute_metrics = WorseEachTime(150)
-    trainer.train(resume_from_checkpoint=resume)
-    return trainer
+# --- the best, and an interrupted evaluation ------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("limit", "left"), [(2, {"checkpoint-2", "checkpoint-8"}), (1, {"checkpoint-2"})]
 )
 def test_the_best_checkpoint_is_kept_however_few_are(
-    profile: Profile, scenes: DatasetDict, tmp_path: Path, limit: int, left: set[str]
+    profile: Profile, tmp_path: Path, limit: int, left: set[str]
 ) -> None:
-    trainer = train_downhill(profile, scenes, tmp_path, max_steps=8, save_total_limit=limit)
+    """The first checkpoint, that of step 2, has the best score."""
+    settings = {"eval_on_start": False, "max_steps": 8, "save_total_limit": limit}
+    trainer = build_trainer(profile, output_dir=tmp_path, **settings)
+    trainer.compute_metrics = WorseEachTime(150)
+    trainer.train()
     assert trainer.state.global_step == 8
-    assert names_in(tmp_path) == left
-    assert same(trainer.model.state_dict(), weights_of(tmp_path / "checkpoint-2"))
-
-
-# --- interrupted ----------------------------------------------------------------------------------
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} == left
+    best = AutoModelForSemanticSegmentation.from_pretrained(tmp_path / "checkpoint-2")
+    assert same(trainer.model.state_dict(), best.state_dict())
 
 
 class Interrupted(StreamingMeanIoU):
@@ -188,10 +148,8 @@ class Interrupted(StreamingMeanIoU):
         raise KeyboardInterrupt
 
 
-def test_an_interrupted_evaluation_leaves_no_counts(
-    profile: Profile, scenes: DatasetDict, tmp_path: Path
-) -> None:
-    trainer = build_trainer(profile, scenes, tmp_path, per_device_eval_batch_size=1)
+def test_an_interrupted_evaluation_leaves_no_counts(profile: Profile, tmp_path: Path) -> None:
+    trainer = build_trainer(profile, output_dir=tmp_path, per_device_eval_batch_size=1)
     expected = trainer.evaluate()["eval_mean_iou"]
     pixels = trainer.compute_metrics.matrix.counts.sum()
     trainer.compute_metrics = Interrupted(150)

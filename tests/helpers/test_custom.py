@@ -1,9 +1,7 @@
-"""A folder of one's own: the report, masks made into labels, the data set, a model of it."""
+"""A folder of one's own: the report, masks made into labels, the data set."""
 
-import json
 import os
 import re
-import resource
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,22 +12,9 @@ import datasets
 import numpy as np
 import pytest
 from datasets import load_dataset
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
-from samples import (
-    FRUIT,
-    STORED,
-    contents,
-    draw_blocks,
-    edit,
-    save_encoder,
-    save_turned,
-    small_processor,
-    small_profile,
-    with_value,
-)
+from samples import FRUIT, STORED, contents, draw_blocks, edit, save_turned, with_value
 
 from helpers import custom
 from helpers.custom import (
@@ -42,16 +27,12 @@ from helpers.custom import (
     write_dataset,
 )
 from helpers.data import load_scenes
-from helpers.evaluation import evaluate
 from helpers.images import load_image, load_mask
-from helpers.inference import load_labels, load_model, segment
-from helpers.labels import IGNORE_INDEX, Labels
+from helpers.labels import Labels
 from helpers.profiles import get_profile
-from helpers.training import build_trainer
 
 SIZE = (24, 18)
 COLORS = {(0, 0, 0): 0, (200, 30, 30): 1, (40, 180, 60): 2}
-PAGES = {"format": "TIFF", "save_all": True, "append_images": [Image.new("L", SIZE)]}
 
 
 def draw(seed: int, size: tuple[int, int] = SIZE) -> tuple[Image.Image, Image.Image]:
@@ -108,16 +89,9 @@ def test_the_report_counts_what_is_there(folder: Path, labels: Labels) -> None:
     np.testing.assert_allclose(told.classes["pixels"], pixels / pixels.sum())
     assert told.classes["images"].tolist() == [1] * labels.num_labels
     assert told.classes["name"].tolist() == list(labels.names)
-    assert told.files.iloc[0].to_dict() == {
-        "image": "cat_0.jpg",
-        "image_size": "24 x 18",
-        "image_mode": "RGB",
-        "mask": "cat_0.png",
-        "mask_size": "24 x 18",
-        "mask_mode": "L",
-        "values": "0 1 2",
-        "problem": "",
-    }
+    shown = ["cat_0.jpg", "24 x 18", "RGB", "cat_0.png", "24 x 18", "L", "0 1 2", ""]
+    assert told.files.iloc[0].tolist() == shown
+    assert [*told.files][::3] == ["image", "mask", "values"]
 
 
 def test_small_objects_are_told_at_the_size_that_a_model_sees(folder: Path) -> None:
@@ -136,16 +110,10 @@ def test_small_objects_are_told_at_the_size_that_a_model_sees(folder: Path) -> N
     ("spoil", "told"),
     [
         (with_value(3), " holds the value 3, expected 0-2, or 255 for no class: name one more"),
-        (with_value(7), " holds the value 7, expected 0-2.*: name their classes, or --ignore 7 "),
         (with_value(256), " holds the value 256, expected 0-2"),
         (gradient, " holds 141 values without a meaning, .* come from JPEG compression or soft"),
-        (edit(lambda m: m.resize((12, 9))), " is 12 x 9 pixels, its image 24 x 18.*nearest"),
         (edit(lambda m: m.resize((12, 18))), " is 12 x 18 pixels, .* mask of another image"),
-        (edit(painted), " is in colors, expected one number .*--colors FILE"),
-        (edit(lambda m: Image.new("L", m.size, 255)), " has no class in any pixel.*--drop "),
         (binary, " holds 0 and 255 alone.*--ignore 255"),
-        (lambda file: Image.new("L", SIZE).save(file, **PAGES), " has 2 pages or frames"),
-        (lambda file: file.write_bytes(file.read_bytes()[:60]), " cannot be read as an image"),
         (lambda file: file.write_bytes(b""), " cannot be read as an image"),
         (lambda file: (file.unlink(), file.mkdir()), " has no mask of its name"),
     ],
@@ -177,25 +145,6 @@ def test_an_image_that_cannot_be_read_is_told_and_its_mask_is_looked_at(folder: 
     assert found.files["values"].tolist() == ["0 1 2"] * 4
 
 
-def test_files_of_one_cause_are_one_problem_with_their_number_and_examples(folder: Path) -> None:
-    masks = folder / "masks"
-    for number in (0, 1, 3):
-        edit(lambda m: Image.new("L", m.size, 255))(masks / f"cat_{number}.png")
-    with_value(9)(masks / "cat_2.png")
-    (empty, strange) = report(folder).problems
-    files = [str(masks / f"cat_{number}.png") for number in (0, 1, 3)]
-    assert f"{files[0]} has no class in any pixel (and 2 more: cat_1.png, cat_3.png): " in empty
-    assert empty.endswith("--drop " + " ".join(files))
-    assert "cat_2.png holds the value 9" in strange
-
-
-def test_folders_without_one_pair_are_told(folder: Path) -> None:
-    for file in (folder / "images").iterdir():
-        file.rename(file.with_name(f"other_{file.name}"))
-    with pytest.raises(ValueError, match=r"not one image has a mask .* 4 images \(such as .*cat_0"):
-        report(folder)
-
-
 def test_objects_in_colors_of_their_own_are_not_taken_for_classes(folder: Path) -> None:
     for number in range(4):  # as COCO's panoptic PNG files: an id for each object
         ids = np.random.default_rng(number).integers(0, 256, (5, 3), dtype=np.uint8)
@@ -216,16 +165,10 @@ def test_values_and_colors_are_listed_so_that_a_mapping_can_be_written(folder: P
     assert listed[2] == "0 1 2 3 4 5 6 7 8 9 10 11 ..."
 
 
-@pytest.mark.parametrize(
-    ("changed", "told"),
-    [
-        ([100], "palettes that differ: index 100 is"),
-        # No mask uses these, and 3 * 100 in a byte is 44, which lies in the first of them.
-        ([14, 15], None),
-    ],
-)
+# No mask uses 14, and 3 * 100 in a byte is 44, which lies in its color.
+@pytest.mark.parametrize(("changed", "told"), [(100, True), (14, False)])
 def test_palettes_are_compared_at_the_indices_that_masks_hold(
-    folder: Path, recwarn: pytest.WarningsRecorder, changed: list[int], told: str | None
+    folder: Path, changed: int, told: bool
 ) -> None:
     palette = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
     other = palette.copy()
@@ -234,13 +177,9 @@ def test_palettes_are_compared_at_the_indices_that_masks_hold(
         mask = draw(number)[1].point([0, 100, 255, *[0] * 253])
         mask.putpalette(colors.tobytes())
         mask.save(folder / "masks" / f"cat_{number}.png")
-    problems = report(folder, Labels([f"class {k}" for k in range(101)])).problems
-    mentioned = [problem for problem in problems if "palettes that differ" in problem]
-    assert len(mentioned) == (told is not None)
-    for problem in mentioned:
-        assert told in problem
-        assert all(f"cat_{number}.png" in problem for number in (0, 2))
-    assert not [one for one in recwarn.list if issubclass(one.category, RuntimeWarning)]
+    problems = " ".join(report(folder, Labels([f"class {k}" for k in range(101)])).problems)
+    files = r"cat_2\.png and .*cat_0\.png have palettes that differ: index 100 is"
+    assert bool(re.search(files, problems)) == told
 
 
 def test_what_deserves_a_look_is_a_notice_and_no_problem(folder: Path) -> None:
@@ -256,76 +195,61 @@ def test_what_deserves_a_look_is_a_notice_and_no_problem(folder: Path) -> None:
     (images / "notes.txt").touch()
     found = report(folder)
     assert found.problems == []
-    for notice, told in zip(
-        found.notices,
-        (
-            f"1 of 4 images (such as {images / 'cat_0.jpg'}): turned by the camera's note",
-            f"1 of 4 images (such as {images / 'cat_1.png'}): without a bright pixel",
-            f"2 of 4 images (such as {images / 'cat_2.tif'}): of several pages or frames",
-            "2 images are copies of others, byte for byte",
-            f"files left out: 1 (such as {images / 'notes.txt'})",
-        ),
-        strict=True,
-    ):
+    starts = (
+        f"1 of 4 images (such as {images / 'cat_0.jpg'}): turned by the camera's note",
+        f"1 of 4 images (such as {images / 'cat_1.png'}): without a bright pixel",
+        f"2 of 4 images (such as {images / 'cat_2.tif'}): of several pages or frames",
+        "2 images are copies of others, byte for byte",
+        f"files left out: 1 (such as {images / 'notes.txt'})",
+    )
+    for notice, told in zip(found.notices, starts, strict=True):
         assert notice.startswith(told)
 
 
 # --- masks into labels ----------------------------------------------------------------------------
 
 
-@given(order=st.permutations(range(8)), labels=st.permutations(range(8)))
-@settings(max_examples=15, deadline=None)
-def test_indices_of_a_palette_count_as_values_and_its_colors_as_colors(
-    order: list[int], labels: list[int]
-) -> None:
+def test_indices_of_a_palette_count_as_values_and_its_colors_as_colors() -> None:
     values = np.arange(64, dtype=np.uint8).reshape(8, 8) % 8
-    colors = [(31 * k, 255 - 31 * k, 17 * k) for k in order]
+    colors = [(31 * k, 255 - 31 * k, 17 * k) for k in (3, 0, 7, 1, 6, 2, 5, 4)]
+    labels = [5, 255, 0, 2, 7, 1, 3, 6]
     mask = Image.fromarray(values)
     mask.putpalette([band for color in colors for band in color])
-    expected = np.array(labels)[values]
-    mapping = dict(zip(range(8), labels, strict=True))
-    assert (np.asarray(labels_from_values(mask, mapping)) == expected).all()
+    found = [labels_from_values(mask, dict(enumerate(labels)))]
     coded = dict(zip(colors, labels, strict=True))
-    for mode in ("P", "RGB", "RGBA"):
-        found = labels_from_colors(mask.convert(mode), coded)
-        assert found.mode == "L"
-        assert (np.asarray(found) == expected).all()
+    found += [labels_from_colors(mask.convert(mode), coded) for mode in ("P", "RGB", "RGBA")]
+    for label_map in found:
+        assert label_map.mode == "L"
+        assert (np.asarray(label_map) == np.array(labels)[values]).all()
 
 
-def test_an_unknown_color_is_named_until_it_has_a_label(tmp_path: Path) -> None:
+def test_a_value_or_color_without_a_label_is_named(tmp_path: Path) -> None:
+    mask = Image.fromarray(np.array([[0, 40_000], [128, 40_000]], dtype=np.uint16))
+    labels = labels_from_values(mask, {0: 0, 128: 2, 40_000: 1})
+    assert np.asarray(labels).tolist() == [[0, 1], [2, 1]]
+    binary = Image.fromarray(np.asarray(mask) > 200)  # mode 1
+    assert np.asarray(labels_from_values(binary, {0: 3, 1: 7})).tolist() == [[3, 7], [3, 7]]
+    told = r"holds the value 128 in 1 pixels, expected 0, 255: .*--ignore 128,40000\)"
+    with pytest.raises(ValueError, match=told):
+        labels_from_values(mask, {0: 0, 255: 1})
     coded = painted(draw(1)[1])
     coded.putpixel((5, 7), (1, 2, 3))
     coded.save(tmp_path / "coded.png")
     with pytest.raises(ValueError, match=r"coded\.png holds the color \(1, 2, 3\), .* 1 pixels"):
         labels_from_colors(tmp_path / "coded.png", COLORS)
-    more = COLORS | {(1, 2, 3): 255}
-    labels = np.asarray(labels_from_colors(tmp_path / "coded.png", more))
-    assert labels[7, 5] == 255
-    assert (labels == 255).sum() == 1
-
-
-def test_a_value_without_label_is_named() -> None:
-    mask = Image.fromarray(np.array([[0, 40_000], [128, 40_000]], dtype=np.uint16))
-    labels = labels_from_values(mask, {0: 0, 128: 2, 40_000: 1})
-    assert labels.mode == "L"
-    assert np.asarray(labels).tolist() == [[0, 1], [2, 1]]
-    told = r"holds the value 128 in 1 pixels, expected 0, 255: .*--ignore 128,40000\)"
-    with pytest.raises(ValueError, match=told):
-        labels_from_values(mask, {0: 0, 255: 1})
     with pytest.raises(ValueError, match=r"is in color.*labels_from_colors"):
-        labels_from_values(painted(draw(0)[1]), {0: 0})
+        labels_from_values(coded, {0: 0})
 
 
 def test_masks_of_another_size_but_the_same_shape_are_resized(folder: Path) -> None:
-    image = folder / "images" / "cat_0.jpg"
-    values = np.asarray(draw(0)[1])
-    half = Image.fromarray(values[::3, ::3])
-    assert (np.asarray(resize_labels(half, image)) == values).all()
+    image, values = folder / "images" / "cat_0.jpg", np.asarray(draw(0)[1])
+    small = Image.fromarray(values[::3, ::3])
+    assert (np.asarray(resize_labels(small, image)) == values).all()
     with pytest.raises(ValueError, match=r"cat_0\.jpg has a mask of 8 x 8 pixels and is 24 x 18"):
-        resize_labels(half.resize((8, 8)), image)
+        resize_labels(small.resize((8, 8)), image)
 
 
-@pytest.mark.parametrize("note", [*STORED][1:])
+@pytest.mark.parametrize("note", [2, 6, 7])
 def test_masks_are_turned_as_their_images_are_all_the_way(folder: Path, note: int) -> None:
     for seed in range(4):  # each image as a camera that was held so stores it, and its mask as well
         image, mask = draw(seed)
@@ -336,15 +260,12 @@ def test_masks_are_turned_as_their_images_are_all_the_way(folder: Path, note: in
     assert told.notices[0].startswith("4 of 4 images (such as")
     for name, row in rows_in(folder / "own").items():
         image, mask = draw(int(name[4]))
-        file = folder / "masks" / name.replace("jpg", "png")
-        painted(Image.open(file)).save(file.with_suffix(".tif"))
-        by_color = labels_from_colors(
-            file.with_suffix(".tif"), COLORS, image=folder / "images" / name
-        )
+        file, source = folder / "masks" / f"{name[:5]}.png", folder / "images" / name
+        coded = painted(Image.open(file))
         assert (np.asarray(row["annotation"]) == np.asarray(mask)).all()
-        assert (np.asarray(by_color) == np.asarray(mask)).all()
+        assert (np.asarray(labels_from_colors(coded, COLORS, source)) == np.asarray(mask)).all()
         # Encoded again, as nothing else turns a JPEG file, but hardly another image.
-        read = np.asarray(load_image(folder / "images" / name), dtype=int)
+        read = np.asarray(load_image(source), dtype=int)
         assert np.abs(np.asarray(row["image"]) - read).mean() < 4
         assert row["image"].getexif().get(0x0112, 1) == 1
 
@@ -387,29 +308,6 @@ def test_a_data_set_holds_the_pixels_of_its_files_and_outlives_them(
         assert str(folder).encode() not in file.read_bytes()
 
 
-def test_the_library_s_script_accepts_what_is_written(folder: Path) -> None:
-    write_dataset(pairs_in(folder), FRUIT, folder / "own")
-    # What transformers' run_semantic_segmentation.py does with a data set before it trains.
-    read = load_dataset(str(folder / "own")).rename_columns({"annotation": "label"})
-    id2label = json.loads((folder / "own" / "id2label.json").read_text())
-    assert {int(key): name for key, name in id2label.items()} == FRUIT.id2label
-    for split in (read["train"], read["validation"]):
-        assert {type(feature) for feature in split.features.values()} == {datasets.Image}
-        for row in split:
-            image, target = np.array(row["image"].convert("RGB")), np.array(row["label"])
-            assert (target.dtype, target.shape) == (np.uint8, image.shape[:2])
-            ours = small_processor()(row["image"], target, do_reduce_labels=False, do_resize=False)
-            assert (np.asarray(ours["labels"][0]) == target).all()
-
-
-def test_problems_are_refused_before_anything_is_written(folder: Path) -> None:
-    binary(folder / "masks" / "cat_1.png")
-    (folder / "images" / "cat_3.jpg").unlink()
-    with pytest.raises(ValueError, match=r"settled first:\n.*cat_1.*\n.*cat_3"):
-        write_dataset(pairs_in(folder), FRUIT, folder / "own")
-    assert sorted(os.listdir(folder)) == ["images", "masks"]
-
-
 def test_an_older_data_set_is_replaced_whole_and_nothing_else_is(folder: Path) -> None:
     pairs = pairs_in(folder)
     three = split_pairs(pairs.pairs, 0.25, 0.25)
@@ -418,83 +316,61 @@ def test_an_older_data_set_is_replaced_whole_and_nothing_else_is(folder: Path) -
     write_dataset(pairs, FRUIT, folder / "own")
     assert load_dataset(str(folder / "own")).keys() == {"train", "validation"}
     assert sorted(os.listdir(folder)) == ["images", "masks", "own"]
-    for name in ("notes.txt", "data/photo.jpg"):
-        (folder / "own" / name).touch()
-        with pytest.raises(FileExistsError, match=f"own holds {name}, expected a new or empty"):
-            write_dataset(pairs, FRUIT, folder / "own")
-        (folder / "own" / name).unlink()
+    (folder / "own" / "data" / "photo.jpg").touch()
+    with pytest.raises(FileExistsError, match=r"own holds data/photo.jpg, expected a new"):
+        write_dataset(pairs, FRUIT, folder / "own")
 
 
-@pytest.mark.parametrize("when", ["full disk", "interrupted"])
+def full_disk(*given: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def interrupt(*given: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def no_place_for_new(self: Path, target: Path) -> None:
+    os.rename(self, target) if self.name != "new" else full_disk()
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "failing"),
+    [(custom, "_row", full_disk), (custom, "_row", interrupt), (Path, "rename", no_place_for_new)],
+)
 def test_after_a_failure_the_older_data_set_is_whole_and_nothing_is_left_over(
-    folder: Path, when: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, module: Any, function: str, failing: Callable
 ) -> None:
     write_dataset(pairs_in(folder), FRUIT, folder / "own")
     before = contents(folder / "own")
-    if when == "full disk":
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
-        try:
-            with pytest.raises(OSError, match=r"own cannot be written .*too large.* is as before"):
-                write_dataset(pairs_in(folder), FRUIT, folder / "own")
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    else:
-        told = report(folder)
-
-        def stop(mask: Path, image: Path) -> Image.Image:
-            raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            write_dataset(pairs_in(folder), FRUIT, folder / "own", stop, report=told)
+    monkeypatch.setattr(module, function, failing)
+    with pytest.raises((OSError, KeyboardInterrupt)) as error:
+        write_dataset(pairs_in(folder), FRUIT, folder / "own")
+    assert failing is interrupt or re.search(
+        "own cannot be written .*No space.*; what was there is as before", str(error.value)
+    )
     assert contents(folder / "own") == before
     assert sorted(os.listdir(folder)) == ["images", "masks", "own"]
 
 
-def test_an_older_data_set_is_put_back_where_the_new_one_cannot_take_its_place(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_dataset(pairs_in(folder), FRUIT, folder / "own")
-    rename, before = Path.rename, contents(folder / "own")
-
-    def refused(self: Path, target: Path) -> Path:
-        if self.name.endswith(".partial"):
-            raise PermissionError(13, "Permission denied")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", refused)
-    with pytest.raises(OSError, match="what was there is as before"):
-        write_dataset(pairs_in(folder), FRUIT, folder / "own")
-    assert contents(folder / "own") == before
-    assert not list(folder.glob(".own*"))
-
-
+@pytest.mark.parametrize(
+    ("limits", "groups"), [({}, [3]), ({"_AT_A_TIME": 2}, [2, 1]), ({"_ROW_GROUP": 999}, [1, 1, 1])]
+)
 def test_row_groups_stay_small_enough_for_a_column_of_arrow(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int], groups: list[int]
 ) -> None:
-    def groups() -> list[int]:
-        file = parquet.ParquetFile(next((folder / "own" / "data").glob("train*"))).metadata
-        return [file.row_group(k).num_rows for k in range(file.num_row_groups)]
-
-    write_dataset(pairs_in(folder), FRUIT, folder / "own")
-    assert groups() == [3]
     assert custom._ROW_GROUP < 2**31  # what a column holds
-    monkeypatch.setattr(custom, "_ROW_GROUP", 1000)
+    for name, limit in limits.items():
+        monkeypatch.setattr(custom, name, limit)
     write_dataset(pairs_in(folder), FRUIT, folder / "own")
-    assert groups() == [1, 1, 1]
-    assert len(rows_in(folder / "own")) == 4
-    monkeypatch.setattr(custom, "_AT_A_TIME", 2)
-    write_dataset(pairs_in(folder), FRUIT, folder / "own", report=report(folder))
-    assert groups() == [1, 1, 1]
+    file = parquet.ParquetFile(next((folder / "own" / "data").glob("train*"))).metadata
+    assert [file.row_group(k).num_rows for k in range(file.num_row_groups)] == groups
 
 
-@pytest.mark.parametrize("name", ["[fruit] v1", "Ünïcode 日本", "a b#%20", "100%{1}", "x*y?"])
+@pytest.mark.parametrize("name", ["[fruit] v1 日本", "a b#%20 100%{1} x*y?"])
 def test_any_folder_s_name_is_read_back(folder: Path, name: str) -> None:
     write_dataset(pairs_in(folder), FRUIT, folder / name / "data set")
     scenes = load_scenes(replace(get_profile("tiny"), dataset=str(folder / name / "data set")))
     assert {split: len(rows) for split, rows in scenes.items()} == {"train": 3, "test": 1}
-    with pytest.raises(ValueError, match='has "::" in its path'):
-        write_dataset(pairs_in(folder), FRUIT, folder / name / "a::b")
 
 
 def test_names_that_are_not_utf_8_are_named(folder: Path) -> None:
@@ -507,96 +383,23 @@ def test_names_that_are_not_utf_8_are_named(folder: Path) -> None:
     problem.encode()
 
 
-masks = st.builds(
-    lambda seed, values, dtype: np.random.default_rng(seed).choice(
-        np.array(values, dtype=dtype), SIZE[::-1]
-    ),
-    st.integers(0, 99),
-    st.lists(st.sampled_from([0, 1, 2, 3, 7, 254, 255]), min_size=1, max_size=4),
-    st.sampled_from([np.uint8, np.uint16, np.int32]),
-)
-conversions = st.sampled_from(
+@pytest.mark.parametrize(
+    ("convert", "told"),
     [
-        None,
-        lambda mask, image: labels_from_values(mask, {0: 0, 255: 1, 1: 2, 2: 255}, image),
-        lambda mask, image: load_mask(mask),
-        lambda mask, image: load_mask(mask).astype(float) / 2,
-        lambda mask, image: resize_labels(Image.open(mask).convert("L"), image),
-        lambda mask, image: np.zeros((3, 3)),
-    ]
+        (
+            lambda mask, image: np.zeros((3, 3), dtype=np.uint8),
+            "is 3 x 3 pixels, its image 24 x 18",
+        ),
+        (lambda mask, image: load_mask(mask) / 2, "is not converted to label ids .*whole numbers"),
+        (lambda mask, image: load_mask(mask) + 1, "is not converted to label ids .*the value 3"),
+    ],
 )
-drawn = st.tuples(masks, st.booleans(), st.sampled_from(["L", "P", "RGB", "half"]))
-
-
-@given(st.lists(drawn, min_size=2, max_size=5), st.booleans(), conversions)
-@settings(max_examples=60, deadline=None)
-def test_a_mask_is_refused_or_holds_label_ids_and_255_at_its_image_s_size(
-    tmp_path_factory: pytest.TempPathFactory, drawn: list, reduce: bool, convert: Any
+def test_what_a_function_makes_of_a_mask_is_label_ids_of_its_images_size(
+    folder: Path, convert: custom.Convert, told: str
 ) -> None:
-    folder = tmp_path_factory.mktemp("any")
-    for part in ("images", "masks"):
-        (folder / part).mkdir()
-    for number, (values, turned, mode) in enumerate(drawn):
-        save_turned(draw(number)[0], folder / "images" / f"{number}.jpg", 6 if turned else 1)
-        mask = Image.fromarray(values)
-        if mode == "half":
-            mask = mask.resize((12, 9), Image.Resampling.NEAREST)
-        elif values.dtype == np.uint8:
-            mask = mask.convert(mode)
-        mask.save(folder / "masks" / f"{number}.tif")
-    labels = Labels(FRUIT.names[reduce:], reduce=reduce)
-    try:
-        write_dataset(pairs_in(folder), labels, folder / "own", convert)
-    except ValueError:
-        assert not (folder / "own").exists()
-        return
-    rows = rows_in(folder / "own")
-    assert len(rows) == len(drawn)
-    for row in rows.values():
-        assert set(np.unique(row["annotation"])) <= {*labels.id2label, IGNORE_INDEX}
-        assert row["annotation"].size == row["image"].size
-
-
-# --- training on it -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("reduce", [False, True])
-def test_a_model_s_folder_gives_its_labels_back_and_is_scored_by_them(
-    tmp_path: Path, reduce: bool
-) -> None:
-    for seed in range(10):
-        for part, content in zip(("images", "masks"), draw(seed, (42, 30)), strict=True):
-            (tmp_path / part).mkdir(exist_ok=True)
-            content.save(tmp_path / part / f"{seed}.png")
-    colors = [(1, 2, 3), (200, 0, 0), (0, 200, 0)]
-    labels = Labels(FRUIT.names[reduce:], colors[reduce:], reduce)
-    write_dataset(pairs_in(tmp_path), labels, tmp_path / "own")
-    encoder = save_encoder(tmp_path / "encoder")
-    profile = small_profile(encoder, tmp_path / "own")
-    trainer = build_trainer(profile, output_dir=tmp_path / "checkpoints")
-    trainer.train()
-    stored = Labels(labels.names, colors[reduce:])
-    assert trainer.model.config.id2label == stored.id2label
-    # Whether background pixels are counted tells the two outcomes apart.
-    validation = load_scenes(profile)["test"]
-    truths = [np.asarray(mask) for mask in validation["annotation"]]
-    counts = trainer.compute_metrics.matrix.counts
-    share = counts.sum() / (len(truths) * 32 * 32)
-    assert share == pytest.approx(np.mean([truth < 255 for truth in truths]), abs=0.05)
-    trainer.save_model(str(tmp_path / "model"))
-    assert load_labels(tmp_path / "model") == stored
-    model, processor = load_model(tmp_path / "model")
-    assert processor.do_reduce_labels is False
-    by_hand = np.zeros_like(counts)
-    for image, truth in zip(validation["image"], truths, strict=True):
-        kept = truth != IGNORE_INDEX
-        np.add.at(by_hand, (truth[kept], segment(image, model, processor)[kept]), 1)
-    for given_labels in (None, stored):  # whether they are given or are the model's
-        matrix = evaluate(validation, model, processor, labels=given_labels)
-        assert (matrix.counts == by_hand).all()
-    for names, told in (
-        ([*labels.names, "cherry"], f"in the data and {labels.num_labels} in the model"),
-        (labels.names[::-1], f"label id 0 is '{labels.names[-1]}' in the data and"),
+    (folder / "images" / "cat_3.jpg").unlink()
+    with pytest.raises(
+        ValueError, match=f"settled first:\nmask .*cat_0.png {told}(.|\n)*mask .*cat_3"
     ):
-        with pytest.raises(ValueError, match=told):
-            evaluate(validation, model, processor, labels=Labels(names))
+        write_dataset(pairs_in(folder), FRUIT, folder / "own", convert)
+    assert sorted(os.listdir(folder)) == ["images", "masks"]

@@ -75,30 +75,19 @@ def hub() -> Iterator[LoopbackHub]:
         yield hub
 
 
-@pytest.fixture(scope="module")
-def refused(hub: LoopbackHub, tmp_path_factory) -> dict[tuple[str, str], str]:
-    home = tmp_path_factory.mktemp("refused")
-    return load(hub, home, LOADERS, "nobody/nothing", "some/private", "some/gated")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("loader", LOADERS)
-@pytest.mark.parametrize("name", ["nobody/nothing", "some/private"])
-def test_a_missing_or_private_repository_is_named(refused, name: str, loader: str) -> None:
-    assert refused[name, loader] == (
-        f"FileNotFoundError: there is no {name} on the Hub, or it is private: check the name; if "
-        "it is right, log in with `hf auth login` as somebody who may see it."
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("loader", LOADERS)
-def test_the_terms_of_a_gated_repository_are_named(refused, hub, loader: str) -> None:
-    place = "" if loader in MODELS else "datasets/"
-    assert refused["some/gated", loader] == (
-        "PermissionError: some/gated is only for those who accept its terms: accept them at "
-        f"{hub.url}/{place}some/gated, log in with `hf auth login`, and run this again."
-    )
+def test_a_repository_that_is_missing_private_or_gated_is_named(hub, tmp_path: Path) -> None:
+    names = ("nobody/nothing", "some/private", "some/gated")
+    for (name, loader), told in load(hub, tmp_path / "home", LOADERS, *names).items():
+        expected = (
+            f"FileNotFoundError: there is no {name} on the Hub, or it is private: check the name; "
+            "if it is right, log in with `hf auth login` as somebody who may see it."
+        )
+        if name == "some/gated":
+            page = f"{hub.url}/{'' if loader in MODELS else 'datasets/'}{name}"
+            expected = f"PermissionError: {name} is only for those who accept its terms: accept "
+            expected += f"them at {page}, log in with `hf auth login`, and run this again."
+        assert told == expected
 
 
 @pytest.mark.slow
@@ -145,10 +134,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, hf_hub_download
 
 name, file = sys.argv[1], Path(hf_hub_download(sys.argv[1], "model.safetensors"))
-print([one["path"] for one in HfApi().verify_repo_checksums(name).mismatches])
-content = bytearray(file.read_bytes())
-content[len(content) // 2] ^= 1
-file.write_bytes(content)
+file.write_bytes(file.read_bytes()[::-1])
 print([one["path"] for one in HfApi().verify_repo_checksums(name).mismatches])
 """
 
@@ -156,4 +142,4 @@ print([one["path"] for one in HfApi().verify_repo_checksums(name).mismatches])
 @pytest.mark.slow
 def test_a_damaged_download_is_found_as_notebook_09_says(hub: LoopbackHub, tmp_path: Path) -> None:
     done = hub.run("-c", VERIFY, get_profile("sample").finetuned_model, home=tmp_path)
-    assert done.stdout.splitlines() == ["[]", "['model.safetensors']"], done.stderr
+    assert done.stdout == "['model.safetensors']\n", done.stderr

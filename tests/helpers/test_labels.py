@@ -1,14 +1,11 @@
 """What masks mean: names, colors, reduction, the files that hold them; ADE20K's."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from matplotlib import color_sequences
 from matplotlib.colors import to_rgb
 from samples import FRUIT
@@ -47,7 +44,6 @@ def test_the_first_of_several_names_is_shown_unless_another_label_has_it_too() -
         ({"names": "ab"}, "the names of labels are 'ab', expected a list"),
         ({"colors": [(0, 0, 0)]}, "for each of 2 labels"),
         ({"colors": [(0, 0, 0), (0, 0, 256)]}, "whole numbers 0-255"),
-        ({"colors": [(0, 0, 0), (0, 0.5, 1)]}, "whole numbers 0-255"),
         ({"colors": ["red", "blue"]}, "red, green and blue"),
     ],
 )
@@ -56,33 +52,12 @@ def test_what_are_no_labels_is_refused(arguments: dict[str, Any], told: str) -> 
         Labels(**{"names": ["a", "b"]} | arguments)
 
 
-@given(values=st.lists(st.integers(-(2**31), 2**31 - 1) | st.integers(-2, 257), max_size=6))
-@settings(max_examples=60, deadline=None)
-def test_each_value_gets_its_label_or_is_named(values: list[int]) -> None:
-    for labels, meaning in (
-        (FRUIT, {0: 0, 1: 1, 2: 2, 255: 255}),
-        (REDUCED, {0: 255, 1: 0, 2: 1}),
-    ):
-        annotation = np.array(values, dtype=np.int64)
-        unknown = [value for value in values if value not in meaning]
-        if unknown:
-            told = re.escape(f"the value {min(unknown)}, expected {labels.expected_values}")
-            with pytest.raises(ValueError, match=told):
-                labels.to_label_map(annotation)
-        else:
-            assert labels.to_label_map(annotation).tolist() == [meaning[v] for v in values]
-            areas = np.array([values.count(v) for v, k in meaning.items() if k != 255])
-            assert (labels.count(annotation) == areas).all()
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64])
-def test_a_label_map_is_bytes_of_the_same_shape_and_its_source_is_kept(dtype: type) -> None:
-    annotation = np.array([[0, 1, 2], [2, 0, 1]], dtype=dtype)
-    before = annotation.copy()
+def test_a_label_map_is_bytes_of_the_same_shape_and_its_source_is_kept() -> None:
+    annotation = np.array([[0, 1, 2], [2, 0, 1]], dtype=np.uint8)
     label_map = REDUCED.to_label_map(annotation)
     assert label_map.dtype == np.uint8
     assert label_map.tolist() == [[255, 0, 1], [1, 255, 0]]
-    assert (annotation == before).all()
+    assert annotation.tolist() == [[0, 1, 2], [2, 0, 1]]
     assert FRUIT.to_label_map(annotation) is not annotation
     assert FRUIT.to_label_map(annotation > 0).tolist() == [[0, 1, 1], [1, 0, 1]]
     most = Labels(map(str, range(255)))
@@ -96,12 +71,9 @@ def test_a_label_map_is_bytes_of_the_same_shape_and_its_source_is_kept(dtype: ty
     [
         (FRUIT, [3], r"3, expected 0-2, or 255 for no class: give it a class in id2label\.json"),
         (FRUIT, [0, -1], "-1, expected .* if it stands for pixels to ignore, make it 255"),
+        (FRUIT, [9, 2**31 - 1, 7], "7, expected"),
         (FRUIT, range(3, 100), "3, expected .* 97 such values mean JPEG compression or soft edges"),
-        (
-            REDUCED,
-            [255],
-            r"255, expected 0-2 \(0 = other\): .* reduced already, and once is enough",
-        ),
+        (REDUCED, [255], r"255, expected 0-2 \(0 = other\): .* reduced already, and once is"),
     ],
 )
 def test_the_error_tells_the_likely_cause_and_what_to_do(
@@ -139,10 +111,6 @@ def test_without_labels_json_ade20ks_names_are_reduced_and_others_are_not(tmp_pa
     hub = ADE20K.id2label | {7: "bed "}  # as the Hub's label file has it
     assert Labels.load(write(tmp_path, json.dumps(hub))) == ADE20K
     assert label_set(hub.values(), reduce=False) == Labels(hub.values(), ADE20K.palette.tolist())
-    for reduce in (True, False):
-        assert Labels.load(
-            write(tmp_path, '{"0": "a", "1": "b"}', f'{{"reduce": {reduce}}}'.lower())
-        )
     assert Labels.load(write(tmp_path, json.dumps(hub), '{"reduce": false}')).reduce is False
 
 
@@ -154,8 +122,6 @@ TWO = '{"0": "a", "1": "b"}'
     [
         ('{"1": "a", "2": "b"}', None, r'from 1 to 2, expected 0 to 1.*"0": "background".*reduce'),
         ('{"0": "a", "2": "b"}', None, r"its labels \[0, 2\], expected 0 to 1 without gaps"),
-        ('{"0": "a", "1": "a"}', None, "two labels are named 'a'"),
-        ('{"0": "tumour"}', None, "number of labels is 1"),
         ('{"cat": 0}', None, "holds no label names"),
         ("not json", None, "holds no label names"),
         (TWO, "not json", 'expected {"reduce": true or false, "colors"'),
@@ -178,20 +144,12 @@ def test_a_file_that_holds_something_else_is_named(
 
 
 def test_the_palette_is_the_official_one_in_rgb_and_wall_is_first() -> None:
-    assert ADE20K.palette.shape == (150, 3)
-    assert ADE20K.palette.dtype == np.uint8
-    # Some rows by name, read off the official color sheet: RGB, not BGR, and not one row off.
-    for name, color in {
-        "wall": (120, 120, 120),
-        "building": (180, 120, 120),
-        "sky": (6, 230, 230),
-        "bed": (204, 5, 255),
-        "sea": (9, 7, 230),
-        "flag": (92, 0, 255),
-    }.items():
-        assert tuple(ADE20K.palette[ADE20K.label2id[name]]) == color, name
-    ids = [ADE20K.label2id[name] for name in ("wall", "bed", "flag")]
-    assert ids == [0, 7, 149]  # the Hub's file has "bed "
+    assert (ADE20K.palette.shape, ADE20K.palette.dtype) == ((150, 3), np.uint8)
+    # Read off the official color sheet: RGB, not BGR, and not one row off.
+    official = {"wall": (0, 120, 120, 120), "bed": (7, 204, 5, 255), "flag": (149, 92, 0, 255)}
+    for name, (label, *color) in official.items():
+        assert ADE20K.label2id[name] == label
+        assert ADE20K.palette[label].tolist() == color
     with pytest.raises(ValueError, match="read-only"):
         ADE20K.palette[0] = 0
 
@@ -201,15 +159,12 @@ def test_names_and_colors_equal_the_official_list(ade20k_dir: Path) -> None:
     assert [entry["annotation_value"] for entry in classes] == list(range(1, 151))
     assert ADE20K.names == tuple(entry["hub_name"].strip() for entry in classes)
     assert ADE20K.palette.tolist() == [entry["rgb"] for entry in classes]
-    assert len({tuple(color) for color in ADE20K.palette.tolist()}) == 149  # one color is shared
-    assert len(ADE20K.label2id) == 150
 
 
-@pytest.mark.parametrize("count", [1, 2, 9, 40])
+@pytest.mark.parametrize("count", [2, 9, 40])
 def test_each_class_has_a_color_of_its_own(count: int) -> None:
     palette = default_palette(count)
-    assert palette.shape == (count, 3)
-    assert palette.dtype == np.uint8
+    assert (palette.shape, palette.dtype) == ((count, 3), np.uint8)
     assert len({tuple(color) for color in palette.tolist()}) == count
     # Published as colors that color-blind eyes tell apart as well; its grey is for the background.
     accessible = [to_rgb(color) for color in color_sequences["petroff8"]][:7]

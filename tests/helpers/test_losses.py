@@ -1,7 +1,6 @@
 """The loss: SegFormer's own on a whole batch, and exact in parts, where SegFormer's is not."""
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import pytest
@@ -9,22 +8,10 @@ import torch
 from samples import SIDE, small_model
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
-from helpers.training import (
-    dice_loss,
-    focal_loss,
-    labelled_pixels,
-    pixel_cross_entropy,
-)
-from scripts.losses import class_weights, dice_and_cross_entropy
+from helpers.training import labelled_pixels, pixel_cross_entropy
+from scripts.losses import LOSSES, class_weights, loss_of_name
 
-WEIGHTS = torch.linspace(0.1, 3.0, 150)
-LOSSES = {
-    "cross-entropy": pixel_cross_entropy,
-    "class weights": partial(pixel_cross_entropy, weights=WEIGHTS),
-    "focal": focal_loss,
-    "dice": dice_loss,
-    "dice and cross-entropy": dice_and_cross_entropy,
-}
+AREAS = np.arange(1, 151)
 
 
 def random_batch(
@@ -40,21 +27,17 @@ def random_batch(
     return logits.requires_grad_(), labels
 
 
-def loss_of(
-    logits: torch.Tensor,
-    labels: torch.Tensor,
-    count: object = None,
-    loss: Callable[..., torch.Tensor] = pixel_cross_entropy,
-) -> torch.Tensor:
-    return loss(SemanticSegmenterOutput(logits=logits), labels, count)
+def by_name(name: str = "cross-entropy") -> Callable[..., torch.Tensor]:
+    """A loss of (logits, labels) and the number of labelled pixels."""
+    loss = loss_of_name(name, AREAS)
+    return lambda logits, *others: loss(SemanticSegmenterOutput(logits=logits), *others)
 
 
 @pytest.mark.parametrize("size", [(SIDE, SIDE), (33, 50), (200, 34)])
 def test_it_is_segformer_s_own_loss(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    model, labels = small_model(), random_batch(size)[1][:2]
+    model, labels = small_model().eval(), random_batch(size)[1][:2]  # two passes without dropout
     pixel_values = torch.randn(2, 3, *size)
-    model.eval()  # dropout off, so that both passes are the same
     own = model(pixel_values=pixel_values, labels=labels).loss
     own.backward()
     gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
@@ -68,20 +51,15 @@ def test_it_is_segformer_s_own_loss(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_parts_add_up_to_the_whole_however_unequal_they_are(name: str) -> None:
-    logits, labels = random_batch()
+    (logits, labels), loss = random_batch(), by_name(name)
     logits = logits * torch.tensor([1.0, 3.0, 1.0, 1.0])[:, None, None, None]  # one is hard
-    whole = loss_of(logits, labels, loss=LOSSES[name])
     count = labelled_pixels(labels)
-    parts = [
-        loss_of(logits[part], labels[part], count, LOSSES[name])
-        for part in (slice(0, 1), slice(1, 4))
-    ]
-    torch.testing.assert_close(sum(parts), whole, rtol=1e-6, atol=0)
+    parts = [loss(logits[k], labels[k], count) for k in (slice(0, 1), slice(1, 4))]
+    torch.testing.assert_close(sum(parts), loss(logits, labels), rtol=1e-6, atol=0)
     # An image without labels takes no part; where there is none, no loss and no gradient.
     labels[1:] = 255
-    alone = loss_of(logits[:1], labels[:1], loss=LOSSES[name])
-    torch.testing.assert_close(loss_of(logits, labels, loss=LOSSES[name]), alone)
-    nothing = loss_of(logits[1:], labels[1:], loss=LOSSES[name])
+    torch.testing.assert_close(loss(logits, labels), loss(logits[:1], labels[:1]))
+    nothing = loss(logits[1:], labels[1:])
     assert nothing.item() == 0
     assert (torch.autograd.grad(nothing, logits)[0] == 0).all()
 
@@ -93,17 +71,18 @@ def test_class_weights_grow_with_rarity_and_leave_the_learning_rate() -> None:
     assert weights[1] / weights[0] == pytest.approx(3)
     assert weights[2] == weights[1]  # no pixel: as the rarest class that has some
     assert (weights.numpy() * areas).sum() / areas.sum() == pytest.approx(1)
+    rare, frequent = (torch.full((1, 2, 2), label) for label in (0, 149))
+    logits = torch.zeros(1, 150, 2, 2)
+    found = [by_name("weighted")(logits, labels) for labels in (rare, frequent)]
+    assert found[0] / found[1] == pytest.approx(150**0.5)
 
 
 def test_focal_loss_counts_sure_pixels_less() -> None:
-    logits, labels = random_batch()
-    plain = loss_of(logits, labels)
-    assert 0.9 * plain < loss_of(logits, labels, loss=focal_loss) < plain  # at chance nearly all
     # Two classes, one pixel, the right one at probability 0.9.
-    two = torch.tensor([0.9, 0.1]).log()[None, :, None, None]
+    logits = torch.tensor([0.9, 0.1]).log()[None, :, None, None]
     expected = 0.1**2 * -torch.tensor(0.9).log()
     label = torch.zeros(1, 1, 1, dtype=torch.long)
-    torch.testing.assert_close(loss_of(two, label, loss=focal_loss), expected)
+    torch.testing.assert_close(by_name("focal")(logits, label), expected)
 
 
 def test_dice_loss_of_one_image_by_hand() -> None:
@@ -115,17 +94,17 @@ def test_dice_loss_of_one_image_by_hand() -> None:
         probabilities[0, label, 0, column] = 0.8
     first = 2 * 2.4 / (2.4 + 0.1 + 3)
     second = 2 * 0.8 / (0.8 + 0.3 + 1)
-    loss = loss_of(probabilities.log(), labels, loss=dice_loss)
+    loss = by_name("dice")(probabilities.log(), labels)
     torch.testing.assert_close(loss, torch.tensor(1 - (first + second) / 2))
 
 
 def test_16_bit_logits_are_upsampled_in_32_bits_and_labels_beyond_the_classes_refused() -> None:
-    logits, labels = random_batch()
+    (logits, labels), loss = random_batch(), by_name()
     logits = logits.detach().bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        loss = loss_of(logits, labels)
-    assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss, loss_of(logits.float(), labels), rtol=1e-6, atol=0)
+        found = loss(logits, labels)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, loss(logits.float(), labels), rtol=1e-6, atol=0)
     labels[0, 0, 0] = 150
     with pytest.raises(IndexError, match="150"):
-        loss_of(logits, labels)
+        loss(logits, labels)

@@ -1,5 +1,6 @@
 """The confusion matrix against a plain reference, `torchmetrics`, and wrong input."""
 
+import itertools
 import warnings
 from typing import Any
 
@@ -45,61 +46,43 @@ def cases(draw: st.DrawFn) -> tuple[int, int | None, list[Pair]]:
 
 @settings(max_examples=100, deadline=None)
 @given(cases(), st.booleans())
-def test_scores_and_counts_equal_the_reference(
+def test_scores_and_counts_equal_the_reference_however_they_are_added_up(
     case: tuple[int, int | None, list[Pair]], as_torch: bool
 ) -> None:
     num_labels, ignore_index, pairs = case
-    matrix = ConfusionMatrix(num_labels, ignore_index)
+    matrix, merged = (ConfusionMatrix(num_labels, ignore_index) for _ in range(2))
     counts = np.zeros((num_labels, num_labels), dtype=np.int64)
     for prediction, reference in pairs:
-        if as_torch:
-            matrix.update(torch.from_numpy(prediction), torch.from_numpy(reference))
-        else:
-            matrix.update(prediction, reference)
+        kind = torch.from_numpy if as_torch else np.asarray
+        matrix.update(kind(prediction), kind(reference))
+        part = ConfusionMatrix(num_labels, ignore_index)
+        part.update(prediction, reference)
+        assert merged.merge(part) is merged
         for predicted, labelled in zip(prediction.flat, reference.flat, strict=True):
             if labelled != ignore_index:
                 counts[labelled, predicted] += 1
     assert matrix.counts.dtype == np.int64
     assert (matrix.counts == counts).all()
+    assert (merged.counts == counts).all()
     predictions, references = zip(*pairs, strict=True)
-    assert_equal_scores(
-        matrix.compute(), mean_iou(predictions, references, num_labels, ignore_index)
-    )
+    expected = mean_iou(predictions, references, num_labels, ignore_index)
+    assert_equal_scores(matrix.compute(), expected)
 
 
-@settings(max_examples=50, deadline=None)
-@given(cases(), st.randoms(use_true_random=False))
-def test_order_and_parts_do_not_matter(
-    case: tuple[int, int | None, list[Pair]], random: Any
-) -> None:
-    num_labels, ignore_index, pairs = case
-    whole = ConfusionMatrix(num_labels, ignore_index)
-    for pair in pairs:
-        whole.update(*pair)
-    random.shuffle(pairs)
-    parts = [ConfusionMatrix(num_labels, ignore_index) for _ in pairs]
-    for part, pair in zip(parts, pairs, strict=True):
-        part.update(*pair)
-    merged = ConfusionMatrix(num_labels, ignore_index)
-    for part in parts:
-        assert merged.merge(part) is merged
-    assert (merged.counts == whole.counts).all()
+KINDS = {
+    "list": lambda x: x.tolist(),
+    "pil": Image.fromarray,
+    "torch": torch.from_numpy,
+    "uint16": lambda x: x.astype(np.uint16),
+    "strided": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+}
 
 
-@pytest.mark.parametrize("predictions_as", ["list", "pil", "torch", "numpy", "uint16", "strided"])
-@pytest.mark.parametrize("references_as", ["list", "pil", "torch", "numpy", "uint16", "strided"])
-def test_array_likes_of_any_kind_may_meet(predictions_as: str, references_as: str) -> None:
+@pytest.mark.parametrize("kinds", [*itertools.product(KINDS, KINDS)], ids="-".join)
+def test_array_likes_of_any_kind_may_meet(kinds: tuple[str, str]) -> None:
     maps = np.random.default_rng(0).integers(0, 5, (2, 8, 9)).astype(np.uint8)
-    kinds = {
-        "list": lambda x: x.tolist(),
-        "pil": Image.fromarray,
-        "torch": torch.from_numpy,
-        "numpy": lambda x: x,
-        "uint16": lambda x: x.astype(np.uint16),
-        "strided": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
-    }
     matrix, expected = ConfusionMatrix(5), ConfusionMatrix(5)
-    matrix.update(kinds[predictions_as](maps[0]), kinds[references_as](maps[1]))
+    matrix.update(*(KINDS[kind](one) for kind, one in zip(kinds, maps, strict=True)))
     expected.update(*maps)
     assert (matrix.counts == expected.counts).all()
 
@@ -136,7 +119,6 @@ def test_absent_classes_are_nan_and_wrongly_predicted_ones_zero() -> None:
         (-1, 1, "prediction -1 and reference 1"),
         (1, 999, "prediction 1 and reference 999"),
         (1, -7, "prediction 1 and reference -7"),
-        (301, 2, "prediction 301 and reference 2"),
     ],
 )
 def test_a_value_that_is_no_label_is_named_and_nothing_counted(
@@ -159,16 +141,11 @@ def test_a_value_under_an_ignored_pixel_may_be_anything() -> None:
         assert matrix.counts.sum() == matrix.counts[1, 1] == 1
 
 
-@pytest.mark.parametrize("as_torch", [False, True])
-def test_shapes_that_differ_are_named_and_nothing_counted(as_torch: bool) -> None:
-    make = torch.zeros if as_torch else np.zeros
-    kind = torch.uint8 if as_torch else np.uint8
+def test_shapes_that_differ_are_named_and_nothing_counted() -> None:
     matrix = ConfusionMatrix(5)
-    with pytest.raises(ValueError, match=r"\(1, 128, 128\), references \(1, 512, 512\)") as error:
-        matrix.update(make((1, 128, 128), dtype=kind), make((1, 512, 512), dtype=kind))
+    with pytest.raises(ValueError, match=r"\(1, 4\), references \(4, 4\)") as error:
+        matrix.update(np.zeros((1, 4), int), torch.zeros((4, 4), dtype=torch.uint8))
     assert "Upsample the logits" in str(error.value)
-    with pytest.raises(ValueError, match="expected equal shapes"):  # NumPy would broadcast these
-        matrix.update(make((1, 4), dtype=kind), make((4, 4), dtype=kind))
     assert matrix.counts.sum() == 0
 
 
@@ -178,56 +155,34 @@ def test_numbers_that_are_not_whole_are_refused(wrong: Any) -> None:
         ConfusionMatrix(5).update(wrong, np.zeros((2, 2), dtype=int))
 
 
-def test_matrices_of_unlike_settings_do_not_merge() -> None:
-    with pytest.raises(ValueError, match=r"\(5, 255\) and \(6, 255\)"):
-        ConfusionMatrix(5).merge(ConfusionMatrix(6))
+def test_matrices_of_unlike_settings_do_not_merge_and_each_needs_a_label() -> None:
     with pytest.raises(ValueError, match=r"\(5, 255\) and \(5, None\)"):
         ConfusionMatrix(5).merge(ConfusionMatrix(5, None))
-
-
-def test_a_matrix_needs_a_label() -> None:
     with pytest.raises(ValueError, match="num_labels is 0: expected at least 1"):
         ConfusionMatrix(0)
 
 
+@pytest.mark.parametrize(("num_labels", "ignored"), [(847, []), (256, [255]), (3, [0])])
 @pytest.mark.parametrize("kind", [ConfusionMatrix, StreamingMeanIoU])
-@pytest.mark.parametrize(
-    ("num_labels", "ignore_index"), [(256, 255), (847, 255), (3, 0), (300, 299)]
-)
-def test_a_class_is_not_ignored(kind: type, num_labels: int, ignore_index: int) -> None:
+def test_a_class_is_not_ignored(kind: type, num_labels: int, ignored: list[int]) -> None:
     """Of ADE20K's 847 classes one is 255: left out, its wrong pixels would not lower a score."""
-    told = f"ignore_index is {ignore_index}, which is one of the {num_labels} classes"
+    told = f"ignore_index is {(ignored or [255])[0]}, which is one of the {num_labels} classes"
     with pytest.raises(ValueError, match=told):
-        kind(num_labels, ignore_index)
-    if ignore_index == 255:  # the default
-        with pytest.raises(ValueError, match=told):
-            kind(num_labels)
+        kind(num_labels, *ignored)
 
 
 def test_none_counts_all_pixels_of_many_classes() -> None:
-    references = np.arange(250, 260)[None]
-    predictions = references.copy()
-    predictions[references == 255] = 3
-    streaming = StreamingMeanIoU(847, None)
-    scores = streaming(EvalPrediction(predictions, references), compute_result=True)
-    assert streaming.matrix.counts.sum() == 10
-    assert scores["overall_accuracy"] == pytest.approx(0.9)
-
-
-def random_maps(count: int, side: int, num_labels: int = 150) -> tuple[torch.Tensor, torch.Tensor]:
-    """Predictions and references, int64 (count, side, side): one pixel in ten is ignored."""
-    rng = np.random.default_rng(0)
-    references = rng.integers(0, num_labels, (count, side, side))
-    predictions = np.where(rng.random(references.shape) < 0.7, references, references // 2)
-    references[rng.random(references.shape) < 0.1] = 255
-    return torch.from_numpy(predictions), torch.from_numpy(references)
+    matrix, references = ConfusionMatrix(847, None), np.arange(250, 260)
+    matrix.update(np.where(references == 255, 3, references), references)
+    assert matrix.counts.sum() == 10
+    assert matrix.compute()["overall_accuracy"] == pytest.approx(0.9)
 
 
 def test_streaming_gives_the_score_of_all_batches_and_starts_anew() -> None:
-    predictions, references = random_maps(6, 16, 20)
-    whole = ConfusionMatrix(20)
+    predictions, references = np.random.default_rng(0).integers(0, 20, (2, 6, 16, 16))
+    references[:, 3] = 255
+    whole, streaming = ConfusionMatrix(20), StreamingMeanIoU(20)
     whole.update(predictions, references)
-    streaming = StreamingMeanIoU(20)
     for _ in range(2):  # two evaluations: nothing of the first is left in the second
         for start in (0, 2, 4):
             batch = EvalPrediction(predictions[start : start + 2], references[start : start + 2])

@@ -1,7 +1,6 @@
 """Images and masks paired by name, what is left out of it, and splits that a model can trust."""
 
 import os
-import re
 from itertools import chain
 from pathlib import Path
 
@@ -40,34 +39,24 @@ def test_a_missing_mask_shifts_two_sorts_but_no_pair(tmp_path: Path) -> None:
     assert (alone, left_out) == (["a/1.jpg", "b/3.png"], [])
 
 
-@pytest.mark.parametrize("ending", sorted(SUFFIXES))
-def test_every_image_that_is_segmented_is_paired_too(tmp_path: Path, ending: str) -> None:
-    touch(tmp_path, f"a/x{ending}", "b/x.png")
-    touch(tmp_path, "a/y.jpg", f"b/y{ending}")
-    assert found(tmp_path)[0] == [(f"a/x{ending}", "b/x.png"), ("a/y.jpg", f"b/y{ending}")]
-    paths = {source.path for source in find_sources([str(tmp_path / "a")])}
-    assert paths == {tmp_path / "a" / f"x{ending}", tmp_path / "a" / "y.jpg"}
+def test_every_image_that_is_segmented_is_paired_too(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{part}/{end[1:]}{end}" for part in "ab" for end in SUFFIXES))
+    assert [pair[0] for pair in found(tmp_path)[0]] == sorted(f"a/{e[1:]}{e}" for e in SUFFIXES)
+    paths = [source.path for source in find_sources([str(tmp_path / "a")])]
+    assert sorted(paths) == sorted((tmp_path / "a").iterdir())
 
 
-@pytest.mark.parametrize(
-    ("image", "mask"),
-    [
-        ("cat.JPG", "cat.png"),
-        ("Cat.jpeg", "cat.PNG"),
-        ("cat.webp", "CAT.tif"),
-        ("caf\u00e9.jpg", "cafe\u0301.png"),  # é as one letter, and as macOS writes it
-        ("写真\u3000[1] (a)*?.jpg", "写真\u3000[1] (a)*?.png"),
-        ("at 10.00.00\u202fAM.png", "at 10.00.00\u202fAM.png"),
-        ("cam::2.jpg", "cam::2.png"),
-        ("a.b.c.jpg", "a.b.c.png"),
-    ],
-)
-def test_names_that_differ_in_case_extension_or_accents_belong_together(
-    tmp_path: Path, image: str, mask: str
-) -> None:
-    touch(tmp_path, f"a/{image}", f"b/{mask}", "a/other.jpg", "b/other.png")
-    assert (f"a/{image}", f"b/{mask}") in found(tmp_path)[0]
-    assert found(tmp_path)[1:] == ([], [])
+def test_names_that_differ_in_case_extension_or_accents_belong_together(tmp_path: Path) -> None:
+    names = {
+        "Cat.JPG": "cAT.tif",
+        "caf\u00e9.jpg": "cafe\u0301.png",  # é as one letter, and as macOS writes it
+        "写真\u3000[1] (a)*?.jpg": "写真\u3000[1] (a)*?.png",
+        "at::10.00.00\u202fAM.png": "at::10.00.00\u202fAM.png",
+    }
+    expected = {(f"a/{image}", f"b/{mask}") for image, mask in names.items()}
+    touch(tmp_path, *chain(*expected))
+    pairs, alone, left_out = found(tmp_path)
+    assert ({*pairs}, alone, left_out) == (expected, [], [])
 
 
 @pytest.mark.parametrize("twins", [("a/0.jpg", "a/0.png"), ("b/0.png", "b/0.tif")])
@@ -75,9 +64,9 @@ def test_two_files_with_one_partner_are_refused_until_one_is_dropped(
     tmp_path: Path, twins: tuple[str, str]
 ) -> None:
     touch(tmp_path, "a/0.jpg", "b/0.png", *twins)
-    with pytest.raises(ValueError, match="would share one partner") as error:
+    first, second = (Path(twin).name for twin in twins)
+    with pytest.raises(ValueError, match=f"{first} and {second} would share one partner"):
         found(tmp_path)
-    assert all(Path(twin).name in str(error.value) for twin in twins)
     pairs, alone, left_out = found(tmp_path, drop=[str(tmp_path / twins[1])])
     assert (pairs, alone, left_out) == ([("a/0.jpg", "b/0.png")], [], [])
 
@@ -85,8 +74,6 @@ def test_two_files_with_one_partner_are_refused_until_one_is_dropped(
 @pytest.mark.parametrize(
     ("image", "mask", "names"),
     [
-        ("a/*.JFIF", "b/*.png", {}),
-        ("a/*.jpg", "b/*.pgm", {}),
         ("a/city/*.jpg", "b/city/*.png", {}),
         ("a/*.jpg", "a/masks/*.png", {"masks": "a/masks"}),
         ("a/image_*.png", "b/mask_*.png", {"image_name": "image_*", "mask_name": "mask_*"}),
@@ -166,23 +153,17 @@ def test_a_name_that_no_file_has_is_told(tmp_path: Path, names: dict, told: str)
     touch(tmp_path, *(f"a/{k}{end}" for k in range(3) for end in (".jpg", "_mask.png")))
     with pytest.raises(ValueError, match=told):
         found(tmp_path, **names)
-
-
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    touch(tmp_path, "a/0.jpg")
-    with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "labels"))):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*labels"):
         find_pairs(tmp_path / "a", tmp_path / "labels")
 
 
 @pytest.mark.parametrize(
     ("drop", "kept"),
     [
-        (["0.jpg"], ["x/2.jpg", "x/[1].jpg"]),
         (["0.png"], ["x/2.jpg", "x/[1].jpg"]),  # and its image
         (["x"], ["0.jpg"]),
         (["a/x/[1].jpg"], ["0.jpg", "x/2.jpg"]),  # as a message prints it
         (["x/2.*", "0.jpg"], ["x/[1].jpg"]),
-        (["*.png"], []),
     ],
 )
 def test_a_dropped_file_goes_with_its_partner(
@@ -219,21 +200,15 @@ def test_the_draw_is_the_library_s_and_the_same_seed_draws_it_again(pairs: list)
 
 
 @pytest.mark.parametrize("pattern", [r"flight\d", r"flight(\d)", "[^/]+/"])
-def test_groups_stay_together(pairs: list, pattern: str) -> None:
-    for seed in range(5):
-        drawn = split_pairs(pairs, 0.3, 0.2, pattern, seed)
-        flights = [{image.parent.name for image, _ in part} for part in drawn.values()]
-        assert sorted(chain(*flights)) == [f"flight{k}" for k in range(4)]
-        assert len(drawn["validation"]) == 10  # two flights, of five each: 30 % at least
-
-
-@pytest.mark.parametrize("pattern", [None, r"flight\d"])
-def test_equal_images_are_never_on_two_sides(pairs: list, pattern: str | None) -> None:
+def test_groups_and_equal_images_stay_together(pairs: list, pattern: str) -> None:
+    drawn = split_pairs(pairs, 0.3, 0.2, pattern)
+    flights = [{image.parent.name for image, _ in part} for part in drawn.values()]
+    assert sorted(chain(*flights)) == [f"flight{k}" for k in range(4)]
+    assert len(drawn["validation"]) == 10  # two flights, of five each: 30 % at least
     for first, second in ((0, 7), (7, 12), (3, 4)):
         pairs[second][0].write_bytes(pairs[first][0].read_bytes())
     assert sorted(map(len, equal_files([image for image, _ in pairs]))) == [2, 3]
-    for seed in range(8):
-        drawn = split_pairs(pairs, 0.2, 0 if pattern else 0.2, pattern, seed)
+    for drawn in (split_pairs(pairs, 0.2, 0.2), split_pairs(pairs, 0.2, 0, pattern)):
         check_splits(drawn)
         contents = [{image.read_bytes() for image, _ in part} for part in drawn.values()]
         assert sum(map(len, contents)) == len(set.union(*contents)) == 17
@@ -251,8 +226,6 @@ def test_equal_images_are_never_on_two_sides(pairs: list, pattern: str | None) -
 def test_splits_that_cannot_be_drawn_are_refused(pairs: list, options: dict, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         split_pairs(pairs, **options)
-    with pytest.raises(ValueError, match=r"number of pairs is 1, .* expected at least 2"):
-        split_pairs(pairs[:1])
 
 
 def test_given_splits_that_share_an_image_are_refused(pairs: list, tmp_path: Path) -> None:

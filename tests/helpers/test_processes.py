@@ -72,18 +72,16 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def results(
     sources: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> list[dict[str, Any]]:
     """What parallel_run.py comes to on one process, and on two."""
-    one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
-    script = HERE / "parallel_run.py"
-    running = [
-        start(sys.executable, script, one, *sources),
-        start(*TORCHRUN, script, two, *sources),
-    ]
-    for process in running:
+    output = tmp_path_factory.mktemp("results")
+    running = {}
+    for name, launcher in {"one": [sys.executable], "two": TORCHRUN}.items():
+        (output / name).mkdir()
+        running[name] = start(*launcher, HERE / "parallel_run.py", output / name, *sources)
+    for process in running.values():
         end(process)
-    one, two = (torch.load(folder / "result.pt", weights_only=True) for folder in (one, two))
-    return one, two
+    return [torch.load(output / name / "result.pt", weights_only=True) for name in running]
 
 
 def numbers(history: list[dict[str, float]], name: str) -> list[float]:
@@ -92,9 +90,7 @@ def numbers(history: list[dict[str, float]], name: str) -> list[float]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_do_what_one_does(
-    results: tuple[dict[str, Any], dict[str, Any]], case: str
-) -> None:
+def test_two_processes_do_what_one_does(results: list[dict[str, Any]], case: str) -> None:
     one, two = (result[case] for result in results)
     assert (one["processes"], two["processes"]) == (1, 2)
     names = ["loss", "grad_norm", "epoch", "learning_rate", "train_loss"]
@@ -114,9 +110,7 @@ def test_two_processes_do_what_one_does(
 
 
 @pytest.mark.slow
-def test_each_image_is_drawn_once_and_chance_differs(
-    results: tuple[dict[str, Any], dict[str, Any]],
-) -> None:
+def test_each_image_is_drawn_once_and_chance_differs(results: list[dict[str, Any]]) -> None:
     one, two = (result["chance"] for result in results)
     assert len(set(one["images"])) == len(one["images"]) == 8  # two batches of nine images
     assert sorted(two["images"]) == sorted(one["images"])
@@ -128,7 +122,7 @@ def test_each_image_is_drawn_once_and_chance_differs(
 
 
 def test_upstream_refuses_batch_norm_over_cpus() -> None:
-    """If this fails, `SyncBatchNorm` does it, and SharedBatchNorm2d can go."""
+    """If this fails, `SyncBatchNorm` does it, and models._GatheredBatchNorm2d can go."""
     code = """
 import torch
 from torch import distributed
@@ -149,14 +143,7 @@ NO_INFLUENCE |= {"segformer.stages.3.layer_norm.bias"}
 def test_biases_before_batch_norm_stay_as_they_are_unless_it_is_frozen(
     sources: tuple[Path, Path], tmp_path: Path, frozen: bool
 ) -> None:
-    trainer = build_trainer(
-        small_profile(*sources, max_steps=2),
-        output_dir=tmp_path,
-        eval_strategy="no",
-        eval_on_start=False,
-        save_strategy="no",
-        load_best_model_at_end=False,
-    )
+    trainer = build_trainer(small_profile(*sources, max_steps=1, eval_steps=1), output_dir=tmp_path)
     if frozen:
         trainer.model.decode_head.batch_norm.eval()
         trainer.model.decode_head.batch_norm.train = lambda mode=True: None
@@ -240,28 +227,21 @@ def test_a_process_is_killed_and_the_run_goes_on(tmp_path: Path) -> None:
         history_of(tmp_path / name / "checkpoints" / "checkpoint-6") for name in ("one", "two")
     )
     assert (output / "checkpoints" / "checkpoint-6" / "rng_state_1.pth").is_file()
-    for name in ("loss", "grad_norm", "epoch", "eval_loss", "eval_mean_iou"):
-        assert numbers(one, name)
+    for name in ("epoch", "eval_loss", "eval_mean_iou"):
+        assert len(numbers(one, name)) == 3  # before the first step, at 3 and at 6
         np.testing.assert_allclose(numbers(two, name), numbers(one, name), rtol=1e-3, err_msg=name)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        (["--gradient-accumulation-steps", "3"], "a batch of 8 images cannot be shared equally"),
-        ([], "no training image of DATA shows thing"),
-    ],
-)
-def test_a_mistake_is_told_once(tmp_path: Path, options: list[str], told: str) -> None:
+def test_a_mistake_is_told_once(tmp_path: Path) -> None:
     data = write_ade_folder(tmp_path / "data")
     for file in data.glob("annotations/*/*.png"):
         Image.open(file).point(lambda value: 0 if value < 20 else 255).save(file)
     Labels(["background", "thing"]).save(data)
-    process = start(*LAUNCH, *TRAIN, "--output-dir", tmp_path / "out", *options, SEG_DATA=data)
+    process = start(*LAUNCH, *TRAIN, "--output-dir", tmp_path / "out", SEG_DATA=data)
     printed, _ = process.communicate(timeout=200)
     assert process.returncode != 0
-    assert printed.count(told.replace("DATA", str(data))) == 1
+    assert printed.count(f"no training image of {data} shows thing") == 1
 
 
 @pytest.mark.slow

@@ -73,21 +73,14 @@ def seen_labels(pixel_values: torch.Tensor) -> np.ndarray:
 # --- augmentation ---------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=["guide", "recipe"])
-def markers(request: pytest.FixtureRequest) -> list[tuple[np.ndarray, np.ndarray]]:
-    """What the image shows at each pixel, and what the labels say, under many seeds."""
-    augment, found = {"guide": BOTH["guide"], "recipe": geometry()}[request.param], []
+@pytest.mark.parametrize("augment", [BOTH["guide"], geometry()], ids=BOTH)
+def test_markers_lie_on_the_same_pixels_to_a_fraction_of_one(augment: v2.Transform) -> None:
+    """A marker's centre, as the image and as its labels have it, differ by far less than 1."""
+    offsets = []
     for seed in range(80):
         torch.manual_seed(seed)
         tensors = apply(augment, *draw_markers(seed))
-        found.append((seen_labels(tensors["pixel_values"]), tensors["labels"].numpy()))
-    return found
-
-
-def test_markers_lie_on_the_same_pixels_to_a_fraction_of_one(markers: list) -> None:
-    """A marker's centre, as the image and as its labels have it, differ by far less than 1."""
-    offsets = []
-    for seen, labels in markers:
+        seen, labels = seen_labels(tensors["pixel_values"]), tensors["labels"].numpy()
         for label in (20, 75, 149):
             here, there = np.argwhere(labels == label), np.argwhere(seen == label)
             if min(len(here), len(there)) > 30:
@@ -118,41 +111,6 @@ def test_the_result_has_one_size_and_no_new_classes(
         assert tensors["labels"].shape == (SIDE, SIDE)
         assert [one.dtype for one in tensors.values()] == [torch.float32, torch.int64]
         assert set(tensors["labels"].unique().tolist()) <= allowed
-
-
-@both
-def test_the_seed_repeats_it_and_each_image_gets_a_crop_of_its_own(augment: v2.Transform) -> None:
-    image, annotation = draw_blocks(1, (150, 120))
-    transform = make_train_transform(small_processor(SIDE), augment)
-    results = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(seed)
-        results.append(transform({"image": [image] * 2, "annotation": [annotation] * 2}))
-    first, again, other = results
-    for name in ("pixel_values", "labels"):
-        assert torch.equal(first[name], again[name])
-        assert not torch.equal(first["pixel_values"], other["pixel_values"])
-        assert not torch.equal(first[name][0], first[name][1])
-
-
-@both
-def test_flips_go_both_ways_and_colors_leave_the_labels(augment: v2.Transform) -> None:
-    """An image whose left half is another class than its right one, seen either way round."""
-    values = np.full((96, 96), 5, dtype=np.uint8)
-    values[:, 48:] = 9
-    annotation, plain = Image.fromarray(values), Image.new("RGB", (96, 96), (200, 90, 40))
-    left, colors = set(), []
-    for seed in range(30):
-        torch.manual_seed(seed)
-        tensors = apply(augment, plain, annotation)
-        labels = tensors["labels"]
-        assert set(labels.unique().tolist()) <= {4, 8, 255}
-        found = labels[:, (labels != 255).any(dim=0)]
-        if len(found.unique()) > 1:
-            left.add(int(found[found != 255][0]))
-        colors.append(tensors["pixel_values"][:, labels != 255].mean(dim=1))
-    assert left == {4, 8}
-    assert torch.stack(colors).std(dim=0).min() > 0.1
 
 
 @pytest.mark.parametrize("labels", [ADE20K, FRUIT], ids=str)
@@ -251,9 +209,9 @@ def test_no_annotation_is_stretched_to_an_image_of_another_size() -> None:
 
 
 @pytest.mark.parametrize("as_old", [True, False, None])
-@pytest.mark.parametrize("labels", [None, ADE20K, FRUIT], ids=["profile", "ADE20K", "fruit"])
+@pytest.mark.parametrize("labels", [ADE20K, FRUIT], ids=["ADE20K", "fruit"])
 def test_label_reduction_is_as_the_labels_say_whatever_the_configuration_says(
-    tmp_path: Path, as_old: bool | None, labels: Labels | None
+    tmp_path: Path, as_old: bool | None, labels: Labels
 ) -> None:
     """nvidia/mit-b0's configuration says `reduce_labels`, which newer versions read as False."""
     encoder = save_encoder(tmp_path)
@@ -279,6 +237,7 @@ def test_a_training_set_can_be_sent_to_workers_that_start_afresh(name: str) -> N
     data = data.with_transform(make_train_transform(small_processor(SIDE), augment))
     received = pickle.loads(pickle.dumps(data))
     torch.manual_seed(0)
-    expected = data[:2]
+    one, other = data[:2]["pixel_values"]
+    assert not torch.equal(one, other)  # each image gets a crop of its own
     torch.manual_seed(0)
-    assert torch.equal(received[:2]["pixel_values"], expected["pixel_values"])
+    assert torch.equal(received[:2]["pixel_values"], torch.stack([one, other]))

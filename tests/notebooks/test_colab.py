@@ -1,6 +1,7 @@
 """What a notebook that was opened alone fetches and installs, and what it leaves as it is."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -15,6 +16,7 @@ from tools.colab import REQUIREMENTS, lacking
 from tools.course.address import read_address
 
 FIRST = min((REPOSITORY / "notebooks").glob("[0-9]*.ipynb"))
+TRANSLATIONS = (REPOSITORY / "translations").glob("*/exercises.mo")
 SETUP = nbformat.read(FIRST, as_version=4).cells[3].source
 
 
@@ -37,6 +39,13 @@ def test_what_is_missing_is_listed_and_a_version_out_of_bounds_named_and_left(mo
 def test_nothing_is_missing_here(capsys):
     assert lacking(REQUIREMENTS.read_text(encoding="utf-8")) == []
     assert capsys.readouterr().out == ""
+
+
+def test_readers_of_other_languages_are_told_how_exercises_answer_in_theirs():
+    script = REPOSITORY / "tools" / "colab.py"
+    told = subprocess.check_output([sys.executable, "-X", "utf8", script], encoding="utf-8")
+    named = re.findall(r"%env SEG_LANGUAGE=(\w+)", told)
+    assert named == sorted(file.parent.name for file in TRANSLATIONS)[::-1]
 
 
 def test_a_failing_installation_is_one_sentence(tmp_path: Path):

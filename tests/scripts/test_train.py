@@ -81,7 +81,8 @@ def test_options_win_over_the_profile_and_data_over_the_variable(
     assert "--data is './no/data', and there is no folder" in told(capsys)
 
 
-def test_each_loss_trains_and_is_exact_in_parts(given: list[str], tmp_path: Path) -> None:
+def test_each_loss_trains_and_is_exact_in_parts(given, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SEG_MAX_STEPS", "1")  # and each step is logged
     plain = [*given, "--no-augmentation", "--no-dropout", "--max-steps", "1"]
     first = {}
     for name in LOSSES:
@@ -145,6 +146,7 @@ def test_a_model_of_another_family_is_trained_and_scored(given, tmp_path, capsys
 def test_event_files_hold_losses_and_scores(given, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "")  # so that what the run sets is undone
     monkeypatch.delenv("TENSORBOARD_LOGGING_DIR")
+    monkeypatch.setenv("SEG_MAX_STEPS", "1")  # so that each of the four steps is logged
     assert run(tmp_path, *given, "--report-to", "tensorboard") == 0
     events = EventAccumulator(str(tmp_path / "logs"))
     events.Reload()

@@ -9,6 +9,7 @@ from PIL import Image
 from helpers.inference import load_model, segment
 from helpers.labels import Labels
 from tools.photos import heads
+from tools.photos.finetuning import crops
 from tools.photos.model import FOLDER, LONGEST_SIDE, PHOTOGRAPHS, as_upernet, scores
 
 
@@ -27,6 +28,19 @@ def test_a_upernet_computes_what_a_linear_head_does(photographs) -> None:
     maps = [torch.randn(1, channels, 5, 7) for channels in model.decode_head.in_channels]
     with torch.inference_mode():
         torch.testing.assert_close(model.decode_head(maps), head(maps), rtol=0, atol=1e-4)
+
+
+def test_a_training_starts_from_the_model_that_was_scored(photographs) -> None:
+    """Batches that nothing is learned from change the statistics of batch normalisation alone."""
+    (train, _, _), (model, image_processor) = photographs[0].values(), load_model(FOLDER)
+    pairs = [heads.tensors(row, image_processor) for row in train]
+    torch.manual_seed(0)
+    model.train()
+    with torch.no_grad():
+        for _, (pixel_values, _) in zip(range(10), crops(pairs), strict=False):
+            model(pixel_values)
+    validation = {"validation": photographs[0]["validation"]}
+    assert scores(model.eval(), image_processor, validation)["validation"] >= 0.70
 
 
 def test_it_scores_on_other_places_what_its_card_says(photographs) -> None:
