@@ -60,6 +60,12 @@ def command(*arguments: object, **variables: str) -> subprocess.CompletedProcess
 # --- run ------------------------------------------------------------------------------------------
 
 
+def test_the_command_starts_without_pytorch():
+    code = "import sys, tools.course.__main__; print('torch' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    assert subprocess.check_output(command, cwd=REPOSITORY, text=True) == "False\n"
+
+
 def test_run_reports_each_notebook_and_writes_pages_and_results(tmp_path: Path):
     folder, output = tmp_path / "notebooks", tmp_path / "out"
     train = (

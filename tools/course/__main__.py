@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from pathlib import Path
 
 from helpers.profiles import REPOSITORY
-from tools.course import address, lock, measures, readme_image, sweeps, translations, try_page
 from tools.course.execute import NotebookError
 from tools.course.map import COSTS_FILE, write_map
 from tools.course.run import choose_notebooks, refresh, run
 from tools.course.translations import LANGUAGES
 
 OTHERS = {
-    "translations": translations.main,
-    "address": address.main,
-    "sweeps": sweeps.main,
-    "lock": lock.main,
-    "measures": measures.main,
-    "readme-image": readme_image.main,
-    "try": try_page.main,
+    "translations": "bring the catalogues up to date, and build what is translated",
+    "address": "write where the course is published into badges, set-up cells and READMEs",
+    "sweeps": "measure the sweeps that are named, store them, and print their tables",
+    "lock": "write constraints.txt from the newest releases",
+    "measures": "print how small the house is, beside what it was and the aims",
+    "readme_image": "draw the README's images: a training in motion, and a photograph, with names",
+    "try_page": "build the page on which visitors try the models in their browser; needs npm",
 }
-"""Commands that read their own options."""
+"""Modules with commands that read their own options: some load PyTorch, which a run needs not."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0] in OTHERS:
-        return OTHERS[arguments[0]](arguments[1:])
+    others = {name.removesuffix("_page").replace("_", "-"): name for name in OTHERS}
+    if arguments and arguments[0] in others:
+        module = importlib.import_module(f"tools.course.{others[arguments[0]]}")
+        return module.main(arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m tools.course", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run_parser = commands.add_parser("run", help="execute notebooks, write pages and results")
@@ -55,8 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     map_parser = commands.add_parser("map", help="write the last run's costs into the README")
     map_parser.add_argument("--costs", type=Path, default=REPOSITORY / "build" / COSTS_FILE)
     map_parser.add_argument("--readme", type=Path, default=REPOSITORY / "README.md")
-    for name, command in OTHERS.items():
-        commands.add_parser(name, help=command.__doc__[0].lower() + command.__doc__[1:-1])
+    for name, module in others.items():
+        commands.add_parser(name, help=OTHERS[module])
     options = parser.parse_args(arguments)
     os.environ.pop("MPLBACKEND", None)  # the kernel's inline backend puts figures into the cells
     try:
