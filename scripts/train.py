@@ -62,7 +62,11 @@ def _run(options: argparse.Namespace) -> int:
     if options.patience:
         _stop_early(trainer, options.patience, checkpoint)
     _train(trainer, checkpoint)
-    metrics = _evaluate_and_save(trainer, options.output_dir)
+    metrics = trainer.evaluate()  # of the best model
+    trainer.save_model(str(options.output_dir))
+    if is_first_process():
+        print(f"validation mIoU {metrics[_SCORE]:.4f}; the model lies in {options.output_dir}")
+    trainer.accelerator.end_training()
     if options.push_to_hub and is_first_process():
         return _share(options, metrics)
     return 0
@@ -174,16 +178,6 @@ def _train(trainer: SegmentationTrainer, checkpoint: Path | None) -> None:
         trainer.add_callback(Lines)
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.remove_callback(Lines)
-
-
-def _evaluate_and_save(trainer: SegmentationTrainer, folder: Path) -> dict[str, float]:
-    """Evaluate the best model and save it into the folder; returns its scores."""
-    metrics = trainer.evaluate()
-    trainer.save_model(str(folder))
-    if is_first_process():
-        print(f"validation mIoU {metrics[_SCORE]:.4f}; the model lies in {folder}")
-    trainer.accelerator.end_training()
-    return metrics
 
 
 def _share(options: argparse.Namespace, metrics: dict[str, float]) -> int:
