@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import psutil
 
@@ -27,6 +27,10 @@ Result = TypeVar("Result")
 FORMATS = ("coco", "labelme", "voc", "roboflow", "objects", "per-class")
 """The exports of annotation tools that are read."""
 
+_STATUSES = (
+    "Exit status: 0 done, 1 data or an input is refused or failed, and is named, 2 wrong use, "
+)
+_STATUSES += "such as a folder that holds something else, 130 interrupted."
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -58,7 +62,10 @@ def status_of(work: Callable[[], int | None], interrupted: str = "interrupted") 
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one sentence what is wrong with the options."""
+    """Says what the exit statuses are, and in one sentence what is wrong with the options."""
+
+    def __init__(self, epilog: str = "", **settings: Any) -> None:
+        super().__init__(epilog=f"{epilog} {_STATUSES}", **settings)
 
     def error(self, message: str) -> NoReturn:
         sys.exit(refuse(f"{message} (--help lists what there is)", status=2))

@@ -44,12 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Protocol]:
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m scripts.evaluate",
         description="Score a model on images that it was not trained on, each at its original "
         "size. Several processes: accelerate launch -m scripts.evaluate ...",
-        epilog="Exit status: 0 with a score, 1 where data, model or file is at fault, 2 for a "
-        "wrong option, 130 interrupted.",
     )
     whole = cli.at_least(1)
     add = parser.add_argument

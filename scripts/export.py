@@ -34,8 +34,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         epilog="Inputs: image, (batch, height, width, 3) uint8 RGB, of the height and width, or "
         "scaled to those at most, that the metadata name under resize; size, the height and width "
         "of the label maps. Outputs: label_map, (batch, height, width) uint8; logits. The metadata "
-        "hold the labels, too. Exit status: 0 written, 1 the model or an image is refused, 2 wrong "
-        "use, 130 interrupted.",
+        "hold the labels, too.",
     )
     file = "ends in .onnx; an older one is overwritten (default: DIR/model.onnx)"
     images = "compare on these images (default: bundled ones, at several sizes)"

@@ -32,9 +32,8 @@ def weighted_cross_entropy(
 ) -> torch.Tensor:
     """The sum of an image's cross-entropy, each pixel's times the weight of its class.
 
-    It will be divided by the number of labelled pixels and not, as torch does it, by the sum of
-    their weights, which no part of a batch knows of the others. So let the weights be 1 on average
-    over the pixels of the training images, or a larger loss means a larger learning rate.
+    It will be divided by the number of labelled pixels, not as in torch by the sum of their
+    weights, which no part of a batch knows: these have to be 1 on average over all pixels.
     """
     from torch.nn.functional import cross_entropy
 

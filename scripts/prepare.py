@@ -202,8 +202,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         description="Make a data set for scripts.train of a folder of images and masks, or of an "
         "annotation tool's export: pairs them, reports what is wrong and which option settles it, "
         "draws masks over images to look at, and writes Parquet once no problem is left.",
-        epilog="Exit status: 0 when it is written, 1 with problems to settle, 2 for a wrong option "
-        "or an --output that holds something else.",
     )
     add = parser.add_argument
     add("folder", type=Path, metavar="FOLDER", help="images and masks, or an export")

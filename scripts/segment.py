@@ -56,8 +56,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "again resumes where it stopped.",
         epilog="Colours are those of the model's labels.json, ADE20K's for its names, else ones "
         "that colour-blind eyes tell apart too. Videos need the package av, and get an overlay "
-        "video and the shares second by second. Exit status: 0 all done, 1 an input was refused or "
-        "failed and is named, 2 wrong use, 130 interrupted.",
+        "video and the shares second by second.",
     )
     add = parser.add_argument
     add(

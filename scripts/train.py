@@ -62,7 +62,11 @@ def _run(options: argparse.Namespace) -> int:
     if options.patience:
         _stop_early(trainer, options.patience, checkpoint)
     _train(trainer, checkpoint)
-    metrics = _evaluate_and_save(trainer, options.output_dir)
+    metrics = trainer.evaluate()  # of the best model
+    trainer.save_model(str(options.output_dir))
+    if is_first_process():
+        print(f"validation mIoU {metrics[_SCORE]:.4f}; the model lies in {options.output_dir}")
+    trainer.accelerator.end_training()
     if options.push_to_hub and is_first_process():
         return _share(options, metrics)
     return 0
@@ -176,16 +180,6 @@ def _train(trainer: SegmentationTrainer, checkpoint: Path | None) -> None:
     trainer.remove_callback(Lines)
 
 
-def _evaluate_and_save(trainer: SegmentationTrainer, folder: Path) -> dict[str, float]:
-    """Evaluate the best model and save it into the folder; returns its scores."""
-    metrics = trainer.evaluate()
-    trainer.save_model(str(folder))
-    if is_first_process():
-        print(f"validation mIoU {metrics[_SCORE]:.4f}; the model lies in {folder}")
-    trainer.accelerator.end_training()
-    return metrics
-
-
 def _share(options: argparse.Namespace, metrics: dict[str, float]) -> int:
     """Write the model card and upload; the exit status. The model stays where it is."""
     from scripts.share import model_card, share
@@ -207,9 +201,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "your own. The best model lies in the output directory at the end, checkpoints in its "
         "checkpoints/ folder.",
         epilog="Several processes, one for each GPU (or on CPUs): "
-        "accelerate launch --num_processes 2 -m scripts.train ... Exit status: 0 done, 1 where "
-        "data or an input is at fault, 2 for wrong use or a folder that holds a run already, 130 "
-        "interrupted.",
+        "accelerate launch --num_processes 2 -m scripts.train ...",
     )
     add, whole = parser.add_argument, {"type": cli.at_least(1), "metavar": "N"}
     cli.add_data_options(parser)
@@ -222,9 +214,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "its last layer is new",
     )
     add("--output-dir", type=Path, required=True)
-    add(
-        "--image-size", **whole, help="resize images to N x N pixels, instead of the profile's size"
-    )
+    add("--image-size", **whole, help="resize images to N x N pixels, not to the profile's size")
     add("--batch-size", **whole, help="images a step, over all processes, instead of the profile's")
     add(
         "--learning-rate",
@@ -232,8 +222,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="X",
         help="of the pretrained weights; new ones learn faster by the profile's factor",
     )
-    add("--loss", choices=LOSSES, default=LOSSES[0], help="weighted: rare classes count more")
-    add("--patience", **whole, help="stop after N evaluations in a row without a better mean IoU")
+    rare = "weighted: rare classes count more (default: %(default)s)"
+    add("--loss", choices=LOSSES, default=LOSSES[0], help=rare)
+    patience = "stop after N evaluations in a row without a better mean IoU (default: never)"
+    add("--patience", **whole, help=patience)
     add("--max-steps", **whole, help="optimiser steps, instead of the profile's")
     add("--save-steps", **whole, help="evaluate and save every N steps")
     parts = "work through the profile's batch in N parts, to save memory"
@@ -244,9 +236,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--no-dropout", action="store_true", help="for exact comparisons")
     empty = "train even if no training image shows one of the classes that the data name"
     add("--allow-empty", action="store_true", help=empty)
-    add(
-        "--resume", action="store_true", help="from the output directory's last complete checkpoint"
-    )
+    add("--resume", action="store_true", help="from the last complete checkpoint, if there is one")
     ahead = {"dest": "dataloader_num_workers", "help": "processes that prepare batches ahead"}
     add("--num-workers", type=workers, metavar="N", **ahead)
     curves = "write curves to OUTPUT_DIR/logs, for `tensorboard --logdir` (default: none)"

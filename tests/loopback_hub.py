@@ -143,7 +143,7 @@ class LoopbackHub:
             capture_output=True,
             text=True,
             encoding="utf-8",
-            timeout=2400,
+            timeout=3600,
         )
 
     # --- starting and stopping ------------------------------------------------------------------

@@ -112,15 +112,8 @@ def test_the_course_runs_on_the_lowest_versions(version: str, chosen: list, tmp_
     for notebook in choose_notebooks(REPOSITORY / "notebooks", chosen[1:]):
         assert (tmp_path / f"{notebook.stem}.html").is_file()
     if not chosen:  # sliders are where the lowest ipywidgets, which is Colab's, differs most
-        run(
-            [
-                interpreter,
-                "-m",
-                "pytest",
-                "-q",
-                REPOSITORY / "tests" / "helpers" / "test_widgets.py",
-            ]
-        )
+        sliders = REPOSITORY / "tests" / "helpers" / "test_widgets.py"
+        run([interpreter, "-m", "pytest", "-q", sliders])
 
 
 def test_the_newest_python_has_the_lowest_versions(tmp_path: Path):
