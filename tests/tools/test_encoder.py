@@ -76,7 +76,7 @@ def test_the_trainer_trains_it_with_two_rates(tmp_path: Path) -> None:
     profile = small_profile(FOLDER, write_fruit(tmp_path / "fruit"), max_steps=2)
     trainer = build_trainer(profile, output_dir=tmp_path / "checkpoints")
     before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
-    assert {name.split(".")[0] for name in trainer.new_weights} == {"decode_head"}
+    assert {name.split(".")[0] for name in trainer.model.new_weights} == {"decode_head"}
     trainer.train()
     rates = {group["initial_lr"] for group in trainer.optimizer.param_groups}
     assert rates == {profile.learning_rate, 10 * profile.learning_rate}
