@@ -172,10 +172,11 @@ class SegmentationTrainer(ExactTrainer):
         **kwargs: Any,
     ) -> None:
         model.accepts_loss_kwargs = False  # or `Trainer` would pass `forward` the number of pixels
-        if (images := kwargs.get("train_dataset")) is not None:
+        if hasattr(images := kwargs.get("train_dataset"), "__len__"):  # a stream has none
             _fit_batch(args, len(images))
         super().__init__(model, args, **{"compute_loss_func": pixel_cross_entropy} | kwargs)
         self.head_learning_rate_factor = head_learning_rate_factor
+        self.evaluated = np.zeros(2)  # the batches' losses times their pixels, and their pixels
         show_one_bar(self)
         if args.world_size > 1:
             share_batch_norm(self.model)
@@ -213,7 +214,7 @@ class SegmentationTrainer(ExactTrainer):
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """As `Trainer`'s, but the loss is a mean over the pixels of the set, not over batches."""
-        self.evaluated = np.zeros(2)  # the batches' losses times their pixels, and their pixels
+        self.evaluated = np.zeros(2)
         if isinstance(self.compute_metrics, StreamingMeanIoU):
             self.compute_metrics.reset()  # an interrupted evaluation leaves its counts
         output = super().evaluation_loop(*args, **kwargs)

@@ -30,7 +30,7 @@ LINES_BEHIND = {
     "02_dataset_and_labels": 2150,
     "03_preprocessing_and_augmentation": 2380,
     "04_mean_iou": 2680,
-    "05_training": 3290,
+    "05_training": 3300,
     "06_inference_and_overlays": 3110,
     "07_custom_dataset": 4180,
     "08_scores": 2760,
