@@ -43,6 +43,8 @@ class OnnxSegmenter(Segmenter):
             raise ValueError(f"there is no model file {file}")
         options = SessionOptions()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # The images of a batch are segmented side by side, and share the cores.
+        options.intra_op_num_threads = max(1, (os.cpu_count() or 1) // batch_size)
         try:
             self.session = InferenceSession(file, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # of ONNX Runtime's own kinds
