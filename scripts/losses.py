@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from helpers.labels import IGNORE_INDEX
+
 if TYPE_CHECKING:
     import torch
 
@@ -38,7 +40,7 @@ def weighted_cross_entropy(
     from torch.nn.functional import cross_entropy
 
     weights = weights.to(logits.device)
-    return cross_entropy(logits, labels, weights, ignore_index=255, reduction="sum")
+    return cross_entropy(logits, labels, weights, ignore_index=IGNORE_INDEX, reduction="sum")
 
 
 def focal_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -49,7 +51,7 @@ def focal_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """
     from torch.nn.functional import cross_entropy
 
-    losses = cross_entropy(logits, labels, ignore_index=255, reduction="none")
+    losses = cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="none")
     return ((1 - (-losses).exp()) ** 2 * losses).sum()
 
 
